@@ -1,0 +1,156 @@
+"""Runs the cases against each target in interleaved rounds; see run.sh."""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+import pymysql
+
+import load
+import report
+from targets import Direct, Failed, Haproxy, Rwproxy
+
+
+@dataclass
+class Case:
+    title: str
+    # One round: takes the target and the seconds that it should last.
+    run: Callable
+    # The primary itself has no process of ours to look at.
+    proxies_only: bool = False
+    # Memory and throughput of one big thing need no repetition to speak of.
+    rounds: int = 0
+
+
+BEGAN = time.monotonic()
+TEXT = "--db-ps-mode=disable"
+CASES = {
+    "text": Case(
+        "point select, text, 16 connections",
+        lambda target, seconds: load.sysbench(target, "oltp_point_select", seconds, 16, TEXT)),
+    "prepared": Case(
+        "point select, prepared, 16 connections",
+        lambda target, seconds: load.sysbench(target, "oltp_point_select", seconds, 16)),
+    "write": Case(
+        "read and write in transactions, 16 conn.",
+        lambda target, seconds: load.sysbench(target, "oltp_read_write", seconds, 16, TEXT)),
+    "rate": Case(
+        "point select, 1,500/s, 8 connections",
+        lambda target, seconds: load.sysbench(target, "oltp_point_select", seconds, 8, TEXT, "--rate=1500")),
+    "connect": Case(
+        "connect, SELECT 1, quit; 8 threads",
+        lambda target, seconds: load.connect(target, seconds, 8)),
+    "large": Case(
+        "one result of 200 MB",
+        lambda target, seconds: load.large_result(target, 200), rounds=3),
+    "idle": Case(
+        "2,000 idle clients",
+        lambda target, seconds: load.idle_clients(target, 2000, seconds, tls=False), proxies_only=True, rounds=1),
+    "idle-tls": Case(
+        "2,000 idle clients, TLS",
+        lambda target, seconds: load.idle_clients(target, 2000, seconds, tls=True), proxies_only=True, rounds=1),
+}
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--primary", required=True, help="the primary's address")
+    parser.add_argument("--cluster", required=True, help="the servers' label rwproxy.cluster")
+    parser.add_argument("--flavour", required=True)
+    parser.add_argument("--binary", required=True, help="the proxy")
+    parser.add_argument("--results", required=True, type=Path, help="directory of the JSON files")
+    parser.add_argument("--targets", nargs="+", required=True, choices=["direct", "haproxy", "rwproxy"])
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=8, help="of one round of one target")
+    return parser.parse_args()
+
+
+def make_target(name: str, options):
+    if name == "direct":
+        return Direct(options.primary)
+    if name == "haproxy":
+        return Haproxy(options.primary)
+    return Rwproxy(options.binary, options.cluster)
+
+
+def run_case(case: Case, options) -> dict:
+    """Each target's rounds. The proxies are fresh ones: what a former case left in memory says nothing here."""
+    names = [name for name in options.targets if not (case.proxies_only and name == "direct")]
+    figures = {name: [] for name in names}
+    with ExitStack() as running:
+        targets = [running.enter_context(make_target(name, options)) for name in names]
+        for number in range(min(case.rounds or options.rounds, options.rounds)):
+            # Another one begins each round, so that none is always measured behind the same other.
+            first = number % max(len(targets), 1)
+            for target in targets[first:] + targets[:first]:
+                say(f"{case.title}: round {number + 1}, {target.name}")
+                figures[target.name].append(case.run(target, options.seconds))
+    return figures
+
+
+def say(what: str):
+    print(f"[{time.monotonic() - BEGAN:4.0f}s] {what}", file=sys.stderr, flush=True)
+
+
+def about(options) -> dict:
+    """What was measured, where and when."""
+    def first_line(*command):
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.partition("\n")[0].strip()
+
+    here = str(Path(__file__).parent)
+    with pymysql.connect(host=options.primary, user=load.USER, password=load.PASSWORD) as connection:
+        # Not the greeting's: MariaDB's begins with another number.
+        cursor = connection.cursor()
+        cursor.execute("SELECT VERSION()")
+        [server] = cursor.fetchone()
+    versions = {"haproxy": ["haproxy", "-v"], "rwproxy": [options.binary, "--version"]}
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "commit": first_line("git", "-C", here, "describe", "--always", "--dirty", "--abbrev=12"),
+        "flavour": options.flavour,
+        "server": server,
+        "proxies": {name: first_line(*versions[name]) for name in options.targets if name in versions},
+        "cores": len(os.sched_getaffinity(0)),
+        "kernel": platform.release(),
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+    }
+
+
+def keep(run: dict, directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{run['date'][:16].replace(':', '')}-{run['flavour']}-{run['commit']}.json"
+    path.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n")
+    return path
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    options = arguments()
+    run = about(options)
+    run["cases"] = {}
+    for name in options.cases:
+        case = CASES[name]
+        run["cases"][case.title] = run_case(case, options)
+    print(f"{run['date']}, {run['commit']}: {run['flavour']} {run['server']}, {', '.join(run['proxies'].values())};"
+          f" {run['cores']} cores, {run['rounds']} rounds of {run['seconds']} s, medians\n")
+    print(report.table(run["cases"], options.targets))
+    print(f"\nkept in {keep(run, options.results)}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failed as failure:
+        sys.exit(f"error: {failure}")

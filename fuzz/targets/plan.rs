@@ -1,0 +1,87 @@
+//! What a session may do on a replica: only a whole statement that is classified so, outside a
+//! transaction and without pins. And query attributes in front of the text change nothing.
+#![no_main]
+
+use std::sync::{Arc, LazyLock};
+
+use libfuzzer_sys::arbitrary::{self, Arbitrary};
+use libfuzzer_sys::fuzz_target;
+use rwproxy::routing::{BackendId, Request};
+use rwproxy::session::plan::{Action, Situation, Why, plan};
+use rwproxy::session::{Change, Observation, Pins, Settings, State};
+use rwproxy::sql::cache::{Verdicts, Worker};
+use rwproxy::sql::{Destination, classify};
+use rwproxy::wire::Capabilities;
+use rwproxy::wire::capabilities::Status;
+use rwproxy::wire::command::Command;
+use rwproxy::wire::query::text;
+use rwproxy_fuzz::dialect;
+
+static OPINIONS: LazyLock<Worker> =
+    LazyLock::new(|| Worker::start(Arc::new(Verdicts::new(1000, 1)), 16).expect("a thread"));
+
+#[derive(Debug, Arbitrary)]
+struct Input<'a> {
+    dialect: u8,
+    command: u8,
+    /// COM_QUERY rather than `command`.
+    query: bool,
+    whole: bool,
+    attributes: bool,
+    status: Option<u16>,
+    pins: u32,
+    serializable: bool,
+    previous: Option<u32>,
+    has_primary: bool,
+    database: Option<&'a [u8]>,
+    arguments: &'a [u8],
+}
+
+fuzz_target!(|input: Input<'_>| {
+    let settings = Settings::at_login(input.database.map(Into::into), 255, true);
+    let mut state = State::new(settings, Status::AUTOCOMMIT);
+    state.observe(&Observation {
+        status: input.status.map(Status::from_bits_retain),
+        database: None,
+    });
+    state.pin(Pins::from_bits_truncate(input.pins));
+    if input.serializable {
+        let (name, value) = ("transaction_isolation".into(), "'SERIALIZABLE'".into());
+        state.apply(&[Change::Variable { name, value }]);
+    }
+    let command = if input.query { Command::Query } else { Command::from_byte(input.command) };
+    let capabilities = match input.attributes {
+        true => Capabilities::QUERY_ATTRIBUTES,
+        false => Capabilities::empty(),
+    };
+    let situation = Situation {
+        state: &state,
+        dialect: state.dialect(dialect(input.dialect)),
+        previous: input.previous.map(BackendId),
+        has_primary: input.has_primary,
+        capabilities,
+        opinions: &OPINIONS,
+    };
+    let plan = match plan(command, input.arguments, input.whole, situation) {
+        Action::Run(plan) => plan,
+        Action::ConnectionId { column } => {
+            assert!(input.whole && column.eq_ignore_ascii_case(b"CONNECTION_ID()"));
+            return;
+        }
+        Action::Kill { .. } | Action::Ok | Action::Ignore | Action::Quit | Action::ChangeUser => {
+            return;
+        }
+    };
+    let _ = Why::names()[plan.why.index()];
+    assert_eq!(plan.expect, command.expects());
+    assert!(!plan.repeatable || plan.request == Request::Read);
+    if plan.request == Request::Read {
+        assert!(input.whole && command == Command::Query);
+        let sql = text(input.arguments, capabilities).expect("a text that was planned");
+        let statement = classify(sql, situation.dialect);
+        let statement = OPINIONS.settle(statement, sql, situation.dialect);
+        assert_eq!(statement.destination, Destination::Replica);
+        assert!(state.is_autocommit() && !state.keeps_connection() && !state.is_serializable());
+        assert!(plan.changes.is_empty() && plan.pins.is_empty(), "a read that leaves something");
+    }
+});

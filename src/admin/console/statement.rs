@@ -1,0 +1,276 @@
+//! The console's statements.
+
+use super::tokens::{SyntaxError, Token, Tokens};
+
+/// What a client asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Statement<'a> {
+    /// Nothing but comments.
+    Nothing,
+    Help,
+    Show {
+        what: Show,
+        /// Of `LIKE`: which rows, by their first column.
+        pattern: Option<String>,
+    },
+    Select(Vec<Item<'a>>),
+    KillSession(u32),
+    /// What clients and drivers send of their own accord (SET NAMES, BEGIN …): it is granted and
+    /// does nothing.
+    Grant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    Backends,
+    Sessions,
+    Pools,
+    Config,
+    Version,
+    Variables,
+    /// What servers have and the console has none of: the name of its only column.
+    None(&'static str),
+}
+
+/// One expression of a SELECT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item<'a> {
+    /// The column's name: the alias, or the expression as it was written.
+    pub name: &'a str,
+    pub expression: Expression<'a>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expression<'a> {
+    /// `@@name`, its scope left out.
+    Variable(&'a str),
+    /// `name()`
+    Function(&'a str),
+    Number(u64),
+    Text(String),
+    Null,
+}
+
+/// Reads one statement; a `;` may end it.
+pub fn parse(text: &str) -> Result<Statement<'_>, SyntaxError<'_>> {
+    let mut tokens = Tokens::of(text)?;
+    let Some(head) = tokens.next() else {
+        return if text.trim().is_empty() {
+            Err(SyntaxError::Empty)
+        } else {
+            Ok(Statement::Nothing)
+        };
+    };
+    match head.text.to_ascii_uppercase().as_str() {
+        "HELP" | "?" => tokens.end(Statement::Help),
+        "SHOW" => show(tokens),
+        "SELECT" => select(tokens),
+        "KILL" => {
+            let _ = tokens.accept("SESSION") || tokens.accept("CONNECTION");
+            let id = tokens.number()?;
+            tokens.end(Statement::KillSession(id))
+        }
+        "SET" | "USE" | "BEGIN" | "START" | "COMMIT" | "ROLLBACK" => Ok(Statement::Grant),
+        _ => Err(SyntaxError::Near(&text[head.at..])),
+    }
+}
+
+fn show<'a>(mut tokens: Tokens<'a>) -> Result<Statement<'a>, SyntaxError<'a>> {
+    let _ = ["FULL", "GLOBAL", "SESSION", "COUNT"].iter().any(|word| tokens.accept(word));
+    let what = tokens.required()?;
+    let what = match what.text.to_ascii_uppercase().as_str() {
+        "BACKENDS" => Show::Backends,
+        "SESSIONS" | "PROCESSLIST" => Show::Sessions,
+        "POOLS" => Show::Pools,
+        "CONFIG" => Show::Config,
+        "VERSION" => Show::Version,
+        "VARIABLES" => Show::Variables,
+        "DATABASES" | "SCHEMAS" => Show::None("Database"),
+        "TABLES" => Show::None("Tables"),
+        "WARNINGS" | "ERRORS" => Show::None("Message"),
+        "STATUS" => Show::None("Variable_name"),
+        "COLLATION" => Show::None("Collation"),
+        "ENGINES" => Show::None("Engine"),
+        "PLUGINS" => Show::None("Name"),
+        _ => return Err(tokens.near(&what)),
+    };
+    if tokens.accept("LIKE") {
+        let pattern = tokens.required()?;
+        if !pattern.is_quoted {
+            return Err(tokens.near(&pattern));
+        }
+        return tokens.end(Statement::Show { what, pattern: Some(pattern.text.into_owned()) });
+    }
+    let statement = Statement::Show { what, pattern: None };
+    match what {
+        // Drivers ask with all sorts of conditions; more rows than they asked for do no harm.
+        Show::Variables | Show::None(_) => Ok(statement),
+        _ => tokens.end(statement),
+    }
+}
+
+fn select<'a>(mut tokens: Tokens<'a>) -> Result<Statement<'a>, SyntaxError<'a>> {
+    let text = tokens.source;
+    let mut items = Vec::new();
+    loop {
+        let first = tokens.required()?;
+        let literal = first.is_quoted.then(|| first.inner(text));
+        let start = first.at;
+        let expression = expression(first, &mut tokens)?;
+        let mut name = literal.unwrap_or(&text[start..tokens.consumed]);
+        let has_as = tokens.accept("AS");
+        if has_as || tokens.peek().is_some_and(|token| token.is_name() && !token.is("LIMIT")) {
+            let alias = tokens.required()?;
+            name = alias.inner(tokens.source);
+        }
+        items.push(Item { name, expression });
+        if !tokens.accept(",") {
+            break;
+        }
+    }
+    if tokens.accept("LIMIT") {
+        tokens.number()?;
+    }
+    tokens.end(Statement::Select(items))
+}
+
+fn expression<'a>(
+    first: Token<'a>,
+    tokens: &mut Tokens<'a>,
+) -> Result<Expression<'a>, SyntaxError<'a>> {
+    if first.is_quoted {
+        return Ok(Expression::Text(first.text.into_owned()));
+    }
+    let source = first.inner(tokens.source);
+    if let Some(variable) = source.strip_prefix("@@") {
+        let scopes = ["global.", "session.", "local."];
+        let scope = scopes.iter().find(|scope| {
+            variable.get(..scope.len()).is_some_and(|head| head.eq_ignore_ascii_case(scope))
+        });
+        return Ok(Expression::Variable(&variable[scope.map_or(0, |scope| scope.len())..]));
+    }
+    if first.is("NULL") {
+        return Ok(Expression::Null);
+    }
+    if let Ok(number) = source.parse() {
+        return Ok(Expression::Number(number));
+    }
+    if first.is_name() && tokens.accept("(") && tokens.accept(")") {
+        return Ok(Expression::Function(source));
+    }
+    Err(tokens.near(&first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn show(what: Show) -> Statement<'static> {
+        Statement::Show { what, pattern: None }
+    }
+
+    #[test]
+    fn statements() {
+        let table = [
+            ("SHOW BACKENDS", show(Show::Backends)),
+            ("  show  backends ; ", show(Show::Backends)),
+            ("/* a */ show -- b\n sessions # c", show(Show::Sessions)),
+            ("SHOW FULL PROCESSLIST", show(Show::Sessions)),
+            ("show pools;;", show(Show::Pools)),
+            ("SHOW SESSION VARIABLES WHERE Variable_name = 'x'", show(Show::Variables)),
+            ("SHOW COUNT(*) WARNINGS", Statement::Nothing),
+            ("HELP", Statement::Help),
+            ("kill session 2147483649", Statement::KillSession(0x8000_0001)),
+            ("KILL 7", Statement::KillSession(7)),
+            ("SET NAMES utf8mb4", Statement::Grant),
+            ("/*!40101 SET NAMES utf8 */;", Statement::Nothing),
+            (
+                "SHOW CONFIG LIKE 'routing.%'",
+                Statement::Show { what: Show::Config, pattern: Some("routing.%".into()) },
+            ),
+        ];
+        for (text, expected) in table {
+            if text.contains("COUNT(*)") {
+                assert!(parse(text).is_err());
+                continue;
+            }
+            assert_eq!(parse(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn selects() {
+        let table: [(&str, &[(&str, Expression<'_>)]); 5] = [
+            (
+                "select @@version_comment limit 1",
+                &[("@@version_comment", Expression::Variable("version_comment"))],
+            ),
+            (
+                "SELECT @@session.auto_increment_increment AS auto, 'x', 5 five, NULL",
+                &[
+                    ("auto", Expression::Variable("auto_increment_increment")),
+                    ("x", Expression::Text("x".into())),
+                    ("five", Expression::Number(5)),
+                    ("NULL", Expression::Null),
+                ],
+            ),
+            (
+                "SELECT DATABASE(), USER() LIMIT 1",
+                &[
+                    ("DATABASE()", Expression::Function("DATABASE")),
+                    ("USER()", Expression::Function("USER")),
+                ],
+            ),
+            ("SELECT version ( )", &[("version ( )", Expression::Function("version"))]),
+            ("SELECT 'it''s \\'' `a`", &[("a", Expression::Text("it's '".into()))]),
+        ];
+        for (text, expected) in table {
+            let expected = expected
+                .iter()
+                .map(|(name, expression)| Item { name, expression: expression.clone() })
+                .collect();
+            assert_eq!(parse(text), Ok(Statement::Select(expected)), "{text}");
+        }
+    }
+
+    #[test]
+    fn errors_say_where() {
+        let table = [
+            ("", SyntaxError::Empty),
+            (" \n ", SyntaxError::Empty),
+            ("SHOW", SyntaxError::Near("")),
+            ("show tabels now", SyntaxError::Near("tabels now")),
+            ("SHOW BACKENDS now", SyntaxError::Near("now")),
+            ("select $$", SyntaxError::Near("$$")),
+            ("SELECT 1 FROM dual", SyntaxError::Near("dual")),
+            ("SELECT f(1)", SyntaxError::Near("f(1)")),
+            ("KILL SESSION many", SyntaxError::Near("many")),
+            ("KILL 99999999999", SyntaxError::Near("99999999999")),
+            ("SHOW CONFIG LIKE x", SyntaxError::Near("x")),
+            ("'open", SyntaxError::Near("'open")),
+            ("/* open", SyntaxError::Near("/* open")),
+            ("DROP DATABASE shop", SyntaxError::Near("DROP DATABASE shop")),
+        ];
+        for (text, expected) in table {
+            assert_eq!(parse(text), Err(expected), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC{0,40}") {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn nor_one_that_is_nearly_right(
+            words in proptest::collection::vec(
+                prop_oneof!["SELECT|SHOW|KILL|LIKE|AS|@@[a-z.]{0,3}|[0-9]{1,12}|[(),;'\"`$]|[a-z]é?"],
+                0..8,
+            )
+        ) {
+            let _ = parse(&words.join(" "));
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! One connection to a server, and the private commands that the proxy itself runs on it.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::time::timeout;
+
+use super::authenticate::Connected;
+use crate::net::{PacketError, PacketStream};
+use crate::session::SessionId;
+use crate::session::settings::{Difference, Restore, Settings};
+use crate::wire::Capabilities;
+use crate::wire::capabilities::Status;
+use crate::wire::codec::{Malformed, Reader};
+use crate::wire::packet::put_packet;
+use crate::wire::query::NO_ATTRIBUTES;
+use crate::wire::reply::{ERR, ErrPacket, OkPacket, ServerError};
+
+/// Longest reply to a private command.
+const MAX_PRIVATE_REPLY: usize = 1024 * 1024;
+
+const COM_INIT_DB: u8 = 0x02;
+const COM_QUERY: u8 = 0x03;
+/// A whole COM_QUIT packet.
+const QUIT: [u8; 5] = [1, 0, 0, 0, 1];
+
+/// Whether a connection may ever write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// To the primary.
+    ReadWrite,
+    /// To a replica: the server itself refuses writes on it (`SET SESSION TRANSACTION READ ONLY`),
+    /// whatever the proxy misjudges.
+    ReadOnly,
+}
+
+/// An authenticated connection to a server.
+#[derive(Debug)]
+pub struct Connection {
+    pub packets: PacketStream,
+    /// Proxy-wide number, never used twice.
+    pub number: u64,
+    /// The server's id of the connection, for KILL.
+    pub thread: u32,
+    /// What was agreed on with the server.
+    pub capabilities: Capabilities,
+    /// Whether it may ever write.
+    pub access: Access,
+    /// Status flags of the last reply.
+    pub status: Status,
+    /// What the server remembers of those who used the connection.
+    present: Settings,
+    /// Session and version of its settings that `present` is known to equal.
+    settled: Option<(SessionId, u64)>,
+    /// The session whose LAST_INSERT_ID() the server remembers here.
+    insert_id_owner: Option<SessionId>,
+}
+
+/// Why a private command failed. The connection is of no further use.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivateError {
+    #[error("the server refused to restore the session: {0}")]
+    Refused(ServerError),
+    #[error("the connection cannot be brought to the session's state")]
+    Impossible,
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    #[error(transparent)]
+    Packet(#[from] PacketError),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
+
+impl From<io::Error> for PrivateError {
+    fn from(error: io::Error) -> Self {
+        PrivateError::Packet(error.into())
+    }
+}
+
+impl Connection {
+    /// A connection that has just logged in and has these settings.
+    pub fn new(connected: Connected, access: Access, present: Settings) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Connection {
+            status: connected.ok.packet().status,
+            packets: connected.stream,
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            thread: connected.greeting.connection_id,
+            capabilities: connected.capabilities,
+            access,
+            present,
+            settled: None,
+            insert_id_owner: None,
+        }
+    }
+
+    /// True when LAST_INSERT_ID() on this connection is this session's.
+    pub fn insert_id_is_of(&self, session: SessionId) -> bool {
+        self.insert_id_owner == Some(session)
+    }
+
+    pub fn set_insert_id_owner(&mut self, session: Option<SessionId>) {
+        self.insert_id_owner = session;
+    }
+
+    /// Asks the server for LAST_INSERT_ID(). After an error the connection must be closed.
+    pub async fn last_insert_id(&mut self, deadline: Duration) -> Result<u64, PrivateError> {
+        let asked = async {
+            let mut out = BytesMut::new();
+            let question = Restore::Statement("SELECT LAST_INSERT_ID()".to_owned());
+            put_packet(&mut out, 0, &self.encode(&question));
+            self.packets.write(&out).await?;
+            // Column count, definition, perhaps an EOF, the row, the end.
+            let legacy = !self.capabilities.contains(Capabilities::DEPRECATE_EOF);
+            let row_at = 3 + u8::from(legacy);
+            let mut value = None;
+            for sequence in 1..=row_at + 1 {
+                let packet = self.packets.read_packet(MAX_PRIVATE_REPLY, Some(sequence)).await?;
+                if packet.payload.first() == Some(&ERR) {
+                    let error = ErrPacket::parse(&packet.payload)?.to_owned();
+                    return Err(PrivateError::Refused(error));
+                }
+                if sequence == row_at {
+                    let text = Reader::new(&packet.payload).lenenc_bytes()?;
+                    value = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+                }
+            }
+            value.ok_or(PrivateError::Malformed(Malformed("LAST_INSERT_ID() is no number")))
+        };
+        timeout(deadline, asked).await.unwrap_or(Err(PrivateError::TimedOut(deadline)))
+    }
+
+    /// True when nothing waits to be read: an idle server says nothing, unless it is about to
+    /// close (MySQL announces that with ERR 4031) or has closed.
+    pub fn is_quiet(&self) -> bool {
+        let mut byte = [0];
+        self.packets.buffered().is_empty()
+            && matches!(
+                self.packets.stream().try_read_socket(&mut byte),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock
+            )
+    }
+
+    /// Notes that the connection has exactly these settings of this session.
+    pub fn settle(&mut self, session: SessionId, version: u64, settings: &Settings) {
+        if self.settled != Some((session, version)) {
+            self.present = settings.clone();
+            self.settled = Some((session, version));
+        }
+    }
+
+    /// True when the connection has exactly these settings of this session.
+    pub fn is_settled(&self, session: SessionId, version: u64) -> bool {
+        self.settled == Some((session, version))
+    }
+
+    /// Brings the connection to a session's settings; no round trip when it has them already.
+    /// Every command is answered before this returns. After an error the connection must be
+    /// closed. Not cancel safe, for the same reason.
+    pub async fn restore(
+        &mut self,
+        session: SessionId,
+        version: u64,
+        wanted: &Settings,
+        set_names: impl Fn(u16) -> Option<String>,
+        deadline: Duration,
+    ) -> Result<(), PrivateError> {
+        if self.settled == Some((session, version)) {
+            return Ok(());
+        }
+        match wanted.difference(&self.present, set_names) {
+            Difference::Nothing => {}
+            Difference::Impossible => return Err(PrivateError::Impossible),
+            Difference::Commands(commands) => {
+                for command in &commands {
+                    self.private(&self.encode(command), deadline).await?;
+                }
+            }
+        }
+        self.settle(session, version, wanted);
+        Ok(())
+    }
+
+    /// Runs a statement of the proxy's own that answers with OK.
+    pub async fn statement(&mut self, sql: &str, deadline: Duration) -> Result<(), PrivateError> {
+        self.private(&self.encode(&Restore::Statement(sql.to_owned())), deadline).await
+    }
+
+    async fn private(&mut self, payload: &[u8], deadline: Duration) -> Result<(), PrivateError> {
+        match timeout(deadline, self.round_trip(payload)).await {
+            Ok(result) => result,
+            Err(_) => Err(PrivateError::TimedOut(deadline)),
+        }
+    }
+
+    async fn round_trip(&mut self, payload: &[u8]) -> Result<(), PrivateError> {
+        let mut out = BytesMut::new();
+        put_packet(&mut out, 0, payload);
+        self.packets.write(&out).await?;
+        let reply = self.packets.read_packet(MAX_PRIVATE_REPLY, Some(1)).await?;
+        if reply.payload.first() == Some(&ERR) {
+            return Err(PrivateError::Refused(ErrPacket::parse(&reply.payload)?.to_owned()));
+        }
+        self.status = OkPacket::parse(&reply.payload, self.capabilities)?.status;
+        Ok(())
+    }
+
+    /// Says goodbye and closes, without waiting for anything.
+    pub fn close(mut self) {
+        use std::pin::Pin;
+        use std::task::Context;
+        use tokio::io::AsyncWrite;
+        // A server logs a warning for clients that leave without COM_QUIT. What cannot be sent at
+        // once is not worth waiting for.
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let stream = self.packets.stream_mut();
+        if Pin::new(&mut *stream).poll_write(&mut context, &QUIT).is_ready() {
+            let _ = Pin::new(stream).poll_flush(&mut context);
+        }
+    }
+
+    fn encode(&self, command: &Restore) -> Vec<u8> {
+        let (code, text) = match command {
+            Restore::Database(name) => (COM_INIT_DB, &name[..]),
+            Restore::Statement(text) => (COM_QUERY, text.as_bytes()),
+        };
+        let mut payload = Vec::with_capacity(3 + text.len());
+        payload.push(code);
+        if code == COM_QUERY && self.capabilities.contains(Capabilities::QUERY_ATTRIBUTES) {
+            payload.extend_from_slice(&NO_ATTRIBUTES);
+        }
+        payload.extend_from_slice(text);
+        payload
+    }
+}

@@ -1,0 +1,9 @@
+//! The parts of the command that are no part of the library.
+
+pub mod arguments;
+pub mod explain;
+pub mod healthcheck;
+pub mod logging;
+pub mod runtime;
+pub mod signals;
+mod watched;

@@ -1,0 +1,203 @@
+//! From a listening socket to sessions.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+use tokio::time::{sleep, timeout};
+
+use super::client::Client;
+use super::context::Context;
+use super::limits::Full;
+use super::login::{Identity, LoggedIn, login};
+use super::session::{End, Session};
+use crate::backend::Connection;
+use crate::backend::connection::Access;
+use crate::metrics::Refusal;
+use crate::net::stream::Socket;
+use crate::net::{Listener, PacketStream};
+use crate::session::{Settings, State};
+use crate::wire::capabilities::Status;
+use crate::wire::packet::put_packet;
+use crate::wire::reply::{ServerError, put_err};
+
+/// How long to rest when the process has no file descriptors left, or the like.
+const REST: Duration = Duration::from_millis(100);
+/// How long a client that is turned away may take to read why.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Bytes of a first command that may come before a client is turned away.
+const FIRST_COMMAND: usize = 64 * 1024;
+
+/// Accepts clients for ever; each becomes a task. Cancel safe.
+pub async fn accept(listener: Listener, context: Arc<Context>) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => {
+                tokio::spawn(serve(socket, peer, context.clone()));
+            }
+            // The client gave up before it was accepted.
+            Err(error) if is_the_clients(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "clients cannot be accepted now");
+                sleep(REST).await;
+            }
+        }
+    }
+}
+
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::NotConnected
+    )
+}
+
+async fn serve(socket: Socket, peer: Option<IpAddr>, context: Arc<Context>) {
+    let traffic = context.traffic.load_full();
+    let admitted =
+        context.limits.admit(peer, traffic.max_connections, traffic.per_address_connections);
+    let _admitted = match admitted {
+        Ok(admitted) => admitted,
+        Err(full) => {
+            context.metrics.sessions.refused.increment(match full {
+                Full::Total => Refusal::MaxConnections,
+                Full::Address => Refusal::PerAddress,
+            });
+            return turn_away(socket, full).await;
+        }
+    };
+    let registration = context.registry.register(peer);
+    let id = registration.handle.id;
+    let logged_in = match login(socket, peer, id, &context.login).await {
+        Ok(logged_in) => logged_in,
+        Err(failure) => {
+            context.metrics.sessions.login_failures.increment(failure.label());
+            tracing::debug!(%id, ?peer, %failure, "a login failed");
+            return;
+        }
+    };
+    let user = logged_in.identity.account.user.clone();
+    let Some(_place) = context.limits.admit_user(user.clone(), traffic.per_user_connections) else {
+        context.metrics.sessions.refused.increment(Refusal::PerUser);
+        return turn_away_user(logged_in.stream, &user).await;
+    };
+    context.metrics.sessions.opened.increment();
+    let Some(session) = begin(logged_in, context.clone(), registration) else {
+        return;
+    };
+    context.metrics.sessions.current.increment();
+    // If the task panics the gauge stays one too high, and the panic is in the log.
+    let end = session.run().await;
+    context.metrics.sessions.current.decrement();
+    if let Some(kind) = end.label() {
+        context.metrics.errors.increment(kind);
+    }
+    match end {
+        End::Quit | End::Client(_) | End::Drained | End::Idle | End::Killed => {
+            tracing::debug!(%id, ?end, "a session ended");
+        }
+        End::BackendLost | End::Protocol(_) | End::Refused(_) => {
+            tracing::info!(%id, ?end, "a session was ended");
+        }
+    }
+}
+
+/// Tells a client that there is no room, in place of a greeting.
+async fn turn_away(mut socket: Socket, full: Full) {
+    let error = match full {
+        Full::Total => ServerError::new(1040, b"08004", "Too many connections"),
+        Full::Address => ServerError::new(
+            1040,
+            b"08004",
+            "Too many connections from this address (rwproxy: per_address_connections)",
+        ),
+    };
+    let mut payload = Vec::new();
+    put_err(&mut payload, &error.as_packet());
+    let mut out = BytesMut::new();
+    put_packet(&mut out, 0, &payload);
+    // Whether it still listens does not matter.
+    let _ = timeout(FAREWELL, socket.write_all(&out)).await;
+}
+
+/// Tells a client that its user has too many connections. The OK of its login is out already: the
+/// error answers its first command.
+async fn turn_away_user(mut stream: PacketStream, user: &[u8]) {
+    // ER_TOO_MANY_USER_CONNECTIONS.
+    let error = ServerError::new(
+        1203,
+        b"42000",
+        format!(
+            "User {} already has more than 'max_user_connections' active connections (rwproxy: \
+             per_user_connections)",
+            String::from_utf8_lossy(user)
+        ),
+    );
+    let mut payload = Vec::new();
+    put_err(&mut payload, &error.as_packet());
+    let answered = async {
+        if let Ok(command) = stream.read_packet(FIRST_COMMAND, Some(0)).await {
+            let _ = stream.write_packet(command.sequence.wrapping_add(1), &payload).await;
+        }
+    };
+    let _ = timeout(FAREWELL, answered).await;
+}
+
+fn begin(
+    logged_in: LoggedIn,
+    context: Arc<Context>,
+    registration: super::registry::Registration,
+) -> Option<Session> {
+    let LoggedIn { stream, identity, capabilities, max_packet, nonce } = logged_in;
+    let client = Client { packets: stream, handle: registration.handle.clone(), capabilities };
+    let credential = identity.account.credential()?;
+    let account = identity.account.clone();
+    let state = state_of(&identity);
+    let dialect = **context.dialect.load();
+    let mut session =
+        Session::new(client, context, (account, credential), state, dialect, registration);
+    session.nonce = nonce;
+    session.max_packet = max_packet;
+    session.begin_as(identity);
+    Some(session)
+}
+
+fn state_of(identity: &Identity) -> State {
+    let database = identity.database.as_deref().filter(|name| !name.is_empty());
+    let autocommit = identity.status.contains(Status::AUTOCOMMIT);
+    let settings = Settings::at_login(database.map(Into::into), identity.collation, autocommit);
+    State::new(settings, identity.status)
+}
+
+impl Session {
+    /// Begins as this identity, and takes over the connection that its login has opened.
+    pub(super) fn begin_as(&mut self, identity: Identity) {
+        let state = state_of(&identity);
+        let Identity { account, opened, database, .. } = identity;
+        let credential = account.credential().unwrap_or_else(|| self.credential.clone());
+        self.client.handle.set_profile(|profile| {
+            profile.user = String::from_utf8_lossy(&account.user).into_owned();
+            profile.database =
+                database.as_deref().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
+        });
+        let settings = state.settings().clone();
+        self.become_user(account, credential, state);
+        self.publish_state();
+        let Some(opened) = opened else { return };
+        let topology = self.context.topology.load();
+        let Some(backend) = topology.backend(opened.backend) else { return };
+        if opened.credential.generation != self.credential.generation {
+            return;
+        }
+        let mut connection = Connection::new(opened.connected, Access::ReadWrite, settings.clone());
+        let id = self.client.handle.id;
+        connection.settle(id, self.state.version(), &settings);
+        self.places.note(backend.id, connection.number);
+        self.context.pools.of(backend).adopt(self.key(Access::ReadWrite), connection, id);
+    }
+}

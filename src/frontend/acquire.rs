@@ -1,0 +1,338 @@
+//! Finds the connection that a command runs on: the one that is kept, or one that the topology
+//! and the pools give, in the session's state.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use super::client::{Client, ClientError};
+use super::context::Context;
+use super::errors;
+use super::mailbox::Mail;
+use super::session::{End, Session};
+use crate::backend::connection::Access;
+use crate::backend::connection::PrivateError;
+use crate::backend::pool::{Lease, LeaseError, Leased};
+use crate::backend::{ConnectError, Connection, LoginOptions, connect};
+use crate::routing::topology::{Backend, BackendId, Topology};
+use crate::routing::{Decision, Request, Unavailable, decide};
+use crate::session::settings::{Names, Settings};
+use crate::wire::Capabilities;
+use crate::wire::capabilities::Status;
+use crate::wire::reply::ServerError;
+
+/// Statement that every connection to a replica begins with.
+const READ_ONLY: &str = "SET SESSION TRANSACTION READ ONLY";
+/// `utf8mb4_general_ci`, which every server knows: for connections whose character set is set by
+/// statement anyway.
+const DEFAULT_COLLATION: u16 = 45;
+
+/// How long to wait before a server that could not be reached is tried again, unless the topology
+/// changes first.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a command has no connection to run on.
+pub(super) enum Refusal {
+    /// The client is told, and its session goes on.
+    Error(ServerError),
+    /// The session ends.
+    End(End),
+}
+
+impl From<ClientError> for Refusal {
+    fn from(error: ClientError) -> Self {
+        Refusal::End(error.into())
+    }
+}
+
+/// ER_ACCESS_DENIED_ERROR.
+const ACCESS_DENIED: u16 = 1045;
+
+impl Session {
+    /// The connection that the session keeps, or one that the topology and the pools give.
+    pub(super) async fn connection_for(
+        &mut self,
+        request: Request,
+        avoid: &[BackendId],
+    ) -> Result<Lease, Refusal> {
+        let Some(lease) = self.lease.take() else {
+            return self.acquire(request, avoid).await;
+        };
+        let kept_without_need = !self.state.keeps_connection();
+        if kept_without_need && !Self::suits(&lease, request) {
+            self.let_go(lease).await.map_err(Refusal::End)?;
+            return self.acquire(request, avoid).await;
+        }
+        if lease.is_quiet() && self.serves_still(&lease) {
+            return Ok(lease);
+        }
+        let name = lease.pool().name.clone();
+        drop(lease);
+        if kept_without_need {
+            return self.acquire(request, avoid).await;
+        }
+        if self.state.pins().is_empty() {
+            self.state.transaction_lost();
+            self.publish_state();
+            return Err(Refusal::Error(errors::transaction_lost(&name)));
+        }
+        let causes: Vec<_> = self.state.pins().names().collect();
+        self.answer_error(1, &errors::state_lost(&name, &causes.join(", ")))
+            .await
+            .map_err(Refusal::End)?;
+        Err(Refusal::End(End::BackendLost))
+    }
+
+    /// False once the kept connection's server is gone, or another one is the primary. While
+    /// there is none, what was begun may still end.
+    fn serves_still(&self, lease: &Lease) -> bool {
+        let topology = self.context.topology.load();
+        let other_primary = topology.primary().is_some_and(|it| it.id != lease.backend());
+        let known = topology.backend(lease.backend()).is_some();
+        known && !(lease.access == Access::ReadWrite && other_primary)
+    }
+
+    /// A connection for one attempt: chosen, leased, in the session's state.
+    async fn acquire(&mut self, request: Request, avoid: &[BackendId]) -> Result<Lease, Refusal> {
+        if !self.refresh_credential() {
+            return Err(Refusal::Error(errors::account_refused(&self.account.user)));
+        }
+        let traffic = self.context.traffic.load_full();
+        let started = Instant::now();
+        let mut avoid = avoid.to_vec();
+        let ticket = match request {
+            Request::Read => self.context.next_ticket(),
+            _ => 0,
+        };
+        let mut published = None;
+        loop {
+            let topology = self.context.topology.load_full();
+            let retry = match decide(request, &topology, &traffic.policy, ticket, &avoid) {
+                Decision::Backend(index) => {
+                    match self.open(&topology, index, started + traffic.lease_timeout).await {
+                        Ok(lease) => return Ok(lease),
+                        Err(Trouble::Refusal(refusal)) => return Err(refusal),
+                        Err(Trouble::Changed) => continue,
+                        Err(Trouble::Backend(error)) => {
+                            let backend = &topology.backends[index];
+                            if request == Request::Read && !avoid.contains(&backend.id) {
+                                avoid.push(backend.id);
+                                continue;
+                            }
+                            (error, traffic.write_hold)
+                        }
+                    }
+                }
+                Decision::Unavailable(Unavailable::NoPrimary(reason)) => {
+                    (errors::no_primary(&reason), traffic.write_hold)
+                }
+                Decision::Unavailable(Unavailable::NoReplica) => {
+                    return Err(Refusal::Error(errors::no_replica()));
+                }
+                Decision::Unavailable(Unavailable::AwaitReplica) => {
+                    (errors::no_replica(), traffic.lease_timeout)
+                }
+            };
+            let (error, patience) = retry;
+            let left = patience.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                return Err(Refusal::Error(error));
+            }
+            // The receiver is made at the first wait: what was published before is loaded anew.
+            let receiver = published.get_or_insert_with(|| self.context.topology.subscribe());
+            let change = tokio::time::timeout(left.min(PAUSE), receiver.changed());
+            let _ = watched(&mut self.client, change).await?;
+            avoid.clear();
+        }
+    }
+
+    /// A connection to this backend, in the session's state.
+    async fn open(
+        &mut self,
+        topology: &Topology,
+        index: usize,
+        deadline: Instant,
+    ) -> Result<Lease, Trouble> {
+        let backend = &topology.backends[index];
+        let access = match topology.primary() {
+            Some(primary) if primary.id == backend.id => Access::ReadWrite,
+            _ => Access::ReadOnly,
+        };
+        let pool = self.context.pools.of(backend);
+        if let Some(number) = self.places.number(backend.id)
+            && let Some(lease) = pool.lease_own(self.key(access), number, self.client.handle.id)
+        {
+            return self.restored(lease).await;
+        }
+        let key = self.key(access).clone();
+        if pool.is_exhausted() {
+            // Some may be kept only in case their session asks for warnings or an insert id.
+            self.context.registry.broadcast(Mail::RELEASE);
+        }
+        let lease = match watched(&mut self.client, pool.lease(&key, deadline)).await? {
+            Ok(Leased::Connection(lease)) => lease,
+            Ok(Leased::Empty(place)) => {
+                let connection = self.dial(backend, access).await;
+                place.count_dial(connection.is_ok());
+                place.fill(connection?)
+            }
+            Err(LeaseError::TimedOut) => {
+                return Err(Trouble::refusal(errors::no_connection(&backend.name)));
+            }
+            Err(LeaseError::Retired) => return Err(Trouble::Changed),
+        };
+        // I5: the wait may have outlived the topology it began with.
+        if access == Access::ReadWrite && self.context.topology.load().epoch != topology.epoch {
+            return Err(Trouble::Changed);
+        }
+        self.restored(lease).await
+    }
+
+    async fn restored(&mut self, mut lease: Lease) -> Result<Lease, Trouble> {
+        let traffic = self.context.traffic.load();
+        let deadline = traffic.connect_timeout;
+        let session = self.client.handle.id;
+        let (version, settings) = (self.state.version(), self.state.settings());
+        if lease.is_settled(session, version) {
+            return Ok(lease);
+        }
+        let collations = self.context.collations.load_full();
+        let backend = lease.backend();
+        let result = attempted(&mut self.client, &self.context, backend, async {
+            let set_names = |id| collations.set_names(id);
+            lease.restore(session, version, settings, set_names, deadline).await
+        })
+        .await?;
+        match result {
+            Ok(()) => Ok(lease),
+            Err(PrivateError::Refused(error)) => Err(Trouble::Backend(error)),
+            Err(error) => {
+                let name = &lease.pool().name;
+                Err(Trouble::Backend(errors::unreachable(name, &error)))
+            }
+        }
+    }
+
+    async fn dial(&mut self, backend: &Backend, access: Access) -> Result<Connection, Trouble> {
+        let Some(address) = &backend.address else {
+            return Err(Trouble::Changed);
+        };
+        let timeout = self.context.traffic.load().connect_timeout;
+        let settings = self.state.settings();
+        let collation = match settings.names {
+            Names::Collation(id) => id,
+            _ => DEFAULT_COLLATION,
+        };
+        let options = LoginOptions {
+            credential: &self.credential,
+            capabilities: self.key(access).capabilities | Capabilities::SESSION_TRACK,
+            collation: collation as u8,
+            max_packet: crate::backend::authenticate::MAX_PACKET,
+            database: settings.database.as_deref(),
+            attributes: &[],
+            tls: &self.context.backend_tls,
+            deadline: tokio::time::Instant::now() + timeout,
+        };
+        let database = settings.database.clone();
+        let dialling = connect(address, &options);
+        let connected = attempted(&mut self.client, &self.context, backend.id, dialling).await?;
+        let connected = connected.map_err(|error| self.dial_error(backend, error))?;
+        let autocommit = connected.ok.packet().status.contains(Status::AUTOCOMMIT);
+        let present = Settings::at_login(database, collation, autocommit);
+        let mut connection = Connection::new(connected, access, present);
+        if access == Access::ReadOnly {
+            let statement = connection.statement(READ_ONLY, timeout);
+            attempted(&mut self.client, &self.context, backend.id, statement)
+                .await?
+                .map_err(|error| Trouble::Backend(errors::unreachable(&backend.name, &error)))?;
+        }
+        Ok(connection)
+    }
+
+    fn dial_error(&self, backend: &Backend, error: ConnectError) -> Trouble {
+        match error.server_error() {
+            Some(refused) if error.is_full() => Trouble::Backend(refused.clone()),
+            Some(refused) if refused.code == ACCESS_DENIED => {
+                self.context.login.accounts.reject(&self.account, &self.credential);
+                Trouble::refusal(refused.clone())
+            }
+            // The server's own word about the account or the database.
+            Some(refused) => Trouble::refusal(refused.clone()),
+            None => Trouble::Backend(errors::unreachable(&backend.name, &error)),
+        }
+    }
+}
+
+/// What kept a backend from serving an attempt.
+enum Trouble {
+    /// The client is told this error, or the session ends.
+    Refusal(Refusal),
+    /// This backend cannot be used now; the error is for a client that has no other.
+    Backend(ServerError),
+    /// The topology is another one by now.
+    Changed,
+}
+
+impl Trouble {
+    fn refusal(error: ServerError) -> Self {
+        Trouble::Refusal(Refusal::Error(error))
+    }
+}
+
+impl From<ClientError> for Trouble {
+    fn from(error: ClientError) -> Self {
+        Trouble::Refusal(error.into())
+    }
+}
+
+/// Waits for something of a backend, as [`watched`] does, until that is declared down: a server
+/// whose address has vanished answers a dial after seconds, a paused one never.
+async fn attempted<T>(
+    client: &mut Client,
+    context: &Context,
+    backend: BackendId,
+    future: impl Future<Output = T>,
+) -> Result<T, Trouble> {
+    let mut future = pin!(future);
+    loop {
+        let handle = client.handle.clone();
+        let until_lost = poll_fn(|task| {
+            if let Poll::Ready(value) = future.as_mut().poll(task) {
+                return Poll::Ready(Some(value));
+            }
+            match handle.mailbox.poll(task, Mail::BACKEND).is_empty() {
+                true => Poll::Pending,
+                false => Poll::Ready(None),
+            }
+        });
+        if let Some(value) = watched(client, until_lost).await? {
+            return Ok(value);
+        }
+        handle.mailbox.take(Mail::BACKEND);
+        if context.topology.load().is_lost(backend) {
+            return Err(Trouble::Changed);
+        }
+    }
+}
+
+/// Waits for `future` while the client is there and nobody ends the session. The future must
+/// bear being dropped.
+pub(super) async fn watched<T>(
+    client: &mut Client,
+    future: impl Future<Output = T>,
+) -> Result<T, ClientError> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        if let Poll::Ready(value) = future.as_mut().poll(context) {
+            return Poll::Ready(Ok(value));
+        }
+        let ending = Mail::KILL_CONNECTION | Mail::SHUTDOWN;
+        let mail = client.handle.mailbox.poll(context, ending);
+        if !mail.is_empty() {
+            return Poll::Ready(Err(ClientError::Interrupted(mail)));
+        }
+        client.poll_gone(context).map(|()| Err(ClientError::Closed))
+    })
+    .await
+}

@@ -1,0 +1,79 @@
+//! What all sessions share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::limits::Limits;
+use super::login::LoginContext;
+use super::registry::Registry;
+use crate::backend::pools::Pools;
+use crate::discovery::TopologyStore;
+use crate::metrics::Metrics;
+use crate::net::tls::client::ClientTls;
+use crate::routing::Policy;
+use crate::sql::Dialect;
+use crate::sql::cache::Worker;
+
+/// Handed to every session. What a reload can change is behind an `ArcSwap` and read once per
+/// attempt.
+pub struct Context {
+    pub topology: Arc<TopologyStore>,
+    pub pools: Arc<Pools>,
+    pub registry: Arc<Registry>,
+    pub metrics: Arc<Metrics>,
+    pub limits: Limits,
+    pub login: LoginContext,
+    /// How a new session's statements are to be read on the primary.
+    pub dialect: ArcSwap<Dialect>,
+    pub backend_tls: ClientTls,
+    pub traffic: ArcSwap<Traffic>,
+    /// The servers' collations: number in a handshake to `charset COLLATE collation`.
+    pub collations: ArcSwap<Collations>,
+    /// Second opinions on statements that the token scan leaves open.
+    pub opinions: Worker,
+    /// Numbers reads, for the balancer.
+    pub tickets: std::sync::atomic::AtomicU64,
+}
+
+impl Context {
+    /// The number of the next read.
+    pub fn next_ticket(&self) -> u64 {
+        self.tickets.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// Settings of traffic that a reload can change.
+#[derive(Debug, Clone)]
+pub struct Traffic {
+    pub policy: Policy,
+    /// How long a command waits for a connection.
+    pub lease_timeout: Duration,
+    /// How long a write waits for a primary.
+    pub write_hold: Duration,
+    /// How long opening a connection may take, and each private command on it.
+    pub connect_timeout: Duration,
+    /// Statements that take at least this long are logged; `None`: none are.
+    pub slow: Option<Duration>,
+    /// How long a client may say nothing; `None`: for ever.
+    pub idle_timeout: Option<Duration>,
+    /// Most clients at once: in all, of one user, of one address.
+    pub max_connections: u32,
+    pub per_user_connections: Option<u32>,
+    pub per_address_connections: Option<u32>,
+}
+
+/// Names of collations by their number, as the primary lists them.
+#[derive(Debug, Default)]
+pub struct Collations(pub Vec<(u16, Box<str>, Box<str>)>);
+
+impl Collations {
+    /// `SET NAMES …` for the collation of a login. `None` for a number that the server does not
+    /// know.
+    pub fn set_names(&self, id: u16) -> Option<String> {
+        let index = self.0.binary_search_by_key(&id, |(id, ..)| *id).ok()?;
+        let (_, character_set, collation) = &self.0[index];
+        Some(format!("SET NAMES {character_set} COLLATE {collation}"))
+    }
+}

@@ -1,0 +1,337 @@
+//! Runs one command on a server: choose, lease, restore, send, relay, and once more elsewhere
+//! where that is safe.
+
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use super::acquire::Refusal;
+use super::errors;
+use super::mailbox::Mail;
+use super::relay::{Relay, RelayError, Reply, copy_run};
+use super::session::{End, Incoming, Session};
+use crate::backend::connection::Access;
+use crate::backend::pool::Lease;
+use crate::metrics::{Destination, ErrorKind, Label};
+use crate::routing::{BackendId, Request};
+use crate::session::Observation;
+use crate::session::plan::{Plan, Then};
+use crate::sql::digest;
+use crate::wire::capabilities::Status;
+use crate::wire::packet::HEADER;
+use crate::wire::query;
+use crate::wire::run::RunEnd;
+
+/// On how many servers a read is tried before its client hears of a failure.
+const TRIES: usize = 4;
+/// Most bytes of a statement's shape in the log.
+const LONGEST_SHAPE: usize = 512;
+const COM_QUERY: u8 = 0x03;
+
+/// A command as it is sent.
+enum Text {
+    /// All of it: it can be sent again.
+    Whole(BytesMut),
+    /// It passes through as it arrives.
+    Streamed,
+}
+
+/// How an attempt to serve a command ended that did not end in a reply.
+enum Failure {
+    /// The same on another server: nothing of a reply has reached the client, and nobody can
+    /// tell if the first had done it.
+    Elsewhere,
+    /// A replica has refused it: the primary decides.
+    OnPrimary,
+    End(End),
+}
+
+impl Session {
+    /// Runs a command and leaves the session ready for the next.
+    pub(super) async fn execute(
+        &mut self,
+        plan: Plan,
+        incoming: Incoming,
+    ) -> Result<Destination, End> {
+        let started = Instant::now();
+        let received = HEADER + incoming.header.length;
+        self.context.metrics.sessions.received.add(received as u64);
+        let text = if incoming.whole {
+            Text::Whole(self.client.packets.take(HEADER + incoming.header.length))
+        } else {
+            Text::Streamed
+        };
+        let mut request = plan.request;
+        let mut avoid: Vec<BackendId> = Vec::new();
+        loop {
+            let lease = match self.connection_for(request, &avoid).await {
+                Ok(lease) => lease,
+                Err(Refusal::End(end)) => return Err(end),
+                Err(Refusal::Error(error)) => {
+                    if let Text::Streamed = text {
+                        self.discard(incoming).await?;
+                    }
+                    self.context.metrics.errors.increment(errors::label(&error));
+                    if plan.expect.is_some() {
+                        self.answer_error(1, &error).await?;
+                    }
+                    return Ok(Destination::Local);
+                }
+            };
+            let backend = lease.backend();
+            let destination = destination(&lease);
+            let metrics = self.context.metrics.clone();
+            metrics.statements.count(destination, plan.why.index());
+            match self.attempt(lease, &plan, &text, avoid.len() < TRIES).await {
+                Ok(()) => {
+                    metrics.statements.took(destination, started.elapsed());
+                    self.log_if_slow(&plan, &text, started, destination);
+                    return Ok(destination);
+                }
+                Err(Failure::End(end)) => return Err(end),
+                Err(Failure::OnPrimary) => request = Request::Primary,
+                Err(Failure::Elsewhere) => avoid.push(backend),
+            }
+            metrics.retries.increment();
+        }
+    }
+
+    /// Notes a slow statement by its shape: literals may be secrets.
+    fn log_if_slow(&self, plan: &Plan, text: &Text, started: Instant, ran: Destination) {
+        let Some(limit) = self.context.traffic.load().slow else { return };
+        let took = started.elapsed();
+        if took < limit {
+            return;
+        }
+        let shape = match text {
+            Text::Whole(packet) => packet
+                .get(HEADER + 1..)
+                .filter(|_| packet.get(HEADER) == Some(&COM_QUERY))
+                .and_then(|arguments| query::text(arguments, self.client.capabilities).ok())
+                .map(|sql| digest::text(sql, self.dialect, LONGEST_SHAPE)),
+            Text::Streamed => None,
+        };
+        tracing::warn!(
+            session = %self.client.handle.id,
+            backend = self.places.previous_name(&self.context),
+            milliseconds = took.as_millis() as u64,
+            destination = ran.name(),
+            reason = plan.why.name(),
+            statement = shape,
+            "slow"
+        );
+    }
+
+    /// Sends the command over a connection that is ready for it, and relays the reply.
+    async fn attempt(
+        &mut self,
+        mut lease: Lease,
+        plan: &Plan,
+        text: &Text,
+        may_retry: bool,
+    ) -> Result<(), Failure> {
+        let backend = lease.backend();
+        self.client.handle.set_backend(Some(backend));
+        let kept = self.state.keeps_connection();
+        if plan.reads_insert_id {
+            let brought = self.bring_insert_id(&mut lease).await.map_err(Failure::End)?;
+            if brought.is_err() {
+                // Nothing was sent yet: another connection will do, if another may.
+                let elsewhere = may_retry && !kept;
+                return Err(match elsewhere {
+                    true => Failure::Elsewhere,
+                    false => Failure::End(End::BackendLost),
+                });
+            }
+        }
+        // I5: leasing and restoring have waited; nothing may be written to a former primary.
+        if lease.access == Access::ReadWrite && !kept && !self.is_primary(backend) {
+            return Err(match may_retry {
+                true => Failure::Elsewhere,
+                false => Failure::End(End::BackendLost),
+            });
+        }
+        self.state.pin(plan.pins);
+        let result = self.round_trip(&mut lease, plan, text).await;
+        match result {
+            Ok(Reply { bytes: 0, error: Some(error), .. }) if is_farewell(error.code) => {
+                drop(lease);
+                Err(if may_retry { Failure::Elsewhere } else { Failure::End(End::BackendLost) })
+            }
+            Ok(reply) => {
+                let refused = reply.bytes == 0 && reply.error.is_some();
+                self.settle(lease, plan, reply);
+                if refused { Err(Failure::OnPrimary) } else { Ok(()) }
+            }
+            Err(RelayError::Client(error)) => {
+                self.abandon(lease);
+                Err(Failure::End(error.into()))
+            }
+            Err(error) => self.lost(lease, plan, text, error, may_retry).await,
+        }
+    }
+
+    fn is_primary(&self, backend: BackendId) -> bool {
+        let topology = self.context.topology.load();
+        topology.primary().is_some_and(|primary| primary.id == backend)
+    }
+
+    async fn round_trip(
+        &mut self,
+        lease: &mut Lease,
+        plan: &Plan,
+        text: &Text,
+    ) -> Result<Reply, RelayError> {
+        match text {
+            Text::Whole(bytes) => {
+                let written = lease.packets.write(bytes).await;
+                written.map_err(|error| RelayError::Server {
+                    cause: error.into(),
+                    forwarded: false,
+                })?;
+            }
+            Text::Streamed => copy_run(&mut self.client, lease, RunEnd::Payload).await?,
+        }
+        let Some(expect) = plan.expect else {
+            return Ok(Reply::default());
+        };
+        let context = self.context.clone();
+        let (backend, thread) = (lease.backend(), lease.thread);
+        let killer = self.killer(backend, thread);
+        let mut on_mail = |mail: Mail| {
+            if mail.contains(Mail::KILL_QUERY) {
+                killer.spawn();
+            }
+            mail.contains(Mail::BACKEND) && context.topology.load().is_lost(backend)
+        };
+        let kept = self.state.keeps_connection();
+        let keep_back: fn(u16) -> bool = match (lease.access, plan.repeatable && !kept) {
+            (Access::ReadOnly, true) => |code| is_rescued(code) || is_farewell(code),
+            (Access::ReadWrite, true) => is_farewell,
+            (_, false) => |_| false,
+        };
+        Relay { client: &mut self.client, server: lease, keep_back, on_mail: &mut on_mail }
+            .run(expect)
+            .await
+    }
+
+    /// Takes over what the reply told, and gives the connection back unless it must be kept.
+    fn settle(&mut self, mut lease: Lease, plan: &Plan, reply: Reply) {
+        let succeeded = reply.error.is_none();
+        let database = reply.database.clone();
+        self.context.metrics.sessions.sent.add(reply.bytes);
+        self.state.observe(&Observation { status: reply.status, database });
+        if succeeded {
+            self.state.apply(&plan.changes);
+            self.follow(&mut lease, plan, &reply);
+        }
+        let session = self.client.handle.id;
+        lease.settle(session, self.state.version(), self.state.settings());
+        self.places.note(lease.backend(), lease.number);
+        if plan.reads_insert_id {
+            self.insert_id_may_have_changed();
+        }
+        let has_diagnostics = reply.error.is_some() || reply.warnings > 0;
+        self.state.note_diagnostics(has_diagnostics, plan.clears_diagnostics);
+        let left = self.leaves_something(&mut lease, &reply);
+        if self.state.keeps_connection() || left {
+            self.lease = Some(lease);
+        } else {
+            let access = lease.access;
+            lease.release(self.key(access), session);
+        }
+        self.publish_state();
+    }
+
+    fn follow(&mut self, lease: &mut Lease, plan: &Plan, reply: &Reply) {
+        if let Some(statement) = reply.prepared {
+            self.state.statement_prepared(statement);
+        }
+        match plan.then {
+            Then::Nothing => {}
+            Then::Closed(statement) => self.state.statement_closed(statement),
+            Then::Unlocked => self.state.unpin(crate::session::Pins::TABLE_LOCK),
+            Then::Reset => {
+                let autocommit = lease.status.contains(Status::AUTOCOMMIT);
+                self.state.reset(self.dialect.flavour, autocommit);
+            }
+        }
+    }
+
+    /// The client is gone while its statement may still run: the server is told to end it.
+    fn abandon(&mut self, lease: Lease) {
+        self.killer(lease.backend(), lease.thread).spawn();
+        drop(lease);
+    }
+
+    /// The server is gone, before or in the middle of its reply.
+    async fn lost(
+        &mut self,
+        lease: Lease,
+        plan: &Plan,
+        text: &Text,
+        error: RelayError,
+        may_retry: bool,
+    ) -> Result<(), Failure> {
+        let forwarded = match &error {
+            RelayError::Server { forwarded, .. }
+            | RelayError::Malformed { forwarded, .. }
+            | RelayError::BackendDown { forwarded } => *forwarded,
+            RelayError::Client(_) => true,
+        };
+        let name = lease.pool().name.clone();
+        tracing::info!(backend = %name, %error, "a server was lost while it ran a statement");
+        if let RelayError::Malformed { .. } = error {
+            self.context.metrics.errors.increment(ErrorKind::BackendProtocol);
+        }
+        drop(lease);
+        if forwarded || matches!(text, Text::Streamed) {
+            // The client's stream has half a reply, or ours half a command.
+            return Err(Failure::End(End::BackendLost));
+        }
+        let kept = self.state.keeps_connection();
+        if !kept && plan.repeatable && may_retry {
+            return Err(Failure::Elsewhere);
+        }
+        let causes: Vec<_> = (self.state.pins() - plan.pins).names().collect();
+        let answer = if !causes.is_empty() {
+            errors::state_lost(&name, &causes.join(", "))
+        } else if self.state.in_transaction() {
+            errors::transaction_lost(&name)
+        } else {
+            errors::outcome_unknown(&name)
+        };
+        self.context.metrics.errors.increment(errors::label(&answer));
+        self.state.transaction_lost();
+        self.state.unpin(plan.pins);
+        self.publish_state();
+        if plan.expect.is_some() {
+            self.answer_error(1, &answer).await.map_err(Failure::End)?;
+        }
+        if causes.is_empty() { Ok(()) } else { Err(Failure::End(End::BackendLost)) }
+    }
+}
+
+fn destination(lease: &Lease) -> Destination {
+    match lease.access {
+        Access::ReadWrite => {
+            lease.pool().statements.writes.increment();
+            Destination::Primary
+        }
+        Access::ReadOnly => {
+            lease.pool().statements.reads.increment();
+            Destination::Replica
+        }
+    }
+}
+
+/// ER_SERVER_SHUTDOWN: MySQL's last words to those whose statements it ends when it is stopped.
+fn is_farewell(code: u16) -> bool {
+    code == 1053
+}
+
+/// Errors by which a replica says that it must not or cannot run a statement that the primary
+/// may: refused writes, and objects that it does not know (yet).
+fn is_rescued(code: u16) -> bool {
+    matches!(code, 1290 | 1792 | 1836 | 1146 | 1049 | 1054 | 1305)
+}

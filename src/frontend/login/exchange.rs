@@ -1,0 +1,165 @@
+//! The conversation that proves who a client is.
+
+use tokio::time::{Duration, Instant};
+use zeroize::Zeroizing;
+
+use super::LoginContext;
+use super::dialogue::Dialogue;
+use super::failure::LoginFailure;
+use crate::frontend::accounts::{Account, Exchange, Known};
+use crate::wire::auth::{
+    Nonce, Plugin, Secret, native_stage2, native_verify, parse_native_hash, same_secret,
+    sha2_verify,
+};
+use crate::wire::login::from_client::{Demand, FAST_AUTH_OK, LoginFromClient};
+
+/// How long a login waits for the accounts to be read again before it gives up.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Who a client says it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Claim<'a> {
+    pub user: &'a [u8],
+    /// `None` when the client knows no plugins.
+    pub plugin: Option<&'a [u8]>,
+    pub auth_response: &'a [u8],
+    /// COM_CHANGE_USER: the answer in the command itself is not taken, the client is asked.
+    pub change: bool,
+}
+
+/// What the conversation has shown.
+#[derive(Debug)]
+pub(super) enum Proof {
+    /// The client knows the secret that is known here too.
+    Known(Known),
+    /// The client has a secret; whether it is right only the primary can say.
+    Presented(Secret),
+    /// What the client answered fits nothing that is known. The primary may refuse it in its own
+    /// words.
+    Wrong,
+}
+
+/// Conducts the exchange that fits the account.
+pub(super) async fn prove(
+    dialogue: &mut Dialogue<'_>,
+    context: &LoginContext,
+    claim: Claim<'_>,
+    nonce: Nonce,
+    default: Plugin,
+) -> Result<Proof, LoginFailure> {
+    let plugin = match context.accounts.exchange(claim.user, default) {
+        Exchange::Native => Plugin::NativePassword,
+        Exchange::CachingSha2 => Plugin::CachingSha2Password,
+        Exchange::NeedsListing { plugin } => {
+            return Err(LoginFailure::NotListed { user: name(claim.user), plugin });
+        }
+        Exchange::OutOfReach { plugin } => {
+            return Err(LoginFailure::OutOfReach { user: name(claim.user), plugin });
+        }
+    };
+    if claim.plugin.is_none() && plugin != Plugin::NativePassword {
+        return Err(LoginFailure::OldClient);
+    }
+    let known = context.accounts.known(claim.user);
+    let mut machine = LoginFromClient::new(plugin, nonce, dialogue.is_secure());
+    let mut demand = if claim.change {
+        machine.switch()
+    } else {
+        machine.begin(claim.plugin, claim.auth_response)?
+    };
+    loop {
+        demand = match demand {
+            Demand::Exchange(payload) => {
+                dialogue.write(&payload).await?;
+                machine.receive(&dialogue.read().await?)?
+            }
+            Demand::PublicKey => machine.public_key(context.rsa_key().await?.public_pem()),
+            Demand::Decrypt(ciphertext) => {
+                // Whatever is wrong with it, the answer is that the password is: nobody learns
+                // from us what decrypts.
+                match context.rsa_key().await?.decrypt(&ciphertext) {
+                    Some(cleartext) => match machine.decrypted(cleartext) {
+                        Ok(demand) => demand,
+                        Err(_) => return Ok(Proof::Wrong),
+                    },
+                    None => return Ok(Proof::Wrong),
+                }
+            }
+            Demand::NoPassword => return Ok(presented(known, Secret::Empty)),
+            Demand::Password(password) => return Ok(presented(known, Secret::Password(password))),
+            Demand::Scramble(scramble) if plugin == Plugin::NativePassword => {
+                return Ok(native(context, claim.user, known, &scramble, &nonce).await);
+            }
+            Demand::Scramble(scramble) => {
+                let right = known.as_ref().is_some_and(|known| {
+                    let password = known.credential.secret.password().unwrap_or_default();
+                    !password.is_empty() && sha2_verify(&scramble, &nonce, password)
+                });
+                match (known.clone(), machine.full()) {
+                    (Some(known), _) if right => {
+                        dialogue.write(&FAST_AUTH_OK).await?;
+                        return Ok(Proof::Known(known));
+                    }
+                    (_, Some(full)) => full,
+                    (_, None) => return Ok(Proof::Wrong),
+                }
+            }
+        };
+    }
+}
+
+fn name(user: &[u8]) -> String {
+    String::from_utf8_lossy(user).into_owned()
+}
+
+/// A secret that came as it is: known already, or for the primary to judge.
+fn presented(known: Option<Known>, secret: Secret) -> Proof {
+    let same = known.filter(|known| match (&known.credential.secret, &secret) {
+        (Secret::Empty, Secret::Empty) => true,
+        (Secret::Password(known), Secret::Password(secret)) => same_secret(known, secret),
+        _ => false,
+    });
+    same.map_or(Proof::Presented(secret), Proof::Known)
+}
+
+/// Judges a scramble of mysql_native_password: by the secret that is known, then by each hash of
+/// the account's rows, and if none fits by those of a new reading, since the password may have
+/// been set a moment ago.
+async fn native(
+    context: &LoginContext,
+    user: &[u8],
+    known: Option<Known>,
+    scramble: &[u8],
+    nonce: &Nonce,
+) -> Proof {
+    if let Some(known) = known {
+        let stage1 = known.credential.secret.native_stage1();
+        let stage2 = stage1.map(|stage1| native_stage2(&stage1));
+        if stage2.is_some_and(|stage2| native_verify(scramble, nonce, &stage2).is_some()) {
+            return Proof::Known(known);
+        }
+    }
+    let deadline = Instant::now() + REFRESH_TIMEOUT;
+    let mut directory = context.accounts.directory();
+    // A reading that had begun when the wish for one came may have missed the change.
+    for _ in 0..3 {
+        let stage1 = directory
+            .rows(user)
+            .filter_map(|row| parse_native_hash(&row.authentication))
+            .find_map(|stage2| native_verify(scramble, nonce, &stage2));
+        if let Some(stage1) = stage1 {
+            return Proof::Presented(Secret::NativeStage1(Zeroizing::new(stage1)));
+        }
+        match context.accounts.newer_directory(&directory, deadline).await {
+            Some(newer) => directory = newer,
+            None => break,
+        }
+    }
+    Proof::Wrong
+}
+
+/// Whether the account must be used with TLS, as far as its rows tell: the strictest of them
+/// counts, because which of them a server will match is not known here.
+pub(super) fn requires_tls(context: &LoginContext, account: &Account) -> bool {
+    context.accounts.directory().own_rows(&account.user).iter().any(|row| row.requires_tls)
+}

@@ -1,0 +1,22 @@
+//! A client's life: login, commands, relay.
+
+pub mod accept;
+pub mod accounts;
+mod acquire;
+mod change_user;
+pub mod client;
+pub mod context;
+pub mod errors;
+mod execute;
+mod hold;
+mod kill;
+pub mod limits;
+mod local;
+pub mod login;
+pub mod mailbox;
+pub mod registry;
+pub mod relay;
+pub mod session;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+//! Relays one reply from a server to the client: a byte copy guided by the scanner.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use bytes::BytesMut;
+
+use super::client::{Client, ClientError};
+use super::mailbox::Mail;
+use crate::backend::connection::Connection;
+use crate::net::PacketError;
+use crate::wire::Capabilities;
+use crate::wire::capabilities::Status;
+use crate::wire::codec::Malformed;
+use crate::wire::packet::{HEADER, Header, put_packet};
+use crate::wire::reply::{ErrPacket, OkPacket, ServerError, StateChange, put_ok};
+use crate::wire::run::{PacketRun, RunEnd};
+use crate::wire::scanner::{Expect, Scanner, Significant};
+
+/// What a reply, seen whole, has told.
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// The last status flags; `None` when the reply had none (ERR, COM_STATISTICS).
+    pub status: Option<Status>,
+    /// The error that ended it.
+    pub error: Option<ServerError>,
+    /// The default database that a statement changed to.
+    pub database: Option<Box<[u8]>>,
+    /// Names of session variables that the server reports as changed.
+    pub variables: Vec<Box<[u8]>>,
+    /// The last insert id other than 0 that was reported.
+    pub insert_id: Option<u64>,
+    /// Warnings of the last result.
+    pub warnings: u16,
+    /// The id of the statement that was prepared.
+    pub prepared: Option<u32>,
+    /// How many bytes the client was sent.
+    pub bytes: u64,
+}
+
+/// Why a relay stopped in the middle. The connection to the server is of no further use.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The server closed, or sent something that is no reply.
+    #[error("the server was lost: {cause}")]
+    Server { cause: PacketError, forwarded: bool },
+    #[error("the server's reply makes no sense: {cause}")]
+    Malformed { cause: Malformed, forwarded: bool },
+    /// The client is gone, stalled, or to be ended.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The server that runs the statement was declared down.
+    #[error("the server was declared down")]
+    BackendDown { forwarded: bool },
+}
+
+/// What the session wants of the relay besides the copy.
+pub struct Relay<'a> {
+    pub client: &'a mut Client,
+    pub server: &'a mut Connection,
+    /// True for an error that the session will answer in another way: if it is the first thing
+    /// the server says it is kept from the client.
+    pub keep_back: fn(u16) -> bool,
+    /// Called with mail that came while the statement runs; true when the server is to be given
+    /// up.
+    pub on_mail: &'a mut (dyn FnMut(Mail) -> bool + Send),
+}
+
+/// Mail that a running statement is to notice. KILL QUERY and a changed topology are dealt with
+/// while it goes on.
+const WHILE_RUNNING: Mail =
+    Mail::KILL_CONNECTION.union(Mail::SHUTDOWN).union(Mail::KILL_QUERY).union(Mail::BACKEND);
+
+enum Event {
+    Bytes,
+    End,
+    ClientGone,
+    Mail(Mail),
+}
+
+impl Relay<'_> {
+    /// Copies the reply to a command that was just sent. A running statement has no deadline: it
+    /// ends with its server, its client, or mail.
+    pub async fn run(mut self, expect: Expect) -> Result<Reply, RelayError> {
+        let mut scanner = Scanner::new(expect, self.server.capabilities);
+        let mut reply = Reply::default();
+        loop {
+            self.forward(&mut scanner, &mut reply).await?;
+            if scanner.is_done() {
+                return self.finish(reply);
+            }
+            self.await_bytes(reply.bytes > 0).await?;
+        }
+    }
+
+    fn finish(&mut self, reply: Reply) -> Result<Reply, RelayError> {
+        if let Some(status) = reply.status {
+            self.server.status = status;
+        }
+        if !self.server.packets.buffered().is_empty() {
+            let cause = Malformed("bytes behind the end of a reply");
+            return Err(RelayError::Malformed { cause, forwarded: true });
+        }
+        Ok(reply)
+    }
+
+    /// Forwards everything of the reply that is buffered.
+    async fn forward(
+        &mut self,
+        scanner: &mut Scanner,
+        reply: &mut Reply,
+    ) -> Result<(), RelayError> {
+        let mut ready = 0;
+        while !scanner.is_done() {
+            let buffered = &self.server.packets.buffered()[ready..];
+            let scan = scanner
+                .scan(buffered)
+                .map_err(|cause| RelayError::Malformed { cause, forwarded: reply.bytes > 0 })?;
+            ready += scan.forward;
+            let Some((significant, length)) = scan.packet else { break };
+            match self.judge(significant, ready, length, reply)? {
+                Verbatim::Yes => ready += length,
+                Verbatim::KeepBack => {
+                    self.server.packets.consume(ready + length);
+                    return Ok(());
+                }
+                Verbatim::Instead(packet) => {
+                    self.send(ready, reply).await?;
+                    self.server.packets.consume(length);
+                    self.client.write(&packet).await?;
+                    reply.bytes += packet.len() as u64;
+                    ready = 0;
+                }
+            }
+            if significant == Significant::LocalInfile {
+                self.send(ready, reply).await?;
+                ready = 0;
+                self.upload().await?;
+            }
+        }
+        self.send(ready, reply).await
+    }
+
+    /// Sends the first `count` buffered bytes.
+    async fn send(&mut self, count: usize, reply: &mut Reply) -> Result<(), RelayError> {
+        if count > 0 {
+            self.client.write(&self.server.packets.buffered()[..count]).await?;
+            self.server.packets.consume(count);
+            reply.bytes += count as u64;
+        }
+        Ok(())
+    }
+
+    /// Reads what a significant packet says, and decides whether the client gets it as it is.
+    fn judge(
+        &self,
+        significant: Significant,
+        at: usize,
+        length: usize,
+        reply: &mut Reply,
+    ) -> Result<Verbatim, RelayError> {
+        let packet = &self.server.packets.buffered()[at..at + length];
+        let payload = &packet[HEADER..];
+        let forwarded = reply.bytes > 0;
+        let malformed = |cause| RelayError::Malformed { cause, forwarded };
+        match significant {
+            Significant::Err => {
+                let error = ErrPacket::parse(payload).map_err(malformed)?.to_owned();
+                let keep = at == 0 && reply.bytes == 0 && (self.keep_back)(error.code);
+                reply.error = Some(error);
+                return Ok(if keep { Verbatim::KeepBack } else { Verbatim::Yes });
+            }
+            Significant::Ok(status) => {
+                reply.status = Some(status);
+                let ok = OkPacket::parse(payload, self.server.capabilities).map_err(malformed)?;
+                if ok.last_insert_id != 0 {
+                    reply.insert_id = Some(ok.last_insert_id);
+                }
+                reply.warnings = ok.warnings;
+                if !ok.session_state.is_empty() || status.contains(Status::SESSION_STATE_CHANGED) {
+                    note_changes(&ok, reply).map_err(malformed)?;
+                    if !self.client.capabilities.contains(Capabilities::SESSION_TRACK) {
+                        let sequence = Header::peek(packet).map_or(0, |header| header.sequence);
+                        let packet = without_tracking(ok, sequence, self.client.capabilities);
+                        return Ok(Verbatim::Instead(packet));
+                    }
+                }
+            }
+            Significant::Eof(status) => {
+                reply.status = Some(status);
+                reply.warnings = u16::from_le_bytes([payload[1], payload[2]]);
+            }
+            Significant::PrepareOk { statement, .. } => reply.prepared = Some(statement),
+            Significant::LocalInfile | Significant::Text => {}
+        }
+        Ok(Verbatim::Yes)
+    }
+
+    /// Waits for more of the server's reply, watching the client and the mailbox.
+    async fn await_bytes(&mut self, forwarded: bool) -> Result<(), RelayError> {
+        loop {
+            let (client, server) = (&*self.client, &mut *self.server);
+            let event = poll_fn(|context| {
+                if let Poll::Ready(count) = server.packets.poll_fill(context) {
+                    return Poll::Ready(count.map(|count| match count {
+                        0 => Event::End,
+                        _ => Event::Bytes,
+                    }));
+                }
+                let mail = client.handle.mailbox.poll(context, WHILE_RUNNING);
+                if !mail.is_empty() {
+                    return Poll::Ready(Ok(Event::Mail(mail)));
+                }
+                client.poll_gone(context).map(|()| Ok(Event::ClientGone))
+            })
+            .await;
+            match event {
+                Ok(Event::Bytes) => return Ok(()),
+                Ok(Event::End) => {
+                    return Err(RelayError::Server { cause: PacketError::Closed, forwarded });
+                }
+                Ok(Event::ClientGone) => return Err(ClientError::Closed.into()),
+                Ok(Event::Mail(mail)) => self.receive(mail, forwarded)?,
+                Err(error) => {
+                    return Err(RelayError::Server { cause: error.into(), forwarded });
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, mail: Mail, forwarded: bool) -> Result<(), RelayError> {
+        if mail.intersects(Mail::KILL_CONNECTION | Mail::SHUTDOWN) {
+            return Err(ClientError::Interrupted(mail).into());
+        }
+        self.client.handle.mailbox.take(mail);
+        if (self.on_mail)(mail) {
+            return Err(RelayError::BackendDown { forwarded });
+        }
+        Ok(())
+    }
+
+    /// Passes the client's file on to the server, up to its closing empty packet.
+    async fn upload(&mut self) -> Result<(), RelayError> {
+        copy_run(self.client, self.server, RunEnd::EmptyPacket).await
+    }
+}
+
+enum Verbatim {
+    Yes,
+    /// The client gets nothing of this reply.
+    KeepBack,
+    Instead(BytesMut),
+}
+
+/// Copies a run of the client's packets to the server as they arrive, buffering no more than a
+/// read at a time.
+pub async fn copy_run(
+    client: &mut Client,
+    server: &mut Connection,
+    end: RunEnd,
+) -> Result<(), RelayError> {
+    let mut run = PacketRun::new(end);
+    loop {
+        let count = run.advance(client.packets.buffered());
+        if count > 0 {
+            // A server that has had enough says why before it closes: that is found when its
+            // reply is read.
+            let written = server.packets.write(&client.packets.buffered()[..count]).await;
+            client.packets.consume(count);
+            if let Err(error) = written {
+                return Err(RelayError::Server { cause: error.into(), forwarded: false });
+            }
+        }
+        if run.is_done() {
+            return Ok(());
+        }
+        client.fill(Mail::empty()).await?;
+    }
+}
+
+fn note_changes(ok: &OkPacket<'_>, reply: &mut Reply) -> Result<(), Malformed> {
+    for change in ok.changes() {
+        match change? {
+            StateChange::Schema(name) => reply.database = Some(name.into()),
+            StateChange::SystemVariable { name, .. } => reply.variables.push(name.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The same OK for a client that has not asked for session tracking.
+fn without_tracking(mut ok: OkPacket<'_>, sequence: u8, capabilities: Capabilities) -> BytesMut {
+    ok.session_state = &[];
+    ok.status.remove(Status::SESSION_STATE_CHANGED);
+    let mut payload = BytesMut::new();
+    put_ok(&mut payload, &ok, capabilities);
+    let mut packet = BytesMut::with_capacity(HEADER + payload.len());
+    put_packet(&mut packet, sequence, &payload);
+    packet
+}

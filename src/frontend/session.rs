@@ -1,0 +1,412 @@
+//! One client's session: the task that owns its socket, its state and at most one connection to a
+//! server.
+
+use std::sync::Arc;
+
+use super::accounts::Account;
+use super::client::{Client, ClientError};
+use super::context::Context;
+use super::errors;
+use super::hold::InsertId;
+use super::login::LoginFailure;
+use super::mailbox::Mail;
+use super::registry::Registration;
+use crate::backend::Credential;
+use crate::backend::connection::Access;
+use crate::backend::pool::{Lease, PoolKey};
+use crate::metrics::{Destination, ErrorKind};
+use crate::routing::BackendId;
+use crate::session::State;
+use crate::session::plan::{Action, Situation, Why, plan};
+use crate::sql::{Dialect, Reason};
+use crate::wire::Capabilities;
+use crate::wire::auth::Nonce;
+use crate::wire::command::Command;
+use crate::wire::packet::{HEADER, Header};
+
+/// A command of at most this many bytes is read whole before anything is done with it: it can be
+/// classified to its end, and sent again elsewhere. A longer one is streamed to the primary.
+const WHOLE: usize = 1024 * 1024;
+
+/// Capabilities that concern the client's own stream and login alone (I2).
+const STREAM_ONLY: Capabilities = Capabilities::SSL
+    .union(Capabilities::COMPRESS)
+    .union(Capabilities::ZSTD_COMPRESSION)
+    .union(Capabilities::CONNECT_WITH_DB)
+    .union(Capabilities::CONNECT_ATTRS)
+    .union(Capabilities::PLUGIN_AUTH)
+    .union(Capabilities::PLUGIN_AUTH_LENENC)
+    .union(Capabilities::SESSION_TRACK);
+
+/// How a session ended.
+#[derive(Debug)]
+pub enum End {
+    /// COM_QUIT.
+    Quit,
+    /// The client left, stalled, or its connection broke.
+    Client(ClientError),
+    /// By KILL, or the proxy stops.
+    Killed,
+    Drained,
+    Idle,
+    /// The server went away in the middle of a reply, or with state that cannot be rebuilt.
+    BackendLost,
+    /// COM_CHANGE_USER was refused.
+    Refused(LoginFailure),
+    /// The client broke the protocol.
+    Protocol(&'static str),
+}
+
+impl End {
+    /// As which error an end is counted; `None` for those that the client wanted.
+    pub fn label(&self) -> Option<ErrorKind> {
+        match self {
+            End::Quit | End::Refused(_) => None,
+            End::Client(ClientError::Stalled) | End::Idle => Some(ErrorKind::ClientTimeout),
+            End::Client(_) => None,
+            End::Killed => Some(ErrorKind::Killed),
+            End::Drained => Some(ErrorKind::Shutdown),
+            End::BackendLost => Some(ErrorKind::BackendLost),
+            End::Protocol(_) => Some(ErrorKind::ClientProtocol),
+        }
+    }
+}
+
+impl From<ClientError> for End {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Interrupted(_) => End::Killed,
+            other => End::Client(other),
+        }
+    }
+}
+
+pub struct Session {
+    pub(super) client: Client,
+    pub(super) context: Arc<Context>,
+    pub(super) account: Arc<Account>,
+    /// With which connections are opened now.
+    pub(super) credential: Arc<Credential>,
+    pub(super) state: State,
+    /// The connection that the session keeps between commands: pinned, or in a transaction.
+    pub(super) lease: Option<Lease>,
+    pub(super) places: Places,
+    pub(super) insert_id: InsertId,
+    pub(super) dialect: Dialect,
+    /// What a new session on the server has.
+    server_dialect: Dialect,
+    keys: Keys,
+    /// For COM_CHANGE_USER.
+    pub(super) nonce: Nonce,
+    pub(super) max_packet: u32,
+    _registration: Registration,
+}
+
+/// The pool identities of a session, one for each kind of access.
+#[derive(Debug)]
+struct Keys {
+    write: PoolKey,
+    read: PoolKey,
+}
+
+impl Keys {
+    fn new(credential: &Credential, capabilities: Capabilities, state: &State) -> Self {
+        let key = |access| PoolKey {
+            user: credential.user.clone(),
+            generation: credential.generation,
+            capabilities: capabilities - STREAM_ONLY,
+            access,
+            has_database: state.settings().database.is_some(),
+        };
+        Keys { write: key(Access::ReadWrite), read: key(Access::ReadOnly) }
+    }
+}
+
+/// Which connections the session has used last: one for each backend, and the very last.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    numbers: Vec<(BackendId, u64)>,
+    previous: Option<BackendId>,
+}
+
+impl Places {
+    pub fn number(&self, backend: BackendId) -> Option<u64> {
+        self.numbers.iter().find(|(id, _)| *id == backend).map(|(_, number)| *number)
+    }
+
+    pub fn previous(&self) -> Option<BackendId> {
+        self.previous
+    }
+
+    /// The name of the backend that served the previous statement, for people.
+    pub fn previous_name(&self, context: &Context) -> Option<String> {
+        let topology = context.topology.load();
+        Some(topology.backend(self.previous?)?.name.to_string())
+    }
+
+    pub fn note(&mut self, backend: BackendId, number: u64) {
+        self.previous = Some(backend);
+        match self.numbers.iter_mut().find(|(id, _)| *id == backend) {
+            Some(place) => place.1 = number,
+            None => {
+                // Backends come and go; nobody has this many.
+                self.numbers.truncate(63);
+                self.numbers.insert(0, (backend, number));
+            }
+        }
+    }
+}
+
+/// A command's first packet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Incoming {
+    pub command: Command,
+    pub header: Header,
+    /// All of it is buffered, and nothing follows it.
+    pub whole: bool,
+}
+
+impl Session {
+    pub fn new(
+        client: Client,
+        context: Arc<Context>,
+        (account, credential): (Arc<Account>, Arc<Credential>),
+        state: State,
+        server_dialect: Dialect,
+        registration: Registration,
+    ) -> Self {
+        Session {
+            keys: Keys::new(&credential, client.capabilities, &state),
+            account,
+            nonce: Nonce::from([0; Nonce::LENGTH]),
+            max_packet: 0,
+            client,
+            context,
+            credential,
+            lease: None,
+            places: Places::default(),
+            insert_id: InsertId::Known(0),
+            dialect: state.dialect(server_dialect),
+            server_dialect,
+            state,
+            _registration: registration,
+        }
+    }
+
+    /// Serves the client until one side ends it.
+    pub async fn run(mut self) -> End {
+        let end = loop {
+            let result = match self.next_command().await {
+                Ok(incoming) => self.serve(incoming).await,
+                Err(end) => Err(end),
+            };
+            if let Err(end) = result {
+                break end;
+            }
+        };
+        self.say_goodbye(&end).await;
+        if let Some(lease) = self.lease.take() {
+            lease.close();
+        }
+        end
+    }
+
+    /// Tells a client that is still there why it is sent away.
+    async fn say_goodbye(&mut self, end: &End) {
+        let error = match end {
+            End::Drained => errors::shutdown(),
+            End::Idle => errors::idle_too_long(),
+            End::Protocol(_) => errors::malformed(),
+            _ => return,
+        };
+        // It may have left at the same moment; nothing is lost by that.
+        let _ = self.answer_error(0, &error).await;
+    }
+
+    pub(super) fn key(&self, access: Access) -> &PoolKey {
+        match access {
+            Access::ReadWrite => &self.keys.write,
+            Access::ReadOnly => &self.keys.read,
+        }
+    }
+
+    /// Uses the account's present credential for what is opened from now on. False when a server
+    /// has refused it: the client must log in anew.
+    pub(super) fn refresh_credential(&mut self) -> bool {
+        let Some(current) = self.account.credential() else {
+            return false;
+        };
+        if current.generation != self.credential.generation {
+            self.credential = current;
+            self.keys = Keys::new(&self.credential, self.client.capabilities, &self.state);
+        }
+        true
+    }
+
+    /// Begins anew as another account: nothing of the one before is left.
+    pub(super) fn become_user(
+        &mut self,
+        account: Arc<Account>,
+        credential: Arc<Credential>,
+        state: State,
+    ) {
+        self.keys = Keys::new(&credential, self.client.capabilities, &state);
+        self.account = account;
+        self.credential = credential;
+        self.state = state.succeeding(&self.state);
+        self.insert_id = InsertId::Known(0);
+        self.places = Places::default();
+    }
+
+    /// Keeps the pool identities and the registry in step with the state.
+    pub(super) fn publish_state(&mut self) {
+        let has_database = self.state.settings().database.is_some();
+        if has_database != self.keys.write.has_database {
+            self.keys.write.has_database = has_database;
+            self.keys.read.has_database = has_database;
+        }
+        self.dialect = self.state.dialect(self.server_dialect);
+        self.client.handle.set_state(self.state.pins(), self.state.in_transaction());
+        self.client.handle.set_backend(self.lease.as_ref().map(Lease::backend));
+    }
+
+    /// Waits for a command. Mail is dealt with in between.
+    async fn next_command(&mut self) -> Result<Incoming, End> {
+        loop {
+            if let Some((header, payload)) = self.client.peek(WHOLE) {
+                if header.sequence != 0 {
+                    self.answer_error(header.sequence.wrapping_add(1), &errors::out_of_order())
+                        .await?;
+                    return Err(End::Client(ClientError::Closed));
+                }
+                let Some(&code) = payload.first() else {
+                    return Err(End::Protocol("a command without its first byte"));
+                };
+                let whole = payload.len() == header.length && !header.is_continued();
+                return Ok(Incoming { command: Command::from_byte(code), header, whole });
+            }
+            let mut wanted = Mail::BACKEND | Mail::IDLE | Mail::QUIET;
+            if !self.state.keeps_connection() {
+                wanted |= Mail::DRAIN | Mail::ACCOUNT | Mail::RELEASE;
+            }
+            match self.client.fill(wanted).await {
+                Ok(()) => {}
+                Err(ClientError::Interrupted(mail)) => self.receive(mail).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn receive(&mut self, mail: Mail) -> Result<(), End> {
+        if mail.intersects(Mail::KILL_CONNECTION | Mail::SHUTDOWN) {
+            return Err(End::Killed);
+        }
+        if mail.contains(Mail::IDLE) {
+            return Err(End::Idle);
+        }
+        if mail.contains(Mail::QUIET) {
+            self.client.handle.mailbox.take(Mail::QUIET);
+            self.client.packets.give_back();
+        }
+        if mail.intersects(Mail::DRAIN | Mail::ACCOUNT) {
+            return Err(End::Drained);
+        }
+        if mail.contains(Mail::RELEASE) {
+            self.client.handle.mailbox.take(Mail::RELEASE);
+            if let Some(lease) = self.lease.take() {
+                self.let_go(lease).await?;
+                self.publish_state();
+            }
+        }
+        if mail.contains(Mail::BACKEND) {
+            self.client.handle.mailbox.take(Mail::BACKEND);
+            // What the loss means to the client is said when it next asks for something.
+        }
+        Ok(())
+    }
+
+    async fn serve(&mut self, incoming: Incoming) -> Result<(), End> {
+        self.client.handle.mailbox.take(Mail::KILL_QUERY | Mail::IDLE | Mail::QUIET);
+        self.client.handle.begin_statement();
+        let result = self.dispatch(incoming).await;
+        let on_replica = matches!(result, Ok(Destination::Replica));
+        self.client.handle.end_statement(on_replica);
+        result.map(|_| ())
+    }
+
+    /// Answers one command; by whom it was answered.
+    async fn dispatch(&mut self, incoming: Incoming) -> Result<Destination, End> {
+        let action = {
+            let (_, payload) =
+                self.client.peek(WHOLE).ok_or(End::Protocol("a command that vanished"))?;
+            let situation = Situation {
+                state: &self.state,
+                dialect: self.dialect,
+                previous: self.places.previous(),
+                has_primary: self.context.topology.load().primary().is_some(),
+                capabilities: self.client.capabilities,
+                opinions: &self.context.opinions,
+            };
+            plan(incoming.command, &payload[1..], incoming.whole, situation)
+        };
+        let why = match action {
+            Action::Run(plan) => return self.execute(plan, incoming).await,
+            Action::Quit => return Err(End::Quit),
+            Action::Ok => {
+                self.discard(incoming).await?;
+                self.answer_ok().await?;
+                Why::Command
+            }
+            Action::Ignore => {
+                self.discard(incoming).await?;
+                Why::Prepared
+            }
+            Action::ConnectionId { column } => {
+                self.discard(incoming).await?;
+                self.answer_connection_id(&column).await?;
+                Why::Text(Reason::ConnectionId)
+            }
+            Action::ChangeUser => {
+                self.change_user(incoming).await?;
+                Why::Command
+            }
+            Action::Kill { session, connection } => {
+                self.discard(incoming).await?;
+                self.kill(session, connection).await?;
+                Why::Text(Reason::Administration)
+            }
+        };
+        self.context.metrics.statements.count(Destination::Local, why.index());
+        Ok(Destination::Local)
+    }
+
+    /// Reads a command to its end and forgets it.
+    pub(super) async fn discard(&mut self, incoming: Incoming) -> Result<(), End> {
+        use crate::wire::run::{PacketRun, RunEnd};
+        if incoming.whole {
+            self.client.packets.consume(HEADER + incoming.header.length);
+            return Ok(());
+        }
+        let mut run = PacketRun::new(RunEnd::Payload);
+        loop {
+            let count = run.advance(self.client.packets.buffered());
+            self.client.packets.consume(count);
+            if run.is_done() {
+                return Ok(());
+            }
+            self.client.fill(Mail::empty()).await?;
+        }
+    }
+
+    /// KILL of a session of ours. Users may end their own sessions.
+    async fn kill(&mut self, id: crate::session::SessionId, connection: bool) -> Result<(), End> {
+        let Some(victim) = self.context.registry.find(id) else {
+            return self.answer_error(1, &errors::no_such_session(id.get().into())).await;
+        };
+        if victim.view().profile.user.as_bytes() != &self.account.user[..] {
+            return self.answer_error(1, &errors::not_owner(id.get().into())).await;
+        }
+        victim.mailbox.send(if connection { Mail::KILL_CONNECTION } else { Mail::KILL_QUERY });
+        self.answer_ok().await
+    }
+}

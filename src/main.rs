@@ -1,0 +1,104 @@
+//! The command: arguments in, exit code out.
+
+mod cli;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use rwproxy::config::{Config, ConfigError};
+use rwproxy::server;
+use tokio::sync::watch;
+
+use cli::arguments::{Arguments, Command, ConfigCommand};
+use cli::{explain, healthcheck, logging, runtime, signals};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let path = config_path(arguments.config);
+    let done = match arguments.command {
+        None => serve(path),
+        Some(Command::Explain { sql, flavour, sql_mode, database }) => {
+            print!("{}", explain::explain(&sql, flavour, &sql_mode, &database));
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Healthcheck) => healthcheck(path.as_deref()),
+        Some(Command::Config { command: ConfigCommand::Check }) => check(path.as_deref()),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error is printed: it comes before there is a log, or belongs to a subcommand.
+type Done = Result<ExitCode, Box<dyn Error>>;
+
+/// Settings, logs, runtimes, serve, drain.
+fn serve(path: Option<PathBuf>) -> Done {
+    let config = Arc::new(load(path.as_deref())?);
+    let log = logging::start(&config.log);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = path.as_deref().map(|path| path.display().to_string()),
+        "starting"
+    );
+    for key in config.without_effect() {
+        tracing::warn!(key, "this key has no effect in this version");
+    }
+    let runtimes = runtime::build()?;
+    let (config_sender, config) = watch::channel(config);
+    let served = runtimes.data.block_on(async {
+        let phase = signals::watch(path, config_sender, log)?;
+        server::run(config, phase, runtimes.control.handle().clone()).await?;
+        Ok::<(), Box<dyn Error>>(())
+    });
+    match served {
+        Ok(()) => {
+            tracing::info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            tracing::error!(%error, "stopped");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn check(path: Option<&Path>) -> Done {
+    let config = load(path)?;
+    for key in config.without_effect() {
+        println!("{key} has no effect in this version");
+    }
+    match path {
+        Some(path) => println!("{}: ok", path.display()),
+        None => println!("no proxy.toml here: the defaults, ok"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn healthcheck(path: Option<&Path>) -> Done {
+    println!("{}", healthcheck::ask(&load(path)?.http)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The file that was named, else `proxy.toml` where there is one.
+fn config_path(named: Option<PathBuf>) -> Option<PathBuf> {
+    let here = || Some(PathBuf::from("proxy.toml")).filter(|path| path.exists());
+    named.or_else(here)
+}
+
+fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
+    match path {
+        Some(path) => Config::load(path),
+        None => Config::without_file(),
+    }
+}

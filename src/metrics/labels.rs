@@ -1,0 +1,113 @@
+//! The values of labels: enums, so that a counter is found by index and names are bounded.
+
+/// A label whose values are known in advance.
+pub trait Label: Copy + 'static {
+    const ALL: &'static [Self];
+    /// As it is shown.
+    fn name(self) -> &'static str;
+    /// Its place in [`ALL`](Self::ALL).
+    fn index(self) -> usize;
+}
+
+macro_rules! labels {
+    ($(#[$doc:meta])* $name:ident { $($(#[$value_doc:meta])* $value:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$value_doc])* $value,)+
+        }
+
+        impl Label for $name {
+            const ALL: &'static [Self] = &[$($name::$value,)+];
+
+            fn name(self) -> &'static str {
+                match self {
+                    $($name::$value => $text,)+
+                }
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+labels! {
+    /// Where a statement was answered.
+    Destination {
+        Primary = "primary",
+        Replica = "replica",
+        /// By the proxy itself.
+        Local = "local",
+    }
+}
+
+labels! {
+    /// Which limit turned a client away.
+    Refusal {
+        MaxConnections = "max_connections",
+        PerUser = "per_user",
+        PerAddress = "per_address",
+    }
+}
+
+labels! {
+    /// Why a login failed.
+    LoginFailure {
+        AccessDenied = "access_denied",
+        Timeout = "timeout",
+        /// Bytes that are no login.
+        Malformed = "malformed",
+        /// TLS is required, or its handshake failed.
+        Tls = "tls",
+        /// The account's authentication plugin cannot be served.
+        Plugin = "plugin",
+        /// The primary could not be asked, or none was ever seen.
+        Backend = "backend",
+        /// The client went away.
+        Closed = "closed",
+    }
+}
+
+labels! {
+    /// Errors that clients got from the proxy itself, and ends of sessions that were none of
+    /// theirs.
+    ErrorKind {
+        /// No server may take the statement.
+        NoBackend = "no_backend",
+        WritesStopped = "writes_stopped",
+        LeaseTimeout = "lease_timeout",
+        Dial = "dial",
+        /// A connection could not be brought to the session's state.
+        Restore = "restore",
+        /// A server went away in the middle.
+        BackendLost = "backend_lost",
+        /// A server sent what is no reply.
+        BackendProtocol = "backend_protocol",
+        ClientProtocol = "client_protocol",
+        ClientTimeout = "client_timeout",
+        Killed = "killed",
+        Shutdown = "shutdown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<L: Label>() {
+        for (index, label) in L::ALL.iter().enumerate() {
+            assert_eq!(label.index(), index);
+            assert!(L::ALL[..index].iter().all(|other| other.name() != label.name()));
+        }
+    }
+
+    #[test]
+    fn every_value_has_its_place_and_name() {
+        check::<Destination>();
+        check::<Refusal>();
+        check::<LoginFailure>();
+        check::<ErrorKind>();
+    }
+}

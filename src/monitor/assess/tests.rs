@@ -1,0 +1,13 @@
+//! Scripted histories: what discovery and the servers say over time, and what must follow.
+
+mod random;
+mod reads;
+mod world;
+mod writes;
+
+use super::*;
+use crate::config::RoleSetting;
+use crate::discovery::Standing;
+use crate::discovery::servers::Source as Listed;
+use crate::monitor::observation::Failure;
+use crate::routing::topology::{SemiSync, State, Thread};

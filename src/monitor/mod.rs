@@ -1,0 +1,35 @@
+//! What the servers say of themselves, and what follows from it: role, lag, who may serve.
+//!
+//! ```text
+//! discovery ─> catalog ─> supervisor ─> assess ─> topology store
+//!                             ^ │
+//!                  outcomes   │ v  one task a server
+//!                             probe ─> queries
+//! ```
+//!
+//! | part | what it holds |
+//! |---|---|
+//! | [`gtid`], [`mariadb_gtid`], [`position`] | which transactions a server has (pure) |
+//! | [`timeline`] | lag, by samples of the primary's position over time (pure) |
+//! | [`observation`] | what one probe has learned (pure) |
+//! | [`queries`] | what a server is asked, and how its answers are read (pure) |
+//! | [`assess`] | from all that to the topology (pure) |
+//! | [`events`] | what has changed between two topologies |
+//! | [`probe`], [`supervisor`] | the tasks |
+//! | [`accounts`] | the accounts of the primary, and how it greets |
+//! | [`start`](start()) | starts it all |
+
+pub mod accounts;
+pub mod assess;
+pub mod events;
+pub mod gtid;
+pub mod mariadb_gtid;
+pub mod observation;
+pub mod position;
+pub mod probe;
+pub mod queries;
+mod start;
+pub mod supervisor;
+pub mod timeline;
+
+pub use start::{Handles, start};

@@ -1,0 +1,206 @@
+//! One task a server: asks it over a connection of its own, and reports how that went.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::backend::sql_client::{QueryError, SqlClient};
+use crate::backend::{ConnectError, Credential};
+use crate::net::tls::client::ClientTls;
+use crate::routing::topology::{Address, BackendId, SampleNumber, SemiSync};
+
+use super::observation::{Failure, Gtids, Observation, Outcome};
+use super::queries::{self, Unreadable};
+
+/// How often semi-synchronous replication is asked for: it does not decide on single reads.
+const SLOW_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two logins that were refused: servers lock accounts after failed ones.
+const REFUSED_INTERVAL: Duration = Duration::from_secs(2);
+/// The longest wait between two probes that are not answered although connections can be made: each
+/// may leave a thread behind in the server, which waits for the same lock.
+const SILENT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How probes are made.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub credential: Credential,
+    /// The account's name, for advice.
+    pub user: Arc<str>,
+    pub tls: ClientTls,
+    pub interval: Duration,
+    /// How long a connection, and then a probe, may take.
+    pub timeout: Duration,
+    /// The last sample number given out.
+    pub samples: Arc<AtomicU64>,
+}
+
+/// Probes one server for ever and sends each outcome. A probe begins when the last one has ended:
+/// a server that hangs has one probe waiting and no more. Ends when nobody listens any more.
+/// Cancel safe.
+pub async fn run(
+    id: BackendId,
+    address: Address,
+    settings: Settings,
+    outcomes: mpsc::Sender<(BackendId, Outcome)>,
+) {
+    let interval = settings.interval;
+    let mut probe =
+        Probe { address, settings, client: None, abandoned: None, semi_sync: None, slow_at: None };
+    let mut silent = Duration::ZERO;
+    loop {
+        let begun = Instant::now();
+        let outcome = probe.ask().await;
+        let wait = match &outcome {
+            // The first time at once: the connection is gone, and whether the server is, too, is
+            // worth knowing.
+            Outcome::Failed(Failure::Silent(_)) => {
+                let wait = silent;
+                silent = (silent * 2).min(SILENT_INTERVAL).max(interval);
+                wait
+            }
+            Outcome::Failed(Failure::Denied(_)) => REFUSED_INTERVAL,
+            _ => {
+                silent = Duration::ZERO;
+                interval
+            }
+        };
+        if outcomes.send((id, outcome)).await.is_err() {
+            return;
+        }
+        sleep_until(begun + wait).await;
+    }
+}
+
+struct Probe {
+    address: Address,
+    settings: Settings,
+    client: Option<SqlClient>,
+    /// The server's number of a connection that was closed with a query still running.
+    abandoned: Option<u32>,
+    semi_sync: Option<SemiSync>,
+    /// When to ask again for what is asked seldom.
+    slow_at: Option<Instant>,
+}
+
+impl Probe {
+    async fn ask(&mut self) -> Outcome {
+        let mut client = match self.client.take() {
+            Some(client) => client,
+            None => match self.connect().await {
+                Ok(client) => client,
+                Err(failure) => return Outcome::Failed(failure),
+            },
+        };
+        if let Some(number) = self.abandoned.take() {
+            // Nobody else would end it. That it is gone already is well.
+            let deadline = Instant::now() + self.settings.timeout;
+            let _ = client.query(&format!("KILL {number}"), deadline).await;
+        }
+        match self.observe(&mut client).await {
+            Ok(observation) => {
+                self.client = Some(client);
+                Outcome::Answered(Arc::new(observation))
+            }
+            Err(error) => {
+                let failure = self.explain(&client, &error);
+                if client.is_open() {
+                    self.client = Some(client);
+                } else {
+                    self.abandoned = Some(client.greeting().connection_id);
+                }
+                Outcome::Failed(failure)
+            }
+        }
+    }
+
+    async fn connect(&mut self) -> Result<SqlClient, Failure> {
+        let Settings { credential, tls, timeout, user, .. } = &self.settings;
+        let deadline = Instant::now() + *timeout;
+        let connected = SqlClient::connect(&self.address, credential, tls, deadline).await;
+        self.slow_at = None;
+        connected.map_err(|error| {
+            let text: Arc<str> = match &error {
+                ConnectError::Refused(refusal) if refusal.code == 1045 => format!(
+                    "{error}: [monitor] user {user:?} and its password (password_file, \
+                     password_env or RWPROXY_MONITOR_PASSWORD) are not accepted"
+                )
+                .into(),
+                _ => error.to_string().into(),
+            };
+            if error.is_full() {
+                Failure::Full(text)
+            } else if error.is_unreachable() {
+                Failure::Unreachable(text)
+            } else {
+                Failure::Denied(text)
+            }
+        })
+    }
+
+    async fn observe(&mut self, client: &mut SqlClient) -> Result<Observation, ProbeError> {
+        let number =
+            SampleNumber(self.settings.samples.fetch_add(1, Ordering::SeqCst).wrapping_add(1));
+        let started = Instant::now();
+        let deadline = started + self.settings.timeout;
+        let version = client.version().clone();
+        let rows = client.query(queries::variables(&version), deadline).await?;
+        let variables = queries::read_variables(&rows, &version)?;
+        let rows = client.query(queries::replication(&version), deadline).await?;
+        let channels = queries::read_channels(&rows);
+        let mut log = None;
+        if variables.gtids == Gtids::None && variables.has_binary_log {
+            let rows = client.query(queries::binary_log(&version), deadline).await?;
+            log = queries::read_binary_log(&rows);
+        }
+        let finished = Instant::now();
+        if self.slow_at.is_none_or(|at| at <= finished) {
+            let status = client.query(queries::SEMI_SYNC_STATUS, deadline).await?;
+            let settings = client.query(queries::SEMI_SYNC_VARIABLES, deadline).await?;
+            self.semi_sync = queries::read_semi_sync(&status, &settings);
+            self.slow_at = Some(finished + SLOW_INTERVAL);
+        }
+        Ok(Observation {
+            number,
+            started: started.into_std(),
+            finished: finished.into_std(),
+            version,
+            identity: variables.identity,
+            read_only: variables.read_only,
+            gtids: variables.gtids,
+            log,
+            channels,
+            max_connections: variables.max_connections,
+            semi_sync: self.semi_sync,
+        })
+    }
+
+    fn explain(&self, client: &SqlClient, error: &ProbeError) -> Failure {
+        match error {
+            ProbeError::Query(QueryError::Server(refusal)) => match refusal.code {
+                // Killed, or the server shuts down.
+                1053 | 1317 | 1927 | 3169 | 4031 => Failure::Silent(error.to_string().into()),
+                1142..=1143 | 1227 => {
+                    let grant = queries::grant(client.version(), &self.settings.user);
+                    Failure::Denied(format!("{error}; {grant} mends it").into())
+                }
+                _ => Failure::Denied(error.to_string().into()),
+            },
+            ProbeError::Unreadable(_) => Failure::Denied(error.to_string().into()),
+            ProbeError::Query(_) => {
+                Failure::Silent(format!("the last probe was not answered: {error}").into())
+            }
+        }
+    }
+}
+
+/// Why a probe on an open connection failed.
+#[derive(Debug, thiserror::Error)]
+enum ProbeError {
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+}

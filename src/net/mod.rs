@@ -1,0 +1,11 @@
+//! Byte streams and packets over them.
+
+pub mod listener;
+pub mod packets;
+pub mod rsa;
+pub mod stream;
+pub mod tls;
+
+pub use listener::Listener;
+pub use packets::{PacketError, PacketStream};
+pub use stream::Stream;

@@ -1,0 +1,259 @@
+//! Packets over a stream: a read buffer that fills in whole or in part, and writes.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+
+use super::Stream;
+use crate::wire::packet::{HEADER, Header, MAX_PAYLOAD, Packet, put_packet};
+
+/// Why a packet could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PacketError {
+    #[error("the peer closed the connection")]
+    Closed,
+    #[error("the peer closed the connection in the middle of a packet")]
+    Truncated,
+    #[error("packets out of order: expected sequence {expected}, got {got}")]
+    OutOfOrder { expected: u8, got: u8 },
+    #[error("a packet of {length} bytes where at most {limit} are allowed")]
+    TooLong { length: usize, limit: usize },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// How much is read at once from the socket at most while a buffer grows.
+const READ_CHUNK: usize = 16 * 1024;
+/// How much is read at once while there is no buffer.
+const FIRST_READ: usize = 2 * 1024;
+/// A buffer larger than this is given back once it is empty.
+const KEEP: usize = 64 * 1024;
+
+/// A stream and the bytes read from it that nobody has consumed yet.
+#[derive(Debug)]
+pub struct PacketStream {
+    stream: Stream,
+    buffer: BytesMut,
+}
+
+impl PacketStream {
+    pub fn new(stream: Stream) -> Self {
+        PacketStream { stream, buffer: BytesMut::new() }
+    }
+
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    pub fn stream_mut(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    /// The bytes read and not consumed.
+    pub fn buffered(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Mutable view of the same bytes, for patching an id in place.
+    pub fn buffered_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer
+    }
+
+    /// Drops the first `count` buffered bytes.
+    pub fn consume(&mut self, count: usize) {
+        self.buffer.advance(count);
+        self.trim();
+    }
+
+    /// Gives the buffer back if it is empty.
+    pub fn give_back(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+    }
+
+    /// Gives a large buffer back once it is empty.
+    pub fn trim(&mut self) {
+        if self.buffer.is_empty() && self.buffer.capacity() > KEEP {
+            self.buffer = BytesMut::new();
+        }
+    }
+
+    /// Takes the first `count` buffered bytes out.
+    pub fn take(&mut self, count: usize) -> BytesMut {
+        self.buffer.split_to(count)
+    }
+
+    /// The stream itself, for an upgrade to TLS. `None` when bytes are buffered that would be
+    /// lost or, worse, taken for encrypted ones.
+    pub fn into_stream(self) -> Option<Stream> {
+        self.buffer.is_empty().then_some(self.stream)
+    }
+
+    /// Reads what is there into the buffer; the number of bytes, 0 at the end of the stream.
+    /// The buffer grows by at most one chunk. Cancel safe: bytes read are in the buffer.
+    pub fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.buffer.capacity() == 0 {
+            return self.poll_first_fill(context);
+        }
+        self.buffer.reserve(if self.buffer.is_empty() { READ_CHUNK } else { READ_CHUNK / 2 });
+        let mut target = ReadBuf::uninit(self.buffer.spare_capacity_mut());
+        std::task::ready!(Pin::new(&mut self.stream).poll_read(context, &mut target))?;
+        let count = target.filled().len();
+        let length = self.buffer.len() + count;
+        // SAFETY: `poll_read` has initialised the first `count` bytes of the spare capacity.
+        unsafe { self.buffer.set_len(length) };
+        Poll::Ready(Ok(count))
+    }
+
+    /// Fills a buffer that has no room yet by way of the stack, so that a stream on which nothing
+    /// arrives costs no buffer.
+    fn poll_first_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut first = [std::mem::MaybeUninit::uninit(); FIRST_READ];
+        let mut target = ReadBuf::uninit(&mut first);
+        std::task::ready!(Pin::new(&mut self.stream).poll_read(context, &mut target))?;
+        if !target.filled().is_empty() {
+            self.buffer.reserve(READ_CHUNK);
+            self.buffer.extend_from_slice(target.filled());
+        }
+        Poll::Ready(Ok(target.filled().len()))
+    }
+
+    /// [`poll_fill`](Self::poll_fill) as a future. Cancel safe.
+    pub async fn fill(&mut self) -> io::Result<usize> {
+        poll_fn(|context| self.poll_fill(context)).await
+    }
+
+    /// Reads one whole logical packet of at most `limit` bytes, for login and private commands.
+    /// With `expected`, its sequence number must be that. Cancel safe: a packet that is not whole
+    /// yet stays in the buffer.
+    pub async fn read_packet(
+        &mut self,
+        limit: usize,
+        expected: Option<u8>,
+    ) -> Result<Packet, PacketError> {
+        loop {
+            if let Some(packet) = self.buffered_packet(limit, expected)? {
+                return Ok(packet);
+            }
+            if self.fill().await? == 0 {
+                return Err(if self.buffer.is_empty() {
+                    PacketError::Closed
+                } else {
+                    PacketError::Truncated
+                });
+            }
+        }
+    }
+
+    /// Reads one packet of at most `limit` bytes (and of one part) and not a byte beyond it: where
+    /// the next bytes may be a TLS handshake. Not cancel safe.
+    pub async fn read_packet_alone(
+        &mut self,
+        limit: usize,
+        expected: u8,
+    ) -> Result<Packet, PacketError> {
+        debug_assert!(self.buffer.is_empty() && limit < MAX_PAYLOAD);
+        let mut header = [0; HEADER];
+        if self.stream.read(&mut header[..1]).await? == 0 {
+            return Err(PacketError::Closed);
+        }
+        self.read_all(&mut header[1..]).await?;
+        let [a, b, c, sequence] = header;
+        let length = u32::from_le_bytes([a, b, c, 0]) as usize;
+        if sequence != expected {
+            return Err(PacketError::OutOfOrder { expected, got: sequence });
+        }
+        if length > limit {
+            return Err(PacketError::TooLong { length, limit });
+        }
+        let mut payload = BytesMut::zeroed(length);
+        self.read_all(&mut payload).await?;
+        Ok(Packet { sequence, payload: payload.freeze() })
+    }
+
+    async fn read_all(&mut self, target: &mut [u8]) -> Result<(), PacketError> {
+        match self.stream.read_exact(target).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(PacketError::Truncated)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The packet at the front of the buffer if it is whole. Lengths and order are judged by the
+    /// header alone, before its payload is there.
+    fn buffered_packet(
+        &mut self,
+        limit: usize,
+        expected: Option<u8>,
+    ) -> Result<Option<Packet>, PacketError> {
+        let mut end = 0;
+        let mut length = 0;
+        let mut parts = 0u8;
+        loop {
+            let Some(header) = Header::peek(&self.buffer[end..]) else {
+                return Ok(None);
+            };
+            if let Some(first) = expected {
+                let expected = first.wrapping_add(parts);
+                if header.sequence != expected {
+                    return Err(PacketError::OutOfOrder { expected, got: header.sequence });
+                }
+            }
+            length += header.length;
+            if length > limit {
+                return Err(PacketError::TooLong { length, limit });
+            }
+            end += HEADER + header.length;
+            if self.buffer.len() < end {
+                return Ok(None);
+            }
+            parts = parts.wrapping_add(1);
+            if header.is_continued() {
+                continue;
+            }
+            return Ok(Some(self.split_packet(end, parts, header.sequence)));
+        }
+    }
+
+    fn split_packet(&mut self, end: usize, parts: u8, sequence: u8) -> Packet {
+        let mut raw = self.buffer.split_to(end);
+        if parts == 1 {
+            raw.advance(HEADER);
+            return Packet { sequence, payload: raw.freeze() };
+        }
+        let mut payload = BytesMut::with_capacity(end);
+        while let Some(header) = Header::peek(&raw) {
+            raw.advance(HEADER);
+            payload.extend_from_slice(&raw.split_to(header.length));
+        }
+        Packet { sequence, payload: payload.freeze() }
+    }
+
+    /// Writes one logical packet; the sequence number that the next one carries. Not cancel safe:
+    /// a dropped future may have written a part.
+    pub async fn write_packet(&mut self, sequence: u8, payload: &[u8]) -> io::Result<u8> {
+        let mut out = BytesMut::with_capacity(HEADER + payload.len());
+        let next = put_packet(&mut out, sequence, payload);
+        self.write(&out).await?;
+        Ok(next)
+    }
+
+    /// Writes raw bytes and flushes. Not cancel safe.
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await?;
+        // A plain socket has nothing to flush; rustls does.
+        self.stream.flush().await
+    }
+
+    /// Closes the writing side; best effort.
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await
+    }
+}

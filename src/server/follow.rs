@@ -1,0 +1,136 @@
+//! Tasks on the control runtime that carry news to sessions and pools.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::build;
+use crate::config::Config;
+use crate::frontend::context::{Collations, Context};
+use crate::frontend::mailbox::Mail;
+use crate::monitor::Handles;
+use crate::monitor::accounts::PrimaryProfile;
+use crate::sql::Dialect;
+
+/// How often idle connections are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+
+pub(super) fn start(
+    control: &Handle,
+    config: watch::Receiver<Arc<Config>>,
+    context: &Arc<Context>,
+    observed: &Arc<Handles>,
+) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let mut spawn = |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+        tasks.spawn_on(task, control);
+    };
+    spawn(Box::pin(follow_config(config.clone(), context.clone())));
+    spawn(Box::pin(follow_topology(context.clone())));
+    spawn(Box::pin(announce_ready(observed.profile.clone(), context.clone())));
+    spawn(Box::pin(follow_profile(observed.profile.clone(), context.clone())));
+    spawn(Box::pin(follow_accounts(context.clone())));
+    spawn(Box::pin(sweep(config, context.clone())));
+    tasks
+}
+
+async fn follow_config(mut config: watch::Receiver<Arc<Config>>, context: Arc<Context>) {
+    while config.changed().await.is_ok() {
+        let config = config.borrow_and_update().clone();
+        context.traffic.store(Arc::new(build::traffic(&config)));
+        context.login.accounts.list(build::listed_users(&config));
+    }
+}
+
+/// Retires pools of servers that are gone, and wakes the sessions that may be concerned.
+async fn follow_topology(context: Arc<Context>) {
+    let mut published = context.topology.subscribe();
+    let mut before = context.topology.load_full();
+    while published.changed().await.is_ok() {
+        published.borrow_and_update();
+        let topology = context.topology.load_full();
+        context.pools.follow(&topology);
+        let lost = before
+            .backends
+            .iter()
+            .any(|known| topology.is_lost(known.id) && !before.is_lost(known.id));
+        if lost || topology.epoch != before.epoch {
+            context.registry.broadcast(Mail::BACKEND);
+        }
+        for backend in &before.backends {
+            if !topology.backends.iter().any(|known| known.name == backend.name) {
+                context.metrics.forget_backend(&backend.name);
+            }
+        }
+        before = topology;
+    }
+}
+
+/// Says in the log, once, that clients can be served: there is a primary, and it has been greeted.
+/// Either may come last.
+async fn announce_ready(
+    mut profile: watch::Receiver<Option<Arc<PrimaryProfile>>>,
+    context: Arc<Context>,
+) {
+    let mut published = context.topology.subscribe();
+    while context.topology.load().primary().is_none() || context.login.greeting.load().is_none() {
+        let changed = tokio::select! {
+            changed = published.changed() => changed,
+            changed = profile.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
+        }
+    }
+    tracing::info!("ready");
+}
+
+async fn follow_profile(
+    mut profile: watch::Receiver<Option<Arc<PrimaryProfile>>>,
+    context: Arc<Context>,
+) {
+    loop {
+        if let Some(profile) = profile.borrow_and_update().clone() {
+            let version = &profile.greeting.version;
+            context.dialect.store(Arc::new(Dialect {
+                flavour: version.flavour,
+                version: version.comment_number(),
+                ..Dialect::default()
+            }));
+            context.collations.store(Arc::new(Collations(profile.collations.clone())));
+        }
+        if profile.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Closes the connections of accounts that have changed.
+async fn follow_accounts(context: Arc<Context>) {
+    let accounts = &context.login.accounts;
+    accounts
+        .follow(|changed| {
+            for pool in context.pools.all() {
+                pool.close_account(&changed.user, changed.generation);
+            }
+        })
+        .await;
+}
+
+async fn sweep(config: watch::Receiver<Arc<Config>>, context: Arc<Context>) {
+    let mut ticks = interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let limit = config.borrow().pool.idle_timeout;
+        for pool in context.pools.all() {
+            pool.sweep(limit);
+        }
+        context.registry.look_for_idle(context.traffic.load().idle_timeout);
+    }
+}

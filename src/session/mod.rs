@@ -1,0 +1,15 @@
+//! What a client session is, pure: its settings, its pins, and what a connection must be brought
+//! to before it may serve the session.
+
+pub mod accounts;
+pub mod id;
+pub mod pins;
+pub mod plan;
+mod query;
+pub mod settings;
+pub mod state;
+
+pub use id::SessionId;
+pub use pins::Pins;
+pub use settings::{Difference, Names, Settings};
+pub use state::{Change, Observation, State};

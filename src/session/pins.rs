@@ -1,0 +1,78 @@
+//! Why a session must stay on the connection it has.
+
+use bitflags::bitflags;
+
+use crate::sql::Effects;
+
+bitflags! {
+    /// Causes that tie a session to its primary connection until they have provably ended. Each
+    /// stands for state on the server that cannot be brought to another connection.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+    pub struct Pins: u32 {
+        const TEMPORARY_TABLE = 1;
+        const USER_VARIABLE = 1 << 1;
+        const NAMED_LOCK = 1 << 2;
+        const TABLE_LOCK = 1 << 3;
+        const GLOBAL_LOCK = 1 << 4;
+        const HANDLER = 1 << 5;
+        /// Statements prepared by COM_STMT_PREPARE that are still open.
+        const PREPARED_STATEMENT = 1 << 6;
+        /// Statements prepared by the text `PREPARE`.
+        const TEXT_PREPARE = 1 << 7;
+        /// CALL and other statements whose effects nobody can see.
+        const UNKNOWN_EFFECTS = 1 << 8;
+        const XA = 1 << 9;
+        /// A session variable that cannot be replayed elsewhere.
+        const SESSION_VARIABLE = 1 << 10;
+        /// SET TRANSACTION for the next transaction.
+        const NEXT_TRANSACTION = 1 << 11;
+        const ROLE = 1 << 12;
+        /// COM_SET_OPTION, COM_REGISTER_SLAVE and other commands that change the connection.
+        const CONNECTION_OPTION = 1 << 13;
+        /// SQL_CALC_FOUND_ROWS: FOUND_ROWS() may be asked for next.
+        const FOUND_ROWS = 1 << 14;
+    }
+}
+
+impl Pins {
+    /// The pins that a statement's text announces.
+    pub fn from_effects(effects: Effects) -> Pins {
+        const TABLE: [(Effects, Pins); 12] = [
+            (Effects::TEMPORARY_TABLE, Pins::TEMPORARY_TABLE),
+            (Effects::SETS_USER_VARIABLE, Pins::USER_VARIABLE),
+            (Effects::READS_USER_VARIABLE, Pins::USER_VARIABLE),
+            (Effects::NAMED_LOCK, Pins::NAMED_LOCK),
+            (Effects::TABLE_LOCK, Pins::TABLE_LOCK),
+            (Effects::GLOBAL_LOCK, Pins::GLOBAL_LOCK),
+            (Effects::HANDLER, Pins::HANDLER),
+            (Effects::TEXT_PREPARE, Pins::TEXT_PREPARE),
+            (Effects::UNKNOWN, Pins::UNKNOWN_EFFECTS),
+            (Effects::XA, Pins::XA),
+            (Effects::SETS_ROLE, Pins::ROLE),
+            (Effects::SETS_TRANSACTION, Pins::NEXT_TRANSACTION),
+        ];
+        TABLE
+            .iter()
+            .filter(|(effect, _)| effects.intersects(*effect))
+            .fold(Pins::empty(), |pins, (_, pin)| pins | *pin)
+    }
+
+    /// The causes by name, for an operator: `temporary_table, named_lock`.
+    pub fn names(self) -> impl Iterator<Item = String> {
+        self.iter_names().map(|(name, _)| name.to_ascii_lowercase())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn effects_become_pins() {
+        let pins = Pins::from_effects(Effects::TEMPORARY_TABLE | Effects::NAMED_LOCK);
+        assert_eq!(pins, Pins::TEMPORARY_TABLE | Pins::NAMED_LOCK);
+        assert_eq!(Pins::from_effects(Effects::IMPLICIT_COMMIT), Pins::empty());
+        let names: Vec<_> = pins.names().collect();
+        assert_eq!(names, ["temporary_table", "named_lock"]);
+    }
+}

@@ -1,0 +1,191 @@
+//! What a command asks for and does, before anything is sent: pure.
+
+use super::query;
+use super::{Change, Pins, SessionId, State};
+use crate::routing::{BackendId, Request};
+use crate::sql::cache::Worker;
+use crate::sql::{Dialect, Reason};
+use crate::wire::Capabilities;
+use crate::wire::command::Command;
+use crate::wire::query::text;
+use crate::wire::scanner::Expect;
+
+/// How a command that runs on a server is treated.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub request: Request,
+    /// Why it goes there.
+    pub why: Why,
+    /// The reply's shape; `None` for commands that have none.
+    pub expect: Option<Expect>,
+    /// Pins that stand from the moment that the command is sent.
+    pub pins: Pins,
+    /// What success changes in the session's settings.
+    pub changes: Vec<Change>,
+    /// What else success means for the session.
+    pub then: Then,
+    /// The statement depends on LAST_INSERT_ID(), or sets it.
+    pub reads_insert_id: bool,
+    /// Warnings and errors of the statement before are gone after it.
+    pub clears_diagnostics: bool,
+    /// True when running it twice, or on another server, is the same: nobody can tell.
+    pub repeatable: bool,
+}
+
+/// Consequences of success beyond settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    Nothing,
+    /// COM_RESET_CONNECTION.
+    Reset,
+    /// COM_STMT_CLOSE of this statement.
+    Closed(u32),
+    /// UNLOCK TABLES.
+    Unlocked,
+}
+
+/// What to do with a command.
+#[derive(Debug, Clone)]
+pub enum Action {
+    Run(Plan),
+    /// Answer OK without asking anybody.
+    Ok,
+    /// Forget it: a command without reply about something that is gone.
+    Ignore,
+    Quit,
+    ChangeUser,
+    /// A bare `SELECT CONNECTION_ID()`: the id that the client was greeted with. `column` is the
+    /// call as it was written.
+    ConnectionId {
+        column: Vec<u8>,
+    },
+    /// KILL of a session of ours.
+    Kill {
+        session: SessionId,
+        connection: bool,
+    },
+}
+
+/// What of the session and its servers decides besides the command.
+#[derive(Clone, Copy)]
+pub struct Situation<'a> {
+    pub state: &'a State,
+    pub dialect: Dialect,
+    /// Where the previous statement ran, while its connection may still be had.
+    pub previous: Option<BackendId>,
+    pub has_primary: bool,
+    /// What was agreed on with the client.
+    pub capabilities: Capabilities,
+    /// Gives a second opinion on what the token scan leaves open.
+    pub opinions: &'a Worker,
+}
+
+/// Why a command goes where it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The statement's text alone decides.
+    Text(Reason),
+    Pinned,
+    Transaction,
+    AutocommitOff,
+    Serializable,
+    /// Too long to be looked at in whole.
+    Long,
+    /// A command about statements prepared by COM_STMT_PREPARE.
+    Prepared,
+    /// Another command than a query.
+    Command,
+}
+
+impl Why {
+    /// Names of all reasons, in the order of [`index`](Self::index).
+    pub fn names() -> Vec<&'static str> {
+        let text = Reason::ALL.iter().map(|reason| reason.name());
+        text.chain(SESSION_REASONS).collect()
+    }
+
+    /// The stable name, for metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Why::Text(reason) => reason.name(),
+            _ => SESSION_REASONS[self.index() - Reason::ALL.len()],
+        }
+    }
+
+    /// The place among [`names`](Self::names).
+    pub fn index(self) -> usize {
+        let behind = |place| Reason::ALL.len() + place;
+        match self {
+            Why::Text(reason) => reason as usize,
+            Why::Pinned => behind(0),
+            Why::Transaction => behind(1),
+            Why::AutocommitOff => behind(2),
+            Why::Serializable => behind(3),
+            Why::Long => behind(4),
+            Why::Prepared => behind(5),
+            Why::Command => behind(6),
+        }
+    }
+}
+
+const SESSION_REASONS: [&str; 7] =
+    ["pinned", "transaction", "autocommit_off", "serializable", "long", "prepared", "command"];
+
+impl Plan {
+    pub(super) fn primary(command: Command, why: Why) -> Self {
+        Plan {
+            request: Request::Primary,
+            why,
+            expect: command.expects(),
+            pins: Pins::empty(),
+            changes: Vec::new(),
+            then: Then::Nothing,
+            reads_insert_id: false,
+            clears_diagnostics: true,
+            repeatable: false,
+        }
+    }
+
+    fn pinned(command: Command, pins: Pins) -> Self {
+        Plan { pins, ..Plan::primary(command, Why::Command) }
+    }
+}
+
+/// Decides what a command is. `arguments` is what stands behind its first byte, possibly only the
+/// beginning of it (then `whole` is false).
+pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situation<'_>) -> Action {
+    use Command::*;
+    let statement_id = || arguments.first_chunk::<4>().map_or(0, |id| u32::from_le_bytes(*id));
+    let run = |plan| Action::Run(plan);
+    match command {
+        Quit => Action::Quit,
+        ChangeUser => Action::ChangeUser,
+        Ping if situation.has_primary && !situation.state.keeps_connection() => Action::Ok,
+        Query => match text(arguments, situation.capabilities) {
+            Ok(sql) => query::plan(sql, whole, situation),
+            // The server has the right error for it.
+            Err(_) => run(Plan::primary(command, Why::Command)),
+        },
+        StmtPrepare => run(Plan::primary(command, Why::Prepared)),
+        StmtClose if !situation.state.keeps_connection() => Action::Ignore,
+        StmtClose => run(Plan {
+            then: Then::Closed(statement_id()),
+            ..Plan::primary(command, Why::Prepared)
+        }),
+        StmtSendLongData if !situation.state.keeps_connection() => Action::Ignore,
+        ResetConnection => run(Plan { then: Then::Reset, ..Plan::primary(command, Why::Command) }),
+        SetOption => run(Plan::pinned(command, Pins::CONNECTION_OPTION)),
+        RegisterReplica | BinlogDump | BinlogDumpGtid | TableDump => {
+            run(Plan::pinned(command, Pins::CONNECTION_OPTION))
+        }
+        ProcessKill => match SessionId::from_kill(statement_id().into()) {
+            Some(session) => Action::Kill { session, connection: true },
+            None => run(Plan::primary(command, Why::Text(Reason::Administration))),
+        },
+        StmtExecute | StmtFetch | StmtReset | StmtBulkExecute | StmtSendLongData => {
+            run(Plan::primary(command, Why::Prepared))
+        }
+        InitDb | FieldList | CreateDb | DropDb | Refresh | Shutdown | Statistics | ProcessInfo
+        | Debug | Ping | Unknown(_) => run(Plan::primary(command, Why::Command)),
+    }
+}

@@ -1,0 +1,223 @@
+//! The plan of a text statement: its class and the session's state together.
+
+use super::plan::{Action, Plan, Situation, Then, Why};
+use super::{Change, Pins, SessionId};
+use crate::routing::Request;
+use crate::sql::connection_id::bare_connection_id;
+use crate::sql::kill::{KillTarget, parse_kill};
+use crate::sql::set::{
+    Assignment, Isolation, Scope, TransactionScope, Value, ValueKind, parse_set,
+};
+use crate::sql::variables::session_variable;
+use crate::sql::{Destination, Dialect, Effects, HintTarget, Kind, Reason, Statement, classify};
+use crate::wire::Flavour;
+use crate::wire::command::Command;
+
+/// Plans a statement. `whole` is false when `sql` is only the beginning of it.
+pub(super) fn plan(sql: &[u8], whole: bool, situation: Situation<'_>) -> Action {
+    let dialect = situation.dialect;
+    let mut statement = classify(sql, dialect);
+    if statement.open && whole {
+        statement = situation.opinions.settle(statement, sql, dialect);
+    }
+    if let Some(database) = &situation.state.settings().database {
+        statement = statement.within(database);
+    }
+    if statement.reason == Reason::ConnectionId
+        && whole
+        && let Some(column) = bare_connection_id(sql, dialect)
+    {
+        return Action::ConnectionId { column: column.into_owned() };
+    }
+    if statement.kind == Kind::Kill
+        && let Some(action) = kill(sql, dialect)
+    {
+        return action;
+    }
+    let (request, why) = match whole {
+        true => request(&statement, situation),
+        false => (Request::Primary, Why::Long),
+    };
+    let effects = statement.effects;
+    let mut plan = Plan {
+        pins: Pins::from_effects(effects),
+        clears_diagnostics: clears_diagnostics(&statement, dialect),
+        reads_insert_id: effects.contains(Effects::READS_LAST_INSERT_ID),
+        repeatable: request == Request::Read,
+        request,
+        ..Plan::primary(Command::Query, why)
+    };
+    match statement.kind {
+        Kind::Set if whole => set(sql, dialect, &mut plan),
+        Kind::Unlock => plan.then = Then::Unlocked,
+        _ if effects.contains(Effects::SETS_VARIABLE) => plan.pins |= Pins::SESSION_VARIABLE,
+        _ => {}
+    }
+    if !whole {
+        // What the rest may do to the session nobody has looked at.
+        plan.pins |= unseen(&statement);
+    }
+    Action::Run(plan)
+}
+
+/// MySQL clears warnings and errors with every statement but those that ask for them; MariaDB
+/// keeps them over statements that use no table.
+fn clears_diagnostics(statement: &Statement, dialect: Dialect) -> bool {
+    match (statement.destination, dialect.flavour) {
+        (Destination::Previous, _) => false,
+        (_, Flavour::MySql) => true,
+        (_, Flavour::MariaDb) => {
+            statement.kind != Kind::Select || statement.effects.contains(Effects::READS_TABLES)
+        }
+    }
+}
+
+/// A long statement of a harmless kind is just long; of any other, it may do anything.
+fn unseen(statement: &Statement) -> Pins {
+    match statement.kind {
+        Kind::Dml | Kind::Select => Pins::empty(),
+        _ => Pins::UNKNOWN_EFFECTS,
+    }
+}
+
+/// Where a statement goes in the state that the session is in.
+fn request(statement: &Statement, situation: Situation<'_>) -> (Request, Why) {
+    let why = Why::Text(statement.reason);
+    match statement.destination {
+        Destination::Primary => (Request::Primary, why),
+        Destination::Previous => (Request::Previous(situation.previous), why),
+        Destination::Replica => {
+            let state = situation.state;
+            if !state.pins().is_empty() {
+                (Request::Primary, Why::Pinned)
+            } else if state.in_transaction() {
+                (Request::Primary, Why::Transaction)
+            } else if !state.is_autocommit() {
+                (Request::Primary, Why::AutocommitOff)
+            } else if state.is_serializable() {
+                (Request::Primary, Why::Serializable)
+            } else if state.has_diagnostics() && !clears_diagnostics(statement, situation.dialect) {
+                // They stay where they are, and so does the session.
+                (Request::Previous(situation.previous), why)
+            } else if statement.hints.target == Some(HintTarget::Primary) {
+                (Request::Primary, Why::Text(Reason::Hint))
+            } else {
+                (Request::Read, why)
+            }
+        }
+    }
+}
+
+/// KILL of an id of ours; others are the primary's to judge.
+fn kill(sql: &[u8], dialect: Dialect) -> Option<Action> {
+    let kill = parse_kill(sql, dialect)?;
+    let KillTarget::Connection(id) = kill.target else {
+        return None;
+    };
+    let session = SessionId::from_kill(id)?;
+    Some(Action::Kill { session, connection: !kill.statement_only })
+}
+
+/// What a SET changes, item by item. What cannot be replayed pins the session.
+fn set(sql: &[u8], dialect: Dialect, plan: &mut Plan) {
+    // The items say more exactly what the whole text only announces.
+    plan.pins.remove(Pins::ROLE | Pins::NEXT_TRANSACTION | Pins::SESSION_VARIABLE);
+    let Some(assignments) = parse_set(sql, dialect) else {
+        plan.pins |= Pins::SESSION_VARIABLE;
+        return;
+    };
+    for assignment in assignments {
+        match item(&assignment, dialect) {
+            Ok(Some(change)) => plan.changes.push(change),
+            Ok(None) => {}
+            Err(pin) => plan.pins |= pin,
+        }
+    }
+}
+
+fn item(assignment: &Assignment<'_>, dialect: Dialect) -> Result<Option<Change>, Pins> {
+    match assignment {
+        Assignment::Variable { scope: Scope::Session, name, value } => {
+            variable(name, value, dialect)
+        }
+        // Other sessions' business, and the account's.
+        Assignment::Variable { .. } | Assignment::DefaultRole | Assignment::Password => Ok(None),
+        Assignment::UserVariable { .. } => Err(Pins::USER_VARIABLE),
+        Assignment::Names { charset, collation } => {
+            let mut text = format!("NAMES {}", names_value(charset, dialect)?);
+            if let Some(collation) = collation {
+                text.push_str(" COLLATE ");
+                text.push_str(&names_value(collation, dialect)?);
+            }
+            Ok(Some(Change::Names(text)))
+        }
+        // It takes the connection's collation from the default database of that very moment.
+        Assignment::CharacterSet { .. } => Err(Pins::SESSION_VARIABLE),
+        Assignment::Transaction { scope: TransactionScope::Next, .. } => {
+            Err(Pins::NEXT_TRANSACTION)
+        }
+        Assignment::Transaction { scope: TransactionScope::Global, .. } => Ok(None),
+        Assignment::Transaction { scope: TransactionScope::Session, isolation, read_only } => {
+            match (isolation, read_only) {
+                (Some(isolation), None) => Ok(Some(isolation_change(*isolation, dialect))),
+                _ => Err(Pins::SESSION_VARIABLE),
+            }
+        }
+        Assignment::Role { .. } => Err(Pins::ROLE),
+        Assignment::ResourceGroup => Err(Pins::SESSION_VARIABLE),
+    }
+}
+
+fn variable(name: &str, value: &Value<'_>, dialect: Dialect) -> Result<Option<Change>, Pins> {
+    if name == "autocommit" {
+        // The status flags of the reply tell it.
+        return Ok(None);
+    }
+    let restored = session_variable(name.as_bytes()).ok_or(Pins::SESSION_VARIABLE)?;
+    let name = restored.name.to_owned();
+    if value.kind == ValueKind::Default {
+        return Ok(Some(Change::Default { name }));
+    }
+    let value = replayable(value, dialect).ok_or(Pins::SESSION_VARIABLE)?;
+    Ok(Some(Change::Variable { name, value }))
+}
+
+fn isolation_change(isolation: Isolation, dialect: Dialect) -> Change {
+    // MariaDB has the newer name from 11.1 on only, and still the older.
+    let name = match dialect.flavour {
+        Flavour::MySql => "transaction_isolation",
+        Flavour::MariaDb => "tx_isolation",
+    };
+    let value = match isolation {
+        Isolation::ReadUncommitted => "'READ-UNCOMMITTED'",
+        Isolation::ReadCommitted => "'READ-COMMITTED'",
+        Isolation::RepeatableRead => "'REPEATABLE-READ'",
+        Isolation::Serializable => "'SERIALIZABLE'",
+    };
+    Change::Variable { name: name.to_owned(), value: value.to_owned() }
+}
+
+/// A value as text that reads the same under every `sql_mode` and character set; `None` when it
+/// has none.
+fn replayable(value: &Value<'_>, dialect: Dialect) -> Option<String> {
+    match value.kind {
+        ValueKind::Null => Some("NULL".to_owned()),
+        ValueKind::Number | ValueKind::Word => {
+            std::str::from_utf8(value.text).ok().filter(|text| text.is_ascii()).map(str::to_owned)
+        }
+        ValueKind::String => {
+            let plain = String::from_utf8(value.plain(dialect)?).ok()?;
+            let tame = |c: char| (' '..='~').contains(&c) && !matches!(c, '\'' | '\\');
+            plain.chars().all(tame).then(|| format!("'{plain}'"))
+        }
+        ValueKind::Default | ValueKind::OtherLiteral | ValueKind::Expression => None,
+    }
+}
+
+/// The name of a character set or collation.
+fn names_value(value: &Value<'_>, dialect: Dialect) -> Result<String, Pins> {
+    match value.kind {
+        ValueKind::Default => Ok("DEFAULT".to_owned()),
+        _ => replayable(value, dialect).ok_or(Pins::SESSION_VARIABLE),
+    }
+}

@@ -1,0 +1,281 @@
+//! The state that can be brought from one connection to another, and the difference between what
+//! a session wants and what a connection has.
+
+use std::collections::BTreeMap;
+
+/// Character set and collation of the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Names {
+    /// As the login asked: the collation's number in the handshake.
+    Collation(u16),
+    /// By statement: what stands behind SET, verbatim (`NAMES utf8mb4 COLLATE utf8mb4_bin`).
+    /// Never translated: servers differ in what a name means.
+    Statement(Box<str>),
+    /// The server's global settings, as MySQL leaves them after COM_RESET_CONNECTION.
+    Global,
+}
+
+/// State that a statement replays: what a session wants, or what a connection has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The default database, in the bytes of the character set of the connection.
+    pub database: Option<Box<[u8]>>,
+    pub autocommit: bool,
+    pub names: Names,
+    /// Session variables that were set, by lower-case name: the value as SQL text. The text is
+    /// one that reads the same under every `sql_mode`.
+    pub variables: BTreeMap<Box<str>, Box<str>>,
+}
+
+/// What must be done to a connection before it may serve a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    Nothing,
+    /// Commands, to be answered in this order without an error.
+    Commands(Vec<Restore>),
+    /// No command can do it: a connection cannot lose its default database.
+    Impossible,
+}
+
+/// One private command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Restore {
+    /// COM_INIT_DB with this name.
+    Database(Box<[u8]>),
+    /// COM_QUERY with this text.
+    Statement(String),
+}
+
+/// Variables that SET NAMES overwrites.
+const NAMES_VARIABLES: [&str; 4] = [
+    "character_set_client",
+    "character_set_connection",
+    "character_set_results",
+    "collation_connection",
+];
+
+impl Settings {
+    /// The settings of a session that has just logged in.
+    pub fn at_login(database: Option<Box<[u8]>>, collation: u16, autocommit: bool) -> Self {
+        Settings {
+            database,
+            autocommit,
+            names: Names::Collation(collation),
+            variables: BTreeMap::new(),
+        }
+    }
+
+    /// Notes a successful SET NAMES.
+    pub fn set_names(&mut self, statement: &str) {
+        self.names = Names::Statement(statement.into());
+        for name in NAMES_VARIABLES {
+            self.variables.remove(name);
+        }
+    }
+
+    /// Notes a successful SET of a session variable. `value` must read the same under every
+    /// `sql_mode`.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        // Two faces of one variable: setting the one changes the other with it.
+        match name {
+            "character_set_connection" => drop(self.variables.remove("collation_connection")),
+            "collation_connection" => drop(self.variables.remove("character_set_connection")),
+            _ => {}
+        }
+        self.variables.insert(name.into(), value.into());
+    }
+
+    /// Notes a successful SET of a session variable to DEFAULT. What SET NAMES covers keeps the
+    /// text: its default is not what a login gives.
+    pub fn set_default(&mut self, name: &str) {
+        if NAMES_VARIABLES.contains(&name) {
+            self.set_variable(name, "DEFAULT");
+        } else {
+            self.variables.remove(name);
+        }
+    }
+
+    /// What brings a connection that has `present` to `self`. `set_names` gives the statement for
+    /// a login collation by its number, as the server lists it; `None` when it is not known.
+    pub fn difference(
+        &self,
+        present: &Settings,
+        set_names: impl Fn(u16) -> Option<String>,
+    ) -> Difference {
+        let mut commands = Vec::new();
+        let names_differ = self.names != present.names
+            || NAMES_VARIABLES.iter().any(|name| {
+                present.variables.contains_key(*name) && !self.variables.contains_key(*name)
+            });
+        if names_differ {
+            let Some(statement) = self.names_statement(set_names) else {
+                return Difference::Impossible;
+            };
+            commands.push(Restore::Statement(statement));
+        }
+        // The database name is in the session's character set, so names come first.
+        match (&self.database, &present.database) {
+            (None, Some(_)) => return Difference::Impossible,
+            (Some(wanted), present) if Some(wanted) != present.as_ref() => {
+                commands.push(Restore::Database(wanted.clone()));
+            }
+            _ => {}
+        }
+        if let Some(statement) = self.variables_statement(present, names_differ) {
+            commands.push(Restore::Statement(statement));
+        }
+        match commands.is_empty() {
+            true => Difference::Nothing,
+            false => Difference::Commands(commands),
+        }
+    }
+
+    fn names_statement(&self, set_names: impl Fn(u16) -> Option<String>) -> Option<String> {
+        match &self.names {
+            Names::Collation(id) => set_names(*id),
+            Names::Statement(text) => Some(format!("SET {text}")),
+            Names::Global => Some(
+                "SET @@session.character_set_client=DEFAULT, \
+                 @@session.character_set_results=DEFAULT, \
+                 @@session.collation_connection=DEFAULT"
+                    .to_owned(),
+            ),
+        }
+    }
+
+    /// One SET for every variable that differs; what the connection has and the session does not
+    /// want goes back to its default, which is what a new session would find.
+    fn variables_statement(&self, present: &Settings, names_were_set: bool) -> Option<String> {
+        let mut text = String::new();
+        let mut assign = |name: &str, value: &str| {
+            text.push_str(if text.is_empty() { "SET " } else { ", " });
+            text.push_str("@@session.");
+            text.push_str(name);
+            text.push('=');
+            text.push_str(value);
+        };
+        if self.autocommit != present.autocommit {
+            assign("autocommit", if self.autocommit { "1" } else { "0" });
+        }
+        for (name, value) in &self.variables {
+            let overwritten = names_were_set && NAMES_VARIABLES.contains(&&**name);
+            if overwritten || present.variables.get(name) != Some(value) {
+                assign(name, value);
+            }
+        }
+        for name in present.variables.keys() {
+            let covered = names_were_set && NAMES_VARIABLES.contains(&&**name);
+            if !covered && !self.variables.contains_key(name) {
+                assign(name, "DEFAULT");
+            }
+        }
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fresh() -> Settings {
+        Settings::at_login(Some((*b"app").into()), 255, true)
+    }
+
+    fn names(id: u16) -> Option<String> {
+        (id == 255).then(|| "SET NAMES utf8mb4 COLLATE utf8mb4_0900_ai_ci".to_owned())
+    }
+
+    fn statement(text: &str) -> Restore {
+        Restore::Statement(text.to_owned())
+    }
+
+    #[test]
+    fn equal_settings_need_nothing() {
+        assert_eq!(fresh().difference(&fresh(), names), Difference::Nothing);
+    }
+
+    #[test]
+    fn differences_are_replayed_in_order() {
+        let mut wanted = fresh();
+        wanted.database = Some((*b"other").into());
+        wanted.autocommit = false;
+        wanted.set_names("NAMES latin1");
+        wanted.set_variable("sql_mode", "'ANSI'");
+        assert_eq!(
+            wanted.difference(&fresh(), names),
+            Difference::Commands(vec![
+                statement("SET NAMES latin1"),
+                Restore::Database((*b"other").into()),
+                statement("SET @@session.autocommit=0, @@session.sql_mode='ANSI'"),
+            ])
+        );
+        // And back: what the next session does not want returns to its default.
+        assert_eq!(
+            fresh().difference(&wanted, names),
+            Difference::Commands(vec![
+                statement("SET NAMES utf8mb4 COLLATE utf8mb4_0900_ai_ci"),
+                Restore::Database((*b"app").into()),
+                statement("SET @@session.autocommit=1, @@session.sql_mode=DEFAULT"),
+            ])
+        );
+    }
+
+    #[test]
+    fn set_names_and_single_character_set_variables_interact() {
+        let mut wanted = fresh();
+        wanted.set_names("NAMES utf8mb4");
+        wanted.set_variable("character_set_results", "NULL");
+        let mut present = fresh();
+        present.set_names("NAMES utf8mb4");
+        assert_eq!(
+            wanted.difference(&present, names),
+            Difference::Commands(vec![statement("SET @@session.character_set_results=NULL")])
+        );
+        assert_eq!(
+            present.difference(&wanted, names),
+            Difference::Commands(vec![statement("SET NAMES utf8mb4")])
+        );
+        present.set_names("NAMES latin1");
+        present.set_variable("character_set_results", "NULL");
+        assert_eq!(
+            wanted.difference(&present, names),
+            Difference::Commands(vec![
+                statement("SET NAMES utf8mb4"),
+                statement("SET @@session.character_set_results=NULL"),
+            ])
+        );
+    }
+
+    /// `SET collation_connection = utf8mb4_bin, character_set_connection = latin1` leaves both
+    /// servers with latin1_swedish_ci.
+    #[test]
+    fn of_the_two_faces_of_one_variable_the_last_that_was_set_counts() {
+        let mut wanted = fresh();
+        wanted.set_variable("collation_connection", "'utf8mb4_bin'");
+        wanted.set_variable("character_set_connection", "'latin1'");
+        let latin1 = statement("SET @@session.character_set_connection='latin1'");
+        assert_eq!(wanted.difference(&fresh(), names), Difference::Commands(vec![latin1.clone()]));
+        let mut present = wanted.clone();
+        present.set_variable("collation_connection", "'latin1_bin'");
+        assert_eq!(
+            wanted.difference(&present, names),
+            Difference::Commands(vec![
+                statement("SET NAMES utf8mb4 COLLATE utf8mb4_0900_ai_ci"),
+                latin1,
+            ])
+        );
+    }
+
+    #[test]
+    fn a_connection_cannot_lose_its_database_nor_learn_an_unknown_collation() {
+        let mut wanted = fresh();
+        wanted.database = None;
+        assert_eq!(wanted.difference(&fresh(), names), Difference::Impossible);
+        let mut wanted = fresh();
+        wanted.names = Names::Collation(9999);
+        assert_eq!(wanted.difference(&fresh(), names), Difference::Impossible);
+        let mut present = fresh();
+        present.names = Names::Global;
+        assert_ne!(fresh().difference(&present, names), Difference::Nothing);
+    }
+}

@@ -1,0 +1,320 @@
+//! The state of one client session. Predictions come from the statement's text, the truth from
+//! the server's replies.
+
+use std::collections::HashSet;
+
+use super::pins::Pins;
+use super::settings::{Names, Settings};
+use crate::sql::{ClientCharset, Dialect};
+use crate::wire::Flavour;
+use crate::wire::capabilities::Status;
+
+/// What a statement changes in the session's settings if it succeeds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// SET NAMES: what stands behind SET.
+    Names(String),
+    /// A session variable, lower-case, and a value that reads the same under every `sql_mode`.
+    Variable { name: String, value: String },
+    /// The variable has its default again.
+    Default { name: String },
+}
+
+/// What a reply has told about the session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// Status flags of the last OK or EOF, if there was one.
+    pub status: Option<Status>,
+    /// The default database that the server says is now in use; empty for none.
+    pub database: Option<Box<[u8]>>,
+}
+
+#[derive(Debug)]
+pub struct State {
+    settings: Settings,
+    /// Rises with every change of `settings`; a connection remembers which version it has.
+    version: u64,
+    status: Status,
+    pins: Pins,
+    /// Statements prepared by COM_STMT_PREPARE that are open.
+    statements: HashSet<u32>,
+    login_names: Names,
+    /// Warnings or an error of an earlier statement may be asked for.
+    diagnostics: bool,
+}
+
+impl State {
+    /// A session that has just logged in. `status` are the flags of the server's final OK: they
+    /// tell the server's default for autocommit.
+    pub fn new(settings: Settings, status: Status) -> Self {
+        State {
+            login_names: settings.names.clone(),
+            settings,
+            version: 1,
+            status,
+            pins: Pins::empty(),
+            statements: HashSet::new(),
+            diagnostics: false,
+        }
+    }
+
+    /// True when warnings or an error of an earlier statement may still be asked for.
+    pub fn has_diagnostics(&self) -> bool {
+        self.diagnostics
+    }
+
+    /// Notes whether a statement has left warnings or an error; `clears` when it has cleared those
+    /// of the one before.
+    pub fn note_diagnostics(&mut self, left: bool, clears: bool) {
+        self.diagnostics = left || (self.diagnostics && !clears);
+    }
+
+    /// The same as the successor of another state of the same session (COM_CHANGE_USER): what a
+    /// connection knows of the other's versions is never taken for this one's.
+    #[must_use]
+    pub fn succeeding(self, other: &State) -> Self {
+        State { version: other.version + 1, ..self }
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub fn pins(&self) -> Pins {
+        self.pins
+    }
+
+    /// The status flags that an answer of the proxy's own carries: no result, no cursor.
+    pub fn status(&self) -> Status {
+        const LASTING: Status = Status::IN_TRANSACTION
+            .union(Status::AUTOCOMMIT)
+            .union(Status::NO_BACKSLASH_ESCAPES)
+            .union(Status::IN_READ_ONLY_TRANSACTION)
+            .union(Status::ANSI_QUOTES);
+        self.status & LASTING
+    }
+
+    pub fn in_transaction(&self) -> bool {
+        self.status.contains(Status::IN_TRANSACTION)
+    }
+
+    /// True while reads may leave the primary: each statement is a transaction of its own.
+    pub fn is_autocommit(&self) -> bool {
+        self.status.contains(Status::AUTOCOMMIT) && !self.in_transaction()
+    }
+
+    /// True when the session must keep the connection it has.
+    pub fn keeps_connection(&self) -> bool {
+        self.in_transaction() || !self.pins.is_empty()
+    }
+
+    /// True under isolation level SERIALIZABLE: reads lock, and belong on the primary.
+    pub fn is_serializable(&self) -> bool {
+        ["transaction_isolation", "tx_isolation"].iter().any(|name| {
+            let value = self.settings.variables.get(*name);
+            value.is_some_and(|value| value.to_ascii_uppercase().contains("SERIALIZABLE"))
+        })
+    }
+
+    /// How the session's statements are to be read. `server` is what a new session on the server
+    /// has.
+    pub fn dialect(&self, server: Dialect) -> Dialect {
+        let ansi_quotes = match self.settings.variables.get("sql_mode") {
+            // ANSI includes ANSI_QUOTES. A mode that only looks like it costs nothing but a trip
+            // to the primary.
+            Some(mode) => mode.to_ascii_uppercase().contains("ANSI"),
+            None => server.ansi_quotes || self.status.contains(Status::ANSI_QUOTES),
+        };
+        Dialect {
+            no_backslash_escapes: self.status.contains(Status::NO_BACKSLASH_ESCAPES),
+            ansi_quotes,
+            charset: self.charset(server.charset),
+            ..server
+        }
+    }
+
+    fn charset(&self, server: ClientCharset) -> ClientCharset {
+        let named = |name: &str| ClientCharset::of_name(name.trim_matches('\'').as_bytes());
+        if let Some(name) = self.settings.variables.get("character_set_client") {
+            return named(name);
+        }
+        match &self.settings.names {
+            Names::Collation(id) => ClientCharset::of_collation(*id),
+            Names::Global => server,
+            Names::Statement(text) => {
+                let name = text.strip_prefix("NAMES ");
+                match name.and_then(|text| text.split(' ').next()) {
+                    Some("DEFAULT") | None => server,
+                    Some(name) => named(name),
+                }
+            }
+        }
+    }
+
+    pub fn pin(&mut self, pins: Pins) {
+        self.pins |= pins;
+    }
+
+    pub fn unpin(&mut self, pins: Pins) {
+        self.pins.remove(pins);
+    }
+
+    /// Takes over what a successful statement has changed.
+    pub fn apply(&mut self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Names(statement) => self.settings.set_names(statement),
+                Change::Variable { name, value } => self.settings.set_variable(name, value),
+                Change::Default { name } => self.settings.set_default(name),
+            }
+        }
+        if !changes.is_empty() {
+            self.version += 1;
+        }
+    }
+
+    /// Takes over what the server has said.
+    pub fn observe(&mut self, seen: &Observation) {
+        if let Some(status) = seen.status {
+            self.status = status;
+            let autocommit = status.contains(Status::AUTOCOMMIT);
+            if autocommit != self.settings.autocommit {
+                self.settings.autocommit = autocommit;
+                self.version += 1;
+            }
+        }
+        if let Some(name) = &seen.database {
+            let database = (!name.is_empty()).then(|| name.clone());
+            if database != self.settings.database {
+                self.settings.database = database;
+                self.version += 1;
+            }
+        }
+    }
+
+    pub fn statement_prepared(&mut self, id: u32) {
+        self.statements.insert(id);
+        self.pins |= Pins::PREPARED_STATEMENT;
+    }
+
+    pub fn statement_closed(&mut self, id: u32) {
+        self.statements.remove(&id);
+        if self.statements.is_empty() {
+            self.pins.remove(Pins::PREPARED_STATEMENT);
+        }
+    }
+
+    /// The transaction is gone with its connection.
+    pub fn transaction_lost(&mut self) {
+        self.status.remove(Status::IN_TRANSACTION | Status::IN_READ_ONLY_TRANSACTION);
+    }
+
+    /// COM_RESET_CONNECTION has succeeded: variables are the server's defaults again, the default
+    /// database stays. MySQL then has the server's global character set, MariaDB the login's.
+    pub fn reset(&mut self, flavour: Flavour, default_autocommit: bool) {
+        self.settings.variables.clear();
+        self.settings.autocommit = default_autocommit;
+        self.settings.names = match flavour {
+            Flavour::MySql => Names::Global,
+            Flavour::MariaDb => self.login_names.clone(),
+        };
+        self.status.set(Status::AUTOCOMMIT, default_autocommit);
+        self.status.remove(Status::IN_TRANSACTION | Status::IN_READ_ONLY_TRANSACTION);
+        self.pins = Pins::empty();
+        self.statements.clear();
+        self.version += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fresh() -> State {
+        State::new(Settings::at_login(None, 255, true), Status::AUTOCOMMIT)
+    }
+
+    #[test]
+    fn transactions_are_believed_from_status_flags() {
+        let mut state = fresh();
+        assert!(state.is_autocommit() && !state.keeps_connection());
+        let begun = Status::IN_TRANSACTION | Status::AUTOCOMMIT;
+        state.observe(&Observation { status: Some(begun), database: None });
+        assert!(!state.is_autocommit() && state.keeps_connection());
+        // An error has no flags: nothing is known to have ended.
+        state.observe(&Observation::default());
+        assert!(state.in_transaction());
+        state.observe(&Observation { status: Some(Status::AUTOCOMMIT), database: None });
+        assert!(state.is_autocommit() && !state.keeps_connection());
+    }
+
+    #[test]
+    fn autocommit_and_database_are_settings() {
+        let mut state = fresh();
+        let version = state.version();
+        state.observe(&Observation {
+            status: Some(Status::empty()),
+            database: Some((*b"app").into()),
+        });
+        assert!(!state.settings().autocommit && !state.is_autocommit());
+        assert_eq!(state.settings().database.as_deref(), Some(&b"app"[..]));
+        assert!(state.version() > version);
+        assert!(!state.keeps_connection(), "no transaction is open yet");
+    }
+
+    #[test]
+    fn the_dialect_follows_modes_and_character_sets() {
+        let server = Dialect { version: 90704, ..Dialect::default() };
+        let mut state = fresh();
+        assert_eq!(state.dialect(server), server);
+        state.observe(&Observation {
+            status: Some(Status::AUTOCOMMIT | Status::NO_BACKSLASH_ESCAPES),
+            database: None,
+        });
+        state.apply(&[
+            Change::Names("NAMES gbk COLLATE gbk_bin".into()),
+            Change::Variable { name: "sql_mode".into(), value: "'ANSI'".into() },
+        ]);
+        let dialect = state.dialect(server);
+        assert!(dialect.no_backslash_escapes && dialect.ansi_quotes);
+        assert_eq!(dialect.charset, ClientCharset::Multibyte);
+        state.apply(&[
+            Change::Names("NAMES DEFAULT".into()),
+            Change::Default { name: "sql_mode".into() },
+        ]);
+        let dialect = state.dialect(server);
+        assert!(!dialect.ansi_quotes && dialect.charset == ClientCharset::Utf8);
+    }
+
+    #[test]
+    fn a_session_is_pinned_while_a_prepared_statement_is_open() {
+        let mut state = fresh();
+        state.statement_prepared(1);
+        state.statement_prepared(2);
+        state.statement_closed(1);
+        assert!(state.keeps_connection());
+        state.statement_closed(2);
+        assert!(!state.keeps_connection());
+    }
+
+    #[test]
+    fn reset_gives_each_flavours_character_set() {
+        for (flavour, names) in
+            [(Flavour::MySql, Names::Global), (Flavour::MariaDb, Names::Collation(255))]
+        {
+            let mut state = fresh();
+            state.apply(&[
+                Change::Names("NAMES latin1".into()),
+                Change::Variable { name: "sql_mode".into(), value: "'ANSI'".into() },
+            ]);
+            state.pin(Pins::TEMPORARY_TABLE);
+            state.reset(flavour, true);
+            assert_eq!(state.settings().names, names);
+            assert!(state.settings().variables.is_empty() && !state.keeps_connection());
+        }
+    }
+}

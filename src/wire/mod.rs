@@ -1,0 +1,21 @@
+//! The MySQL client/server protocol over bytes: no sockets, no clock, no tasks.
+//!
+//! Sources: the "MySQL Client/Server Protocol" pages of the MySQL source documentation and the
+//! "Clients & Utilities: protocol" pages of the MariaDB knowledge base; where the two differ the
+//! doc comment says which server does what.
+
+pub mod auth;
+pub mod capabilities;
+pub mod codec;
+pub mod command;
+pub mod handshake;
+pub mod login;
+pub mod packet;
+pub mod query;
+pub mod reply;
+pub mod run;
+pub mod scanner;
+pub mod version;
+
+pub use capabilities::Capabilities;
+pub use version::{Flavour, ServerVersion};

@@ -1,0 +1,15 @@
+//! Behaviour on real servers in containers, MySQL and MariaDB: one file per behaviour.
+//!
+//! The servers judge: where a statement ran is read from their general logs and variables.
+
+mod support;
+
+mod discovery;
+mod drivers;
+mod failures;
+mod load;
+mod monitoring;
+mod protocol;
+mod sessions;
+mod splitting;
+mod statements;

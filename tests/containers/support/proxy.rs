@@ -1,0 +1,175 @@
+//! The proxy as users run it: the binary, a configuration file, its log.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use mysql_async::{Conn, Opts};
+
+use super::cluster::{Cluster, connect, options};
+
+/// A running proxy; killed when dropped, with its log shown if the test has failed.
+pub struct Proxy {
+    child: Child,
+    log: PathBuf,
+    _directory: tempfile::TempDir,
+    /// Where clients connect.
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+    pub http: SocketAddr,
+}
+
+impl Proxy {
+    /// Starts a proxy for a cluster found by its Docker labels, and waits until it takes writes
+    /// and every replica takes reads. `extra` is appended to the configuration.
+    pub fn start(cluster: &Cluster, extra: &str) -> Self {
+        let text = format!(
+            "[docker]\ncluster = \"{}\"\n\
+             [monitor]\npassword_env = \"RWPROXY_MONITOR_PASSWORD\"\n{extra}\n",
+            cluster.name
+        );
+        let proxy = Self::start_with(&text).ready();
+        let replicas = cluster.replicas().count();
+        proxy.wait_until("every replica takes reads", |status| {
+            let backends = status["backends"].as_array().expect("a list of backends");
+            let online = |backend: &&serde_json::Value| {
+                backend["role"] == "replica" && backend["takes_reads"] == 1
+            };
+            backends.iter().filter(online).count() == replicas
+        });
+        proxy
+    }
+
+    /// Starts a proxy with this configuration; the listening addresses are added.
+    pub fn start_with(text: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let config = directory.path().join("proxy.toml");
+        let log = directory.path().join("log.json");
+        let mut text = text.to_owned();
+        for (section, line) in [
+            ("[listen]", "address = \"127.0.0.1:0\""),
+            ("[admin]", "address = \"127.0.0.1:0\""),
+            ("[http]", "address = \"127.0.0.1:0\""),
+            ("[log]", "format = \"json\""),
+        ] {
+            match text.find(section) {
+                Some(at) => text.insert_str(at + section.len(), &format!("\n{line}")),
+                None => text.push_str(&format!("\n{section}\n{line}\n")),
+            }
+        }
+        std::fs::write(&config, &text).expect("the configuration");
+        let child = Command::new(env!("CARGO_BIN_EXE_rwproxy"))
+            .arg("--config")
+            .arg(&config)
+            .env("RWPROXY_MONITOR_PASSWORD", "rwproxy")
+            .stdin(Stdio::null())
+            .stdout(File::create(&log).expect("the log"))
+            .stderr(File::options().append(true).open(&log).expect("the log"))
+            .spawn()
+            .expect("the proxy starts");
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut proxy = Proxy {
+            child,
+            log,
+            _directory: directory,
+            address: nowhere,
+            admin: nowhere,
+            http: nowhere,
+        };
+        proxy.address = proxy.listening("clients");
+        proxy.admin = proxy.listening("admin");
+        proxy.http = proxy.listening("http");
+        proxy
+    }
+
+    /// Waits until the proxy says that it is ready to serve reads and writes.
+    pub fn ready(self) -> Self {
+        self.wait_for_log("ready", |line| line.contains("\"ready\""));
+        self
+    }
+
+    /// `/status`, as the proxy tells it.
+    pub fn status(&self) -> serde_json::Value {
+        serde_json::from_str(&self.get("/status")).expect("/status is JSON")
+    }
+
+    /// The body of an answer by HTTP.
+    pub fn get(&self, path: &str) -> String {
+        let mut stream = std::net::TcpStream::connect(self.http).expect("the HTTP endpoint");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: rwproxy\r\nConnection: close\r\n\r\n")
+            .expect("the request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the answer");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        body.to_owned()
+    }
+
+    /// Waits until `/status` is as it should be; how long that took.
+    pub fn wait_until(&self, what: &str, fits: impl Fn(&serde_json::Value) -> bool) -> Duration {
+        let started = Instant::now();
+        loop {
+            let status = self.status();
+            if fits(&status) {
+                return started.elapsed();
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "not in time: {what}: {status:#}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A client's connection through the proxy, to the database `app`.
+    pub async fn app(&self) -> Conn {
+        let host = self.address.ip().to_string();
+        connect(&host, self.address.port(), "app", "app", Some("app")).await
+    }
+
+    /// How [`app`](Self::app) connects, for clients that do it themselves.
+    pub fn app_options(&self) -> Opts {
+        let host = self.address.ip().to_string();
+        options(&host, self.address.port(), "app", "app", Some("app"))
+    }
+
+    pub fn log(&self) -> String {
+        let mut text = String::new();
+        File::open(&self.log).and_then(|mut file| file.read_to_string(&mut text)).expect("the log");
+        text
+    }
+
+    fn listening(&self, what: &str) -> SocketAddr {
+        let line = self.wait_for_log("listening", |line| {
+            line.contains("\"listening\"") && line.contains(&format!("\"{what}\""))
+        });
+        let value: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
+        value["address"].as_str().expect("an address").parse().expect("an address")
+    }
+
+    /// The first line of the log that fits.
+    pub fn wait_for_log(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
+        let started = Instant::now();
+        loop {
+            let log = self.log();
+            if let Some(line) = log.lines().find(|line| fits(line)) {
+                return line.to_owned();
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "no line for {what}:\n{log}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("-- the proxy's log --\n{}", self.log());
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

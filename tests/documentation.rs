@@ -1,0 +1,138 @@
+//! README.md keeps step with what it documents: the configuration, metrics, and privileges.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rwproxy::metrics::{self, BackendState, Destination, Metrics, PoolState};
+
+const README: &str = include_str!("../README.md");
+const EXAMPLE: &str = include_str!("../proxy.toml");
+
+/// A key's documentation.
+#[derive(Debug, PartialEq, Eq)]
+struct Documented {
+    /// As TOML; `None` for keys that have none.
+    default: Option<String>,
+    /// It, or one of its values, has no effect yet.
+    later: bool,
+}
+
+type Keys = BTreeMap<(String, String), Documented>;
+
+/// The keys of proxy.toml by section: `key = value`, or `# key = value` where there is no default.
+fn example() -> Keys {
+    let mut keys = Keys::new();
+    let (mut section, mut comment) = (String::new(), String::new());
+    let mut section_is_later = false;
+    for line in EXAMPLE.lines() {
+        let text = line.trim_start_matches("# ");
+        if text.starts_with('[') && text.ends_with(']') {
+            section = text.to_owned();
+            section_is_later = comment.contains("(later)");
+            comment.clear();
+        } else if let Some((key, value)) = assignment(text) {
+            let default = (!line.starts_with('#')).then(|| value.to_owned());
+            let later = section_is_later || comment.contains("(later)");
+            keys.insert((section.clone(), key.to_owned()), Documented { default, later });
+            comment.clear();
+        } else if line.is_empty() {
+            comment.clear();
+        } else {
+            comment.push_str(text);
+        }
+    }
+    keys
+}
+
+fn assignment(text: &str) -> Option<(&str, &str)> {
+    let (key, value) = text.split_once(" = ")?;
+    let is_key = key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    is_key.then_some((key, value))
+}
+
+/// The rows of the tables under headings that name a section.
+fn readme() -> Keys {
+    let mut keys = Keys::new();
+    let mut section = None;
+    for line in README.lines() {
+        if let Some(heading) = line.strip_prefix('#') {
+            let name = heading.trim_start_matches('#').trim().trim_matches('`');
+            section = name.starts_with('[').then(|| name.to_owned());
+        }
+        let (Some(section), true) = (&section, line.starts_with("| `")) else { continue };
+        let cells: Vec<&str> = line.split(" | ").collect();
+        let key = cells[0].trim_start_matches("| ").trim_matches('`').to_owned();
+        let is_toml = |text: &&str| text.starts_with('`');
+        let default = Some(cells[1]).filter(is_toml).map(|text| text.trim_matches('`').to_owned());
+        let later = cells[2..].iter().any(|cell| cell.contains("(later)"));
+        keys.insert((section.clone(), key), Documented { default, later });
+    }
+    keys
+}
+
+#[test]
+fn every_key_stands_in_the_readme_with_its_default() {
+    let (example, readme) = (example(), readme());
+    assert!(example.len() > 50, "{example:?}");
+    let mut wrong = String::new();
+    for (place, expected) in &example {
+        let Some(found) = readme.get(place) else {
+            wrong += &format!("{place:?} is missing\n");
+            continue;
+        };
+        // Without a default in the file the README may say what holds.
+        if found.later != expected.later
+            || expected.default.is_some() && found.default != expected.default
+        {
+            wrong += &format!("{place:?}: {found:?} instead of {expected:?}\n");
+        }
+    }
+    for place in readme.keys().filter(|place| !example.contains_key(*place)) {
+        wrong += &format!("{place:?} is not in proxy.toml\n");
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// Whether the README names this, and not only something longer.
+fn mentions(word: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+    README.match_indices(word).any(|(at, _)| {
+        !README[..at].ends_with(is_part) && !README[at + word.len()..].starts_with(is_part)
+    })
+}
+
+#[test]
+fn metrics_of_the_readme_exist() {
+    let metrics = Arc::new(Metrics::new(&["read"]));
+    metrics.statements.count(Destination::Replica, 0);
+    metrics.backend("db1").reads.add(1);
+    let backend = BackendState {
+        name: "db1".into(),
+        role: "replica",
+        takes_reads: true,
+        lag: Some(Duration::ZERO),
+    };
+    let pool = PoolState { backend: "db1".into(), ..Default::default() };
+    let text = metrics::text(&metrics, vec![backend], vec![pool]);
+    let named = README.split('`').filter(|text| text.starts_with("rwproxy_"));
+    let names: Vec<&str> = named.map(|text| text.split('{').next().unwrap_or(text)).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        assert!(text.lines().any(|line| line.starts_with(name)), "{name} is not in\n{text}");
+    }
+}
+
+#[test]
+fn accounts_are_granted_what_the_compose_file_grants() {
+    let script = include_str!("../compose/replication.sh");
+    for line in script.lines().filter(|line| line.starts_with("GRANT ") && line.contains("rwproxy"))
+    {
+        assert!(README.contains(line), "{line}");
+    }
+    for tables in script.lines().filter_map(|line| line.strip_prefix("$(grant_select ")) {
+        for table in tables.trim_end_matches(')').split(' ') {
+            assert!(mentions(&format!("mysql.{table}")), "mysql.{table}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# The steps behind the Makefile's targets, one after the other, each with the time it took: tests/run.sh STEP…
+# Containers and networks that the tests start carry the name of this run and are removed at its end, however it ends.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+# shellcheck source=containers/lib.sh
+. tests/containers/lib.sh
+
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
+# The tests' clusters are named so: tests/containers/cluster.sh up "$RWPROXY_TEST_RUN-…".
+export RWPROXY_TEST_RUN="run$$"
+# Python with the drivers of drivers.txt.
+export RWPROXY_TEST_PYTHON="$CARGO_TARGET_DIR/venv/bin/python"
+
+# -- the steps -----------------------------------------------------------------------------------------------------
+
+packages()       { tests/containers/prepare.sh build docker images lint test; }
+packages_bench() { tests/containers/prepare.sh build docker images test bench; }
+images()         { tests/containers/build-images.sh; }
+
+# Every test but those in tests/containers; they need servers.
+unit() {
+    local file targets=()
+    for file in tests/*.rs; do
+        [ ! -f "$file" ] || targets+=(--test "$(basename "$file" .rs)")
+    done
+    cargo test --lib --bins ${targets[@]+"${targets[@]}"}
+    cargo test --doc
+}
+
+containers() {
+    require_docker
+    # Its client is one of the drivers that log in.
+    tests/containers/build-images.sh mariadb-11.8
+    cargo test --test containers
+}
+
+fuzz_smoke() { optional fuzz/smoke.sh; }
+bench()      { optional benches/system/run.sh; }
+soak()       { optional tests/soak/run.sh; }
+suites()     { optional tests/suites/run.sh; }
+cluster()    { optional tests/cluster/run.sh; }
+
+optional() {
+    if [ -x "$1" ]; then "$@"; else say "$1 is not here: nothing to run"; fi
+}
+
+lint() {
+    cargo fmt --check
+    rustfmt --check --edition 2024 fuzz/src/*.rs fuzz/targets/*.rs
+    cargo clippy --all-targets -- -D warnings
+    RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --quiet
+    if command -v shellcheck >/dev/null 2>&1; then
+        git ls-files -- '*.sh' .ci/run | xargs shellcheck --external-sources --source-path=SCRIPTDIR
+    else
+        say "shellcheck is not installed: shell scripts not checked"
+    fi
+    if cargo deny --version >/dev/null 2>&1; then
+        cargo deny check
+    else
+        say "cargo-deny is not installed: licences and advisories not checked"
+    fi
+}
+
+# -- running them --------------------------------------------------------------------------------------------------
+
+current=
+cleanup() {
+    local status=$?
+    trap - EXIT INT TERM
+    if command -v docker >/dev/null 2>&1 && docker version >/dev/null 2>&1; then
+        tests/containers/cluster.sh down --all-of-run "$RWPROXY_TEST_RUN-" || say "cleaning up failed"
+    fi
+    if [ "$status" -ne 0 ]; then
+        printf '\nFAILED: %s (after %d s)\n' "${current:-before the first step}" "$SECONDS" >&2
+    fi
+    exit "$status"
+}
+
+main() {
+    local step began
+    [ $# -gt 0 ] || die "which steps?"
+    need cargo "see https://rustup.rs"
+    for step in "$@"; do
+        current=$step
+        began=$SECONDS
+        printf '\n=== %s\n' "$step" >&2
+        "${step//-/_}"
+        say "$step: done in $((SECONDS - began)) s"
+    done
+    printf '\nAll passed: %s (%d s).\n' "$*" "$SECONDS"
+}
+
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+main "$@"
