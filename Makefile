@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build image images packages test unit containers fuzz-smoke lint demo demo-down bench soak suites cluster clean
+.PHONY: help build image images packages test unit containers fuzz-smoke lint demo demo-down bench soak clean
 
 # FLAVOUR: mysql | mariadb. IMAGE: another database image by name, such as mysql:8.4, where a registry is reachable.
 FLAVOUR ?= mysql
@@ -53,12 +53,6 @@ bench: ## the whole system beside a direct connection and haproxy in one run
 
 soak: ## ten minutes of mixed load on each flavour, judged by the servers' general logs
 	tests/run.sh packages images soak
-
-suites: ## other projects' test suites through the proxy
-	tests/run.sh packages images suites
-
-cluster: ## Group Replication and Galera
-	tests/run.sh packages images cluster
 
 clean: ## remove what was built, the database images too
 	tests/demo/down.sh

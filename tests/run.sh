@@ -37,15 +37,9 @@ containers() {
     cargo test --test containers
 }
 
-fuzz_smoke() { optional fuzz/smoke.sh; }
-bench()      { optional benches/system/run.sh; }
-soak()       { optional tests/soak/run.sh; }
-suites()     { optional tests/suites/run.sh; }
-cluster()    { optional tests/cluster/run.sh; }
-
-optional() {
-    if [ -x "$1" ]; then "$@"; else say "$1 is not here: nothing to run"; fi
-}
+fuzz_smoke() { fuzz/smoke.sh; }
+bench()      { benches/system/run.sh; }
+soak()       { tests/soak/run.sh; }
 
 lint() {
     cargo fmt --check
