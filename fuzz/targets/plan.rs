@@ -42,7 +42,7 @@ fuzz_target!(|input: Input<'_>| {
     let mut state = State::new(settings, Status::AUTOCOMMIT);
     state.observe(&Observation {
         status: input.status.map(Status::from_bits_retain),
-        database: None,
+        ..Observation::default()
     });
     state.pin(Pins::from_bits_truncate(input.pins));
     if input.serializable {

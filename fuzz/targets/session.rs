@@ -173,7 +173,7 @@ impl Session {
 
     fn observe(&mut self, database: Option<Vec<u8>>) {
         let database = database.map(Into::into);
-        self.state.observe(&Observation { status: Some(self.status()), database });
+        self.state.observe(&Observation { status: Some(self.status()), database, failed: false });
     }
 
     /// Runs on the shared connection what the client asks for, and on the session's own model.

@@ -23,6 +23,10 @@ const MAX_PRIVATE_REPLY: usize = 1024 * 1024;
 
 const COM_INIT_DB: u8 = 0x02;
 const COM_QUERY: u8 = 0x03;
+/// What every connection to a replica begins with.
+const READ_ONLY: &str = "SET SESSION TRANSACTION READ ONLY";
+/// Without it a server may keep to itself to which database a statement has changed.
+const TRACK_DATABASE: &str = "SET @@session.session_track_schema=1";
 /// A whole COM_QUIT packet.
 const QUIT: [u8; 5] = [1, 0, 0, 0, 1];
 
@@ -54,8 +58,10 @@ pub struct Connection {
     present: Settings,
     /// Session and version of its settings that `present` is known to equal.
     settled: Option<(SessionId, u64)>,
-    /// The session whose LAST_INSERT_ID() the server remembers here.
-    insert_id_owner: Option<SessionId>,
+    /// What LAST_INSERT_ID() gives here; `None` when a statement may have changed it.
+    insert_id: Option<u64>,
+    /// What every connection begins with has been done.
+    set_up: bool,
 }
 
 /// Why a private command failed. The connection is of no further use.
@@ -92,21 +98,65 @@ impl Connection {
             access,
             present,
             settled: None,
-            insert_id_owner: None,
+            insert_id: Some(0),
+            set_up: false,
         }
     }
 
-    /// True when LAST_INSERT_ID() on this connection is this session's.
-    pub fn insert_id_is_of(&self, session: SessionId) -> bool {
-        self.insert_id_owner == Some(session)
+    /// Does what every connection begins with, once. After an error the connection must be closed.
+    pub async fn set_up(&mut self, deadline: Duration) -> Result<(), PrivateError> {
+        if self.set_up {
+            return Ok(());
+        }
+        let statements: &[&str] = match self.access {
+            Access::ReadWrite => &[TRACK_DATABASE],
+            Access::ReadOnly => &[READ_ONLY, TRACK_DATABASE],
+        };
+        for statement in statements {
+            self.statement(statement, deadline).await?;
+        }
+        self.set_up = true;
+        Ok(())
     }
 
-    pub fn set_insert_id_owner(&mut self, session: Option<SessionId>) {
-        self.insert_id_owner = session;
+    /// Notes that COM_RESET_CONNECTION has undone what the connection began with, and what
+    /// LAST_INSERT_ID() gives then.
+    pub fn was_reset(&mut self) {
+        self.set_up = false;
+        self.insert_id = Some(0);
     }
 
-    /// Asks the server for LAST_INSERT_ID(). After an error the connection must be closed.
-    pub async fn last_insert_id(&mut self, deadline: Duration) -> Result<u64, PrivateError> {
+    /// Notes that a statement may have changed LAST_INSERT_ID() on this connection.
+    pub fn insert_id_may_have_changed(&mut self) {
+        self.insert_id = None;
+    }
+
+    /// Makes LAST_INSERT_ID() give this. After an error the connection must be closed.
+    pub async fn set_insert_id(
+        &mut self,
+        value: u64,
+        deadline: Duration,
+    ) -> Result<(), PrivateError> {
+        if self.insert_id != Some(value) {
+            let statement = format!("SET @@session.last_insert_id={value}");
+            self.statement(&statement, deadline).await?;
+            self.insert_id = Some(value);
+        }
+        Ok(())
+    }
+
+    /// What LAST_INSERT_ID() gives; asks the server where that is not known. After an error the
+    /// connection must be closed.
+    pub async fn insert_id(&mut self, deadline: Duration) -> Result<u64, PrivateError> {
+        if let Some(value) = self.insert_id {
+            return Ok(value);
+        }
+        let value = self.ask_insert_id(deadline).await?;
+        self.insert_id = Some(value);
+        Ok(value)
+    }
+
+    async fn ask_insert_id(&mut self, deadline: Duration) -> Result<u64, PrivateError> {
         let asked = async {
             let mut out = BytesMut::new();
             let question = Restore::Statement("SELECT LAST_INSERT_ID()".to_owned());

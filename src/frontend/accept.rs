@@ -19,7 +19,7 @@ use crate::backend::connection::Access;
 use crate::metrics::Refusal;
 use crate::net::stream::Socket;
 use crate::net::{Listener, PacketStream};
-use crate::session::{Settings, State};
+use crate::session::{Names, Settings, State};
 use crate::wire::capabilities::Status;
 use crate::wire::packet::put_packet;
 use crate::wire::reply::{ServerError, put_err};
@@ -194,9 +194,16 @@ impl Session {
         if opened.credential.generation != self.credential.generation {
             return;
         }
-        let mut connection = Connection::new(opened.connected, Access::ReadWrite, settings.clone());
+        let mut present = settings.clone();
+        if let Names::Collation(id) = &mut present.names {
+            // A login has room for the low byte only.
+            *id &= 0xFF;
+        }
+        let mut connection = Connection::new(opened.connected, Access::ReadWrite, present);
         let id = self.client.handle.id;
-        connection.settle(id, self.state.version(), &settings);
+        if matches!(settings.names, Names::Collation(id) if id <= u8::MAX.into()) {
+            connection.settle(id, self.state.version(), &settings);
+        }
         self.places.note(backend.id, connection.number);
         self.context.pools.of(backend).adopt(self.key(Access::ReadWrite), connection, id);
     }

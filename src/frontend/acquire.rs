@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -15,15 +16,14 @@ use crate::backend::connection::Access;
 use crate::backend::connection::PrivateError;
 use crate::backend::pool::{Lease, LeaseError, Leased};
 use crate::backend::{ConnectError, Connection, LoginOptions, connect};
-use crate::routing::topology::{Backend, BackendId, Topology};
+use crate::routing::topology::{Backend, BackendId, Topology, Writes};
 use crate::routing::{Decision, Request, Unavailable, decide};
+use crate::session::plan::Plan;
 use crate::session::settings::{Names, Settings};
 use crate::wire::Capabilities;
 use crate::wire::capabilities::Status;
 use crate::wire::reply::ServerError;
 
-/// Statement that every connection to a replica begins with.
-const READ_ONLY: &str = "SET SESSION TRANSACTION READ ONLY";
 /// `utf8mb4_general_ci`, which every server knows: for connections whose character set is set by
 /// statement anyway.
 const DEFAULT_COLLATION: u16 = 45;
@@ -31,6 +31,19 @@ const DEFAULT_COLLATION: u16 = 45;
 /// How long to wait before a server that could not be reached is tried again, unless the topology
 /// changes first.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Tells that another topology was published.
+type Published = tokio::sync::watch::Receiver<u64>;
+
+/// What a kept connection is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Serves,
+    /// No primary is certain: a new write must wait.
+    Waits,
+    /// Its server is lost, or another one is the primary.
+    Gone,
+}
 
 /// Why a command has no connection to run on.
 pub(super) enum Refusal {
@@ -53,44 +66,117 @@ impl Session {
     /// The connection that the session keeps, or one that the topology and the pools give.
     pub(super) async fn connection_for(
         &mut self,
-        request: Request,
+        plan: &Plan,
         avoid: &[BackendId],
     ) -> Result<Lease, Refusal> {
-        let Some(lease) = self.lease.take() else {
-            return self.acquire(request, avoid).await;
-        };
-        let kept_without_need = !self.state.keeps_connection();
-        if kept_without_need && !Self::suits(&lease, request) {
-            self.let_go(lease).await.map_err(Refusal::End)?;
-            return self.acquire(request, avoid).await;
+        if self.state.keeps_connection() {
+            return self.kept(plan).await;
         }
-        if lease.is_quiet() && self.serves_still(&lease) {
-            return Ok(lease);
+        if let Some(lease) = self.lease.take() {
+            if !lease.is_quiet() || self.standing(&lease, plan) != Standing::Serves {
+                self.insert_id_lost();
+                drop(lease);
+            } else if Self::suits(&lease, plan.request) {
+                return Ok(lease);
+            } else {
+                self.let_go(lease).await.map_err(Refusal::End)?;
+            }
         }
-        let name = lease.pool().name.clone();
-        drop(lease);
-        if kept_without_need {
-            return self.acquire(request, avoid).await;
+        self.acquire(plan.request, avoid).await
+    }
+
+    /// The connection that the session cannot do without.
+    async fn kept(&mut self, plan: &Plan) -> Result<Lease, Refusal> {
+        let began = Instant::now();
+        let mut published = None;
+        while let Some(lease) = self.lease.take() {
+            let name = lease.pool().name.clone();
+            let standing = match lease.is_quiet() {
+                true => self.standing(&lease, plan),
+                false => Standing::Gone,
+            };
+            match standing {
+                Standing::Serves => return Ok(lease),
+                Standing::Gone => {
+                    drop(lease);
+                    self.lost = Some(name);
+                }
+                Standing::Waits => {
+                    self.lease = Some(lease);
+                    let reason = match &self.context.topology.load().writes {
+                        Writes::Stopped(reason) => reason.clone(),
+                        Writes::To(_) => continue,
+                    };
+                    let patience = self.context.traffic.load().write_hold;
+                    let left = patience.saturating_sub(began.elapsed());
+                    if left.is_zero() {
+                        return Err(Refusal::Error(errors::no_primary(&reason)));
+                    }
+                    self.await_topology(&mut published, left).await?;
+                }
+            }
         }
+        Err(self.kept_is_lost().await)
+    }
+
+    /// What the loss of the kept connection means to the client.
+    async fn kept_is_lost(&mut self) -> Refusal {
+        let name = self.lost.take().unwrap_or_else(|| "the server".into());
+        self.insert_id_lost();
         if self.state.pins().is_empty() {
             self.state.transaction_lost();
             self.publish_state();
-            return Err(Refusal::Error(errors::transaction_lost(&name)));
+            return Refusal::Error(errors::transaction_lost(&name));
         }
         let causes: Vec<_> = self.state.pins().names().collect();
-        self.answer_error(1, &errors::state_lost(&name, &causes.join(", ")))
-            .await
-            .map_err(Refusal::End)?;
-        Err(Refusal::End(End::BackendLost))
+        let told = self.answer_error(1, &errors::state_lost(&name, &causes.join(", "))).await;
+        Refusal::End(told.err().unwrap_or(End::BackendLost))
     }
 
-    /// False once the kept connection's server is gone, or another one is the primary. While
-    /// there is none, what was begun may still end.
-    fn serves_still(&self, lease: &Lease) -> bool {
+    /// Whether a kept connection may serve a statement now.
+    fn standing(&self, lease: &Lease, plan: &Plan) -> Standing {
         let topology = self.context.topology.load();
-        let other_primary = topology.primary().is_some_and(|it| it.id != lease.backend());
-        let known = topology.backend(lease.backend()).is_some();
-        known && !(lease.access == Access::ReadWrite && other_primary)
+        let writes = lease.access == Access::ReadWrite;
+        if !topology.may_finish(lease.backend(), writes) {
+            return Standing::Gone;
+        }
+        // While no primary is certain, what was begun may end and reads may go on; new writes
+        // wait.
+        let may_go_on = !writes || plan.only_reads || self.state.in_transaction();
+        match topology.primary().is_some() || may_go_on {
+            true => Standing::Serves,
+            false => Standing::Waits,
+        }
+    }
+
+    /// Closes a kept connection whose server is lost, or is no longer the primary: what was begun
+    /// there ends now, not when the client asks for something.
+    pub(super) fn leave_lost_backend(&mut self) {
+        let Some(lease) = self.lease.take() else { return };
+        let writes = lease.access == Access::ReadWrite;
+        if self.context.topology.load().may_finish(lease.backend(), writes) {
+            self.lease = Some(lease);
+            return;
+        }
+        if self.state.keeps_connection() {
+            self.lost = Some(lease.pool().name.clone());
+        }
+        self.insert_id_lost();
+        drop(lease);
+        self.client.handle.set_backend(None);
+    }
+
+    /// Waits until another topology is published, for a [`PAUSE`] at most. The receiver is made at
+    /// the first wait: what was published before is loaded anew.
+    async fn await_topology(
+        &mut self,
+        published: &mut Option<Published>,
+        left: Duration,
+    ) -> Result<(), Refusal> {
+        let receiver = published.get_or_insert_with(|| self.context.topology.subscribe());
+        let change = tokio::time::timeout(left.min(PAUSE), receiver.changed());
+        let _ = watched(&mut self.client, change).await?;
+        Ok(())
     }
 
     /// A connection for one attempt: chosen, leased, in the session's state.
@@ -108,41 +194,48 @@ impl Session {
         let mut published = None;
         loop {
             let topology = self.context.topology.load_full();
-            let retry = match decide(request, &topology, &traffic.policy, ticket, &avoid) {
-                Decision::Backend(index) => {
-                    match self.open(&topology, index, started + traffic.lease_timeout).await {
-                        Ok(lease) => return Ok(lease),
-                        Err(Trouble::Refusal(refusal)) => return Err(refusal),
-                        Err(Trouble::Changed) => continue,
-                        Err(Trouble::Backend(error)) => {
-                            let backend = &topology.backends[index];
-                            if request == Request::Read && !avoid.contains(&backend.id) {
-                                avoid.push(backend.id);
-                                continue;
+            let (error, patience) =
+                match decide(request, &topology, &traffic.policy, ticket, &avoid) {
+                    Decision::Backend(index) => {
+                        match self.open(&topology, index, started + traffic.lease_timeout).await {
+                            Ok(lease) => return Ok(lease),
+                            Err(Trouble::Refusal(refusal)) => return Err(refusal),
+                            Err(Trouble::Changed) => {
+                                let name = &topology.backends[index].name;
+                                (errors::unreachable(name, &"it has changed"), traffic.write_hold)
                             }
-                            (error, traffic.write_hold)
+                            Err(Trouble::Backend(error)) => {
+                                let backend = &topology.backends[index];
+                                if request != Request::Primary && !avoid.contains(&backend.id) {
+                                    avoid.push(backend.id);
+                                    continue;
+                                }
+                                (error, traffic.write_hold)
+                            }
                         }
                     }
+                    Decision::Unavailable(Unavailable::NoPrimary(reason)) => {
+                        (errors::no_primary(&reason), traffic.write_hold)
+                    }
+                    Decision::Unavailable(Unavailable::NoReplica) => {
+                        return Err(Refusal::Error(errors::no_replica()));
+                    }
+                    Decision::Unavailable(Unavailable::AwaitReplica) => {
+                        (errors::no_replica(), traffic.lease_timeout)
+                    }
+                };
+            if !Arc::ptr_eq(&topology, &self.context.topology.load_full()) {
+                // It is another one by now: no need to wait for that.
+                avoid.clear();
+                if started.elapsed() < patience {
+                    continue;
                 }
-                Decision::Unavailable(Unavailable::NoPrimary(reason)) => {
-                    (errors::no_primary(&reason), traffic.write_hold)
-                }
-                Decision::Unavailable(Unavailable::NoReplica) => {
-                    return Err(Refusal::Error(errors::no_replica()));
-                }
-                Decision::Unavailable(Unavailable::AwaitReplica) => {
-                    (errors::no_replica(), traffic.lease_timeout)
-                }
-            };
-            let (error, patience) = retry;
+            }
             let left = patience.saturating_sub(started.elapsed());
             if left.is_zero() {
                 return Err(Refusal::Error(error));
             }
-            // The receiver is made at the first wait: what was published before is loaded anew.
-            let receiver = published.get_or_insert_with(|| self.context.topology.subscribe());
-            let change = tokio::time::timeout(left.min(PAUSE), receiver.changed());
-            let _ = watched(&mut self.client, change).await?;
+            self.await_topology(&mut published, left).await?;
             avoid.clear();
         }
     }
@@ -193,12 +286,16 @@ impl Session {
         let traffic = self.context.traffic.load();
         let deadline = traffic.connect_timeout;
         let session = self.client.handle.id;
+        let backend = lease.backend();
+        let set_up = lease.set_up(deadline);
+        attempted(&mut self.client, &self.context, backend, set_up)
+            .await?
+            .map_err(|error| Trouble::Backend(errors::unreachable(&lease.pool().name, &error)))?;
         let (version, settings) = (self.state.version(), self.state.settings());
         if lease.is_settled(session, version) {
             return Ok(lease);
         }
         let collations = self.context.collations.load_full();
-        let backend = lease.backend();
         let result = attempted(&mut self.client, &self.context, backend, async {
             let set_names = |id| collations.set_names(id);
             lease.restore(session, version, settings, set_names, deadline).await
@@ -220,8 +317,9 @@ impl Session {
         };
         let timeout = self.context.traffic.load().connect_timeout;
         let settings = self.state.settings();
+        // A login has room for the low byte of a collation only.
         let collation = match settings.names {
-            Names::Collation(id) => id,
+            Names::Collation(id) if id <= u8::MAX.into() => id,
             _ => DEFAULT_COLLATION,
         };
         let options = LoginOptions {
@@ -237,22 +335,18 @@ impl Session {
         let database = settings.database.clone();
         let dialling = connect(address, &options);
         let connected = attempted(&mut self.client, &self.context, backend.id, dialling).await?;
-        let connected = connected.map_err(|error| self.dial_error(backend, error))?;
+        let connected = connected.map_err(|error| self.dial_error(backend, access, error))?;
         let autocommit = connected.ok.packet().status.contains(Status::AUTOCOMMIT);
         let present = Settings::at_login(database, collation, autocommit);
-        let mut connection = Connection::new(connected, access, present);
-        if access == Access::ReadOnly {
-            let statement = connection.statement(READ_ONLY, timeout);
-            attempted(&mut self.client, &self.context, backend.id, statement)
-                .await?
-                .map_err(|error| Trouble::Backend(errors::unreachable(&backend.name, &error)))?;
-        }
-        Ok(connection)
+        Ok(Connection::new(connected, access, present))
     }
 
-    fn dial_error(&self, backend: &Backend, error: ConnectError) -> Trouble {
+    fn dial_error(&self, backend: &Backend, access: Access, error: ConnectError) -> Trouble {
         match error.server_error() {
-            Some(refused) if error.is_full() => Trouble::Backend(refused.clone()),
+            // A replica may not know yet what the primary knows of the account.
+            Some(refused) if error.is_full() || access == Access::ReadOnly => {
+                Trouble::Backend(refused.clone())
+            }
             Some(refused) if refused.code == ACCESS_DENIED => {
                 self.context.login.accounts.reject(&self.account, &self.credential);
                 Trouble::refusal(refused.clone())

@@ -8,8 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::AsyncWrite;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::mailbox::Mail;
 use super::registry::Handle;
@@ -20,6 +19,10 @@ use crate::wire::packet::{HEADER, Header, put_packet};
 /// How long a client may take no byte of what is written to it: the servers' default
 /// `net_write_timeout`.
 const STALLED: Duration = Duration::from_secs(60);
+
+/// How long a client may keep the rest of a command back that it has begun: the servers' default
+/// `net_read_timeout`.
+const UNFINISHED: Duration = Duration::from_secs(30);
 
 /// Mail that ends a session wherever it is.
 const ENDING: Mail = Mail::KILL_CONNECTION.union(Mail::SHUTDOWN);
@@ -67,6 +70,11 @@ impl Client {
         .await
     }
 
+    /// [`fill`](Self::fill) for the rest of a command, which a client may not keep back for long.
+    pub async fn fill_in_time(&mut self, wanted: Mail) -> Result<(), ClientError> {
+        timeout(UNFINISHED, self.fill(wanted)).await.unwrap_or(Err(ClientError::Stalled))
+    }
+
     /// The header of the next packet and the part of its payload that has arrived, once there are
     /// `enough` payload bytes or all of them.
     pub fn peek(&self, enough: usize) -> Option<(Header, &[u8])> {
@@ -78,17 +86,46 @@ impl Client {
     }
 
     /// Ready when the client has closed its side while nothing of it is waiting to be read.
-    pub fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if !self.packets.buffered().is_empty() {
             return Poll::Pending;
         }
-        self.packets.stream().poll_peer_closed(context).map(|_| ())
+        if let Some(closed) = self.packets.stream().poll_peer_closed(context) {
+            return closed;
+        }
+        // Only reading tells; what comes is the next command, and then there is no more reading.
+        match self.packets.poll_fill(context) {
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+        }
     }
 
     /// Writes to the client; waits as long as it takes something at least once a minute. Not
     /// cancel safe.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
-        write_watched(self.packets.stream_mut(), bytes, &self.handle).await
+        let Client { packets, handle, .. } = self;
+        let mut written = 0;
+        // Armed only when the peer stalls.
+        let mut stalled: Option<Pin<Box<Sleep>>> = None;
+        poll_fn(|context| {
+            let before = written;
+            if let Poll::Ready(done) = packets.poll_write(context, bytes, &mut written) {
+                return Poll::Ready(done.map_err(|error| match error.kind() {
+                    io::ErrorKind::WriteZero => ClientError::Closed,
+                    _ => error.into(),
+                }));
+            }
+            let mail = handle.mailbox.poll(context, ENDING);
+            if !mail.is_empty() {
+                return Poll::Ready(Err(ClientError::Interrupted(mail)));
+            }
+            if written > before {
+                stalled = None;
+            }
+            let timer = stalled.get_or_insert_with(|| Box::pin(sleep(STALLED)));
+            timer.as_mut().poll(context).map(|()| Err(ClientError::Stalled))
+        })
+        .await
     }
 
     /// Writes one packet. Not cancel safe.
@@ -97,43 +134,4 @@ impl Client {
         put_packet(&mut out, sequence, payload);
         self.write(&out).await
     }
-}
-
-/// Writes `bytes`, watching the session's mailbox. Arms its timer only when the peer stalls.
-async fn write_watched<S: AsyncWrite + Unpin>(
-    stream: &mut S,
-    bytes: &[u8],
-    handle: &Handle,
-) -> Result<(), ClientError> {
-    let mut written = 0;
-    let mut stalled: Option<Pin<Box<Sleep>>> = None;
-    poll_fn(|context| {
-        loop {
-            let step = if written < bytes.len() {
-                Pin::new(&mut *stream).poll_write(context, &bytes[written..])
-            } else {
-                Pin::new(&mut *stream).poll_flush(context).map_ok(|()| 0)
-            };
-            match step {
-                Poll::Ready(Ok(_)) if written == bytes.len() => return Poll::Ready(Ok(())),
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ClientError::Closed)),
-                Poll::Ready(Ok(count)) => {
-                    written += count;
-                    stalled = None;
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
-                Poll::Pending => break,
-            }
-        }
-        let mail = handle.mailbox.poll(context, ENDING);
-        if !mail.is_empty() {
-            return Poll::Ready(Err(ClientError::Interrupted(mail)));
-        }
-        stalled
-            .get_or_insert_with(|| Box::pin(sleep(STALLED)))
-            .as_mut()
-            .poll(context)
-            .map(|()| Err(ClientError::Stalled))
-    })
-    .await
 }

@@ -7,15 +7,16 @@ use bytes::BytesMut;
 
 use super::acquire::Refusal;
 use super::errors;
+use super::kill::Kill;
 use super::mailbox::Mail;
-use super::relay::{Relay, RelayError, Reply, copy_run};
+use super::relay::{Relay, RelayError, Reply, copy_run, send};
 use super::session::{End, Incoming, Session};
 use crate::backend::connection::Access;
 use crate::backend::pool::Lease;
 use crate::metrics::{Destination, ErrorKind, Label};
 use crate::routing::{BackendId, Request};
-use crate::session::Observation;
 use crate::session::plan::{Plan, Then};
+use crate::session::{Observation, Pins};
 use crate::sql::digest;
 use crate::wire::capabilities::Status;
 use crate::wire::packet::HEADER;
@@ -50,7 +51,7 @@ impl Session {
     /// Runs a command and leaves the session ready for the next.
     pub(super) async fn execute(
         &mut self,
-        plan: Plan,
+        mut plan: Plan,
         incoming: Incoming,
     ) -> Result<Destination, End> {
         let started = Instant::now();
@@ -61,10 +62,9 @@ impl Session {
         } else {
             Text::Streamed
         };
-        let mut request = plan.request;
         let mut avoid: Vec<BackendId> = Vec::new();
         loop {
-            let lease = match self.connection_for(request, &avoid).await {
+            let lease = match self.connection_for(&plan, &avoid).await {
                 Ok(lease) => lease,
                 Err(Refusal::End(end)) => return Err(end),
                 Err(Refusal::Error(error)) => {
@@ -89,7 +89,11 @@ impl Session {
                     return Ok(destination);
                 }
                 Err(Failure::End(end)) => return Err(end),
-                Err(Failure::OnPrimary) => request = Request::Primary,
+                // What a replica has refused may write after all.
+                Err(Failure::OnPrimary) => {
+                    plan.request = Request::Primary;
+                    plan.repeatable = false;
+                }
                 Err(Failure::Elsewhere) => avoid.push(backend),
             }
             metrics.retries.increment();
@@ -133,7 +137,10 @@ impl Session {
         let backend = lease.backend();
         self.client.handle.set_backend(Some(backend));
         let kept = self.state.keeps_connection();
-        if plan.reads_insert_id {
+        let pinned_before = self.state.pins();
+        // On the primary a read may write unseen, by a view or a function of the server's.
+        let repeatable = plan.repeatable && !kept && lease.access == Access::ReadOnly;
+        if plan.needs_insert_id && lease.access == Access::ReadWrite {
             let brought = self.bring_insert_id(&mut lease).await.map_err(Failure::End)?;
             if brought.is_err() {
                 // Nothing was sent yet: another connection will do, if another may.
@@ -152,7 +159,8 @@ impl Session {
             });
         }
         self.state.pin(plan.pins);
-        let result = self.round_trip(&mut lease, plan, text).await;
+        let mut kill = self.kill_of(&lease);
+        let result = self.round_trip(&mut lease, plan, text, repeatable, &mut kill).await;
         match result {
             Ok(Reply { bytes: 0, error: Some(error), .. }) if is_farewell(error.code) => {
                 drop(lease);
@@ -160,14 +168,22 @@ impl Session {
             }
             Ok(reply) => {
                 let refused = reply.bytes == 0 && reply.error.is_some();
-                self.settle(lease, plan, reply);
+                let hit = reply.error.as_ref().is_some_and(|error| error.code == INTERRUPTED);
+                // One that came too late may still be on its way to whatever runs there next.
+                let clean = kill.settled().await && (hit || !kill.was_sent());
+                self.settle(lease, plan, reply, clean);
                 if refused { Err(Failure::OnPrimary) } else { Ok(()) }
             }
             Err(RelayError::Client(error)) => {
-                self.abandon(lease);
+                // Its statement may still run.
+                kill.send();
+                drop(lease);
                 Err(Failure::End(error.into()))
             }
-            Err(error) => self.lost(lease, plan, text, error, may_retry).await,
+            Err(error) => {
+                let lost = Loss { pinned_before, repeatable: repeatable && may_retry };
+                self.lost(lease, plan, text, error, lost).await
+            }
         }
     }
 
@@ -181,34 +197,35 @@ impl Session {
         lease: &mut Lease,
         plan: &Plan,
         text: &Text,
+        repeatable: bool,
+        kill: &mut Kill,
     ) -> Result<Reply, RelayError> {
-        match text {
-            Text::Whole(bytes) => {
-                let written = lease.packets.write(bytes).await;
-                written.map_err(|error| RelayError::Server {
-                    cause: error.into(),
-                    forwarded: false,
-                })?;
+        let context = self.context.clone();
+        let (backend, access) = (lease.backend(), lease.access);
+        let mut on_mail = |mail: Mail| {
+            if mail.contains(Mail::KILL_QUERY) {
+                kill.send();
             }
-            Text::Streamed => copy_run(&mut self.client, lease, RunEnd::Payload).await?,
+            let gone = mail.contains(Mail::BACKEND)
+                && !context.topology.load().may_finish(backend, access == Access::ReadWrite);
+            if gone {
+                // A former primary that still runs must not go on with it.
+                kill.send();
+            }
+            gone
+        };
+        match text {
+            Text::Whole(bytes) => send(&self.client, lease, bytes, &mut on_mail).await?,
+            Text::Streamed => {
+                copy_run(&mut self.client, lease, RunEnd::Payload, &mut on_mail).await?;
+            }
         }
         let Some(expect) = plan.expect else {
             return Ok(Reply::default());
         };
-        let context = self.context.clone();
-        let (backend, thread) = (lease.backend(), lease.thread);
-        let killer = self.killer(backend, thread);
-        let mut on_mail = |mail: Mail| {
-            if mail.contains(Mail::KILL_QUERY) {
-                killer.spawn();
-            }
-            mail.contains(Mail::BACKEND) && context.topology.load().is_lost(backend)
-        };
-        let kept = self.state.keeps_connection();
-        let keep_back: fn(u16) -> bool = match (lease.access, plan.repeatable && !kept) {
-            (Access::ReadOnly, true) => |code| is_rescued(code) || is_farewell(code),
-            (Access::ReadWrite, true) => is_farewell,
-            (_, false) => |_| false,
+        let keep_back: fn(u16) -> bool = match repeatable {
+            true => |code| is_rescued(code) || is_farewell(code),
+            false => |_| false,
         };
         Relay { client: &mut self.client, server: lease, keep_back, on_mail: &mut on_mail }
             .run(expect)
@@ -216,11 +233,13 @@ impl Session {
     }
 
     /// Takes over what the reply told, and gives the connection back unless it must be kept.
-    fn settle(&mut self, mut lease: Lease, plan: &Plan, reply: Reply) {
+    /// `clean` is false when the connection may serve nobody else.
+    fn settle(&mut self, mut lease: Lease, plan: &Plan, reply: Reply, clean: bool) {
         let succeeded = reply.error.is_none();
         let database = reply.database.clone();
         self.context.metrics.sessions.sent.add(reply.bytes);
-        self.state.observe(&Observation { status: reply.status, database });
+        self.state.observe(&Observation { status: reply.status, database, failed: !succeeded });
+        self.follow_insert_id(&mut lease, plan, &reply);
         if succeeded {
             self.state.apply(&plan.changes);
             self.follow(&mut lease, plan, &reply);
@@ -228,17 +247,17 @@ impl Session {
         let session = self.client.handle.id;
         lease.settle(session, self.state.version(), self.state.settings());
         self.places.note(lease.backend(), lease.number);
-        if plan.reads_insert_id {
-            self.insert_id_may_have_changed();
-        }
         let has_diagnostics = reply.error.is_some() || reply.warnings > 0;
         self.state.note_diagnostics(has_diagnostics, plan.clears_diagnostics);
-        let left = self.leaves_something(&mut lease, &reply);
-        if self.state.keeps_connection() || left {
+        self.refresh_keys();
+        if self.state.keeps_connection() || (clean && self.leaves_something()) {
             self.lease = Some(lease);
-        } else {
+        } else if clean {
             let access = lease.access;
             lease.release(self.key(access), session);
+        } else {
+            self.insert_id_lost();
+            lease.close();
         }
         self.publish_state();
     }
@@ -254,14 +273,10 @@ impl Session {
             Then::Reset => {
                 let autocommit = lease.status.contains(Status::AUTOCOMMIT);
                 self.state.reset(self.dialect.flavour, autocommit);
+                lease.was_reset();
+                self.insert_id_was_reset();
             }
         }
-    }
-
-    /// The client is gone while its statement may still run: the server is told to end it.
-    fn abandon(&mut self, lease: Lease) {
-        self.killer(lease.backend(), lease.thread).spawn();
-        drop(lease);
     }
 
     /// The server is gone, before or in the middle of its reply.
@@ -271,7 +286,7 @@ impl Session {
         plan: &Plan,
         text: &Text,
         error: RelayError,
-        may_retry: bool,
+        loss: Loss,
     ) -> Result<(), Failure> {
         let forwarded = match &error {
             RelayError::Server { forwarded, .. }
@@ -289,27 +304,34 @@ impl Session {
             // The client's stream has half a reply, or ours half a command.
             return Err(Failure::End(End::BackendLost));
         }
-        let kept = self.state.keeps_connection();
-        if !kept && plan.repeatable && may_retry {
+        self.insert_id_lost();
+        if loss.repeatable {
             return Err(Failure::Elsewhere);
         }
-        let causes: Vec<_> = (self.state.pins() - plan.pins).names().collect();
+        let causes: Vec<_> = loss.pinned_before.names().collect();
         let answer = if !causes.is_empty() {
             errors::state_lost(&name, &causes.join(", "))
-        } else if self.state.in_transaction() {
+        } else if self.state.in_transaction() && !plan.may_commit {
             errors::transaction_lost(&name)
         } else {
             errors::outcome_unknown(&name)
         };
         self.context.metrics.errors.increment(errors::label(&answer));
         self.state.transaction_lost();
-        self.state.unpin(plan.pins);
+        self.state.unpin(plan.pins - loss.pinned_before);
         self.publish_state();
         if plan.expect.is_some() {
             self.answer_error(1, &answer).await.map_err(Failure::End)?;
         }
         if causes.is_empty() { Ok(()) } else { Err(Failure::End(End::BackendLost)) }
     }
+}
+
+/// What was so before a statement whose server is lost was sent.
+struct Loss {
+    pinned_before: Pins,
+    /// It may run once more elsewhere.
+    repeatable: bool,
 }
 
 fn destination(lease: &Lease) -> Destination {
@@ -324,6 +346,9 @@ fn destination(lease: &Lease) -> Destination {
         }
     }
 }
+
+/// ER_QUERY_INTERRUPTED: what a statement answers that KILL QUERY has hit.
+const INTERRUPTED: u16 = 1317;
 
 /// ER_SERVER_SHUTDOWN: MySQL's last words to those whose statements it ends when it is stopped.
 fn is_farewell(code: u16) -> bool {

@@ -13,7 +13,7 @@ use crate::wire::Capabilities;
 use crate::wire::capabilities::Status;
 use crate::wire::codec::Malformed;
 use crate::wire::packet::{HEADER, Header, put_packet};
-use crate::wire::reply::{ErrPacket, OkPacket, ServerError, StateChange, put_ok};
+use crate::wire::reply::{EOF, ErrPacket, OkPacket, ServerError, StateChange, put_ok};
 use crate::wire::run::{PacketRun, RunEnd};
 use crate::wire::scanner::{Expect, Scanner, Significant};
 
@@ -30,6 +30,8 @@ pub struct Reply {
     pub variables: Vec<Box<[u8]>>,
     /// The last insert id other than 0 that was reported.
     pub insert_id: Option<u64>,
+    /// It had a result set.
+    pub has_rows: bool,
     /// Warnings of the last result.
     pub warnings: u16,
     /// The id of the statement that was prepared.
@@ -61,10 +63,11 @@ pub struct Relay<'a> {
     /// True for an error that the session will answer in another way: if it is the first thing
     /// the server says it is kept from the client.
     pub keep_back: fn(u16) -> bool,
-    /// Called with mail that came while the statement runs; true when the server is to be given
-    /// up.
-    pub on_mail: &'a mut (dyn FnMut(Mail) -> bool + Send),
+    pub on_mail: &'a mut OnMail<'a>,
 }
+
+/// Called with mail that came while a statement runs; true when the server is to be given up.
+pub type OnMail<'a> = dyn FnMut(Mail) -> bool + Send + 'a;
 
 /// Mail that a running statement is to notice. KILL QUERY and a changed topology are dealt with
 /// while it goes on.
@@ -172,6 +175,7 @@ impl Relay<'_> {
             }
             Significant::Ok(status) => {
                 reply.status = Some(status);
+                reply.has_rows |= payload.first() == Some(&EOF);
                 let ok = OkPacket::parse(payload, self.server.capabilities).map_err(malformed)?;
                 if ok.last_insert_id != 0 {
                     reply.insert_id = Some(ok.last_insert_id);
@@ -188,6 +192,7 @@ impl Relay<'_> {
             }
             Significant::Eof(status) => {
                 reply.status = Some(status);
+                reply.has_rows = true;
                 reply.warnings = u16::from_le_bytes([payload[1], payload[2]]);
             }
             Significant::PrepareOk { statement, .. } => reply.prepared = Some(statement),
@@ -199,7 +204,7 @@ impl Relay<'_> {
     /// Waits for more of the server's reply, watching the client and the mailbox.
     async fn await_bytes(&mut self, forwarded: bool) -> Result<(), RelayError> {
         loop {
-            let (client, server) = (&*self.client, &mut *self.server);
+            let (client, server) = (&mut *self.client, &mut *self.server);
             let event = poll_fn(|context| {
                 if let Poll::Ready(count) = server.packets.poll_fill(context) {
                     return Poll::Ready(count.map(|count| match count {
@@ -229,19 +234,12 @@ impl Relay<'_> {
     }
 
     fn receive(&mut self, mail: Mail, forwarded: bool) -> Result<(), RelayError> {
-        if mail.intersects(Mail::KILL_CONNECTION | Mail::SHUTDOWN) {
-            return Err(ClientError::Interrupted(mail).into());
-        }
-        self.client.handle.mailbox.take(mail);
-        if (self.on_mail)(mail) {
-            return Err(RelayError::BackendDown { forwarded });
-        }
-        Ok(())
+        receive(self.client, self.on_mail, mail, forwarded)
     }
 
     /// Passes the client's file on to the server, up to its closing empty packet.
     async fn upload(&mut self) -> Result<(), RelayError> {
-        copy_run(self.client, self.server, RunEnd::EmptyPacket).await
+        copy_run(self.client, self.server, RunEnd::EmptyPacket, self.on_mail).await
     }
 }
 
@@ -252,29 +250,70 @@ enum Verbatim {
     Instead(BytesMut),
 }
 
+fn receive(
+    client: &Client,
+    on_mail: &mut OnMail<'_>,
+    mail: Mail,
+    forwarded: bool,
+) -> Result<(), RelayError> {
+    if mail.intersects(Mail::KILL_CONNECTION | Mail::SHUTDOWN) {
+        return Err(ClientError::Interrupted(mail).into());
+    }
+    client.handle.mailbox.take(mail);
+    if on_mail(mail) {
+        return Err(RelayError::BackendDown { forwarded });
+    }
+    Ok(())
+}
+
+/// Writes to the server, watching the mailbox: one that is paused takes nothing for ever.
+pub async fn send(
+    client: &Client,
+    server: &mut Connection,
+    bytes: &[u8],
+    on_mail: &mut OnMail<'_>,
+) -> Result<(), RelayError> {
+    let mut written = 0;
+    loop {
+        let mail = poll_fn(|context| {
+            if let Poll::Ready(done) = server.packets.poll_write(context, bytes, &mut written) {
+                return Poll::Ready(done.map(|()| Mail::empty()));
+            }
+            let mail = client.handle.mailbox.poll(context, WHILE_RUNNING);
+            if mail.is_empty() { Poll::Pending } else { Poll::Ready(Ok(mail)) }
+        })
+        .await
+        .map_err(|error| RelayError::Server { cause: error.into(), forwarded: false })?;
+        if mail.is_empty() {
+            return Ok(());
+        }
+        receive(client, on_mail, mail, false)?;
+    }
+}
+
 /// Copies a run of the client's packets to the server as they arrive, buffering no more than a
 /// read at a time.
 pub async fn copy_run(
     client: &mut Client,
     server: &mut Connection,
     end: RunEnd,
+    on_mail: &mut OnMail<'_>,
 ) -> Result<(), RelayError> {
     let mut run = PacketRun::new(end);
     loop {
         let count = run.advance(client.packets.buffered());
         if count > 0 {
-            // A server that has had enough says why before it closes: that is found when its
-            // reply is read.
-            let written = server.packets.write(&client.packets.buffered()[..count]).await;
+            let bytes = &client.packets.buffered()[..count];
+            send(client, server, bytes, on_mail).await?;
             client.packets.consume(count);
-            if let Err(error) = written {
-                return Err(RelayError::Server { cause: error.into(), forwarded: false });
-            }
         }
         if run.is_done() {
             return Ok(());
         }
-        client.fill(Mail::empty()).await?;
+        match client.fill_in_time(Mail::BACKEND).await {
+            Err(ClientError::Interrupted(mail)) => receive(client, on_mail, mail, false)?,
+            filled => filled?,
+        }
     }
 }
 

@@ -90,6 +90,9 @@ pub struct Session {
     pub(super) state: State,
     /// The connection that the session keeps between commands: pinned, or in a transaction.
     pub(super) lease: Option<Lease>,
+    /// The backend with which a connection was lost that the session could not do without; the
+    /// client has not been told yet.
+    pub(super) lost: Option<Arc<str>>,
     pub(super) places: Places,
     pub(super) insert_id: InsertId,
     pub(super) dialect: Dialect,
@@ -184,6 +187,7 @@ impl Session {
             context,
             credential,
             lease: None,
+            lost: None,
             places: Places::default(),
             insert_id: InsertId::Known(0),
             dialect: state.dialect(server_dialect),
@@ -255,19 +259,25 @@ impl Session {
         self.credential = credential;
         self.state = state.succeeding(&self.state);
         self.insert_id = InsertId::Known(0);
+        self.lost = None;
         self.places = Places::default();
     }
 
     /// Keeps the pool identities and the registry in step with the state.
     pub(super) fn publish_state(&mut self) {
+        self.refresh_keys();
+        self.dialect = self.state.dialect(self.server_dialect);
+        self.client.handle.set_state(self.state.pins(), self.state.in_transaction());
+        self.client.handle.set_backend(self.lease.as_ref().map(Lease::backend));
+    }
+
+    /// Keeps the pool identities in step with the state.
+    pub(super) fn refresh_keys(&mut self) {
         let has_database = self.state.settings().database.is_some();
         if has_database != self.keys.write.has_database {
             self.keys.write.has_database = has_database;
             self.keys.read.has_database = has_database;
         }
-        self.dialect = self.state.dialect(self.server_dialect);
-        self.client.handle.set_state(self.state.pins(), self.state.in_transaction());
-        self.client.handle.set_backend(self.lease.as_ref().map(Lease::backend));
     }
 
     /// Waits for a command. Mail is dealt with in between.
@@ -321,6 +331,7 @@ impl Session {
         if mail.contains(Mail::BACKEND) {
             self.client.handle.mailbox.take(Mail::BACKEND);
             // What the loss means to the client is said when it next asks for something.
+            self.leave_lost_backend();
         }
         Ok(())
     }
@@ -394,7 +405,7 @@ impl Session {
             if run.is_done() {
                 return Ok(());
             }
-            self.client.fill(Mail::empty()).await?;
+            self.client.fill_in_time(Mail::empty()).await?;
         }
     }
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::Stream;
 use crate::wire::packet::{HEADER, Header, MAX_PAYLOAD, Packet, put_packet};
@@ -250,6 +250,25 @@ impl PacketStream {
         self.stream.write_all(bytes).await?;
         // A plain socket has nothing to flush; rustls does.
         self.stream.flush().await
+    }
+
+    /// Writes raw bytes from `written` on, as far as the peer takes them now, and flushes once all
+    /// are written. `written` tells how far it came; `WriteZero` that the peer takes nothing any
+    /// more. Cancel safe as long as `written` and `bytes` are kept.
+    pub fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+        written: &mut usize,
+    ) -> Poll<io::Result<()>> {
+        while *written < bytes.len() {
+            let stream = Pin::new(&mut self.stream);
+            match std::task::ready!(stream.poll_write(context, &bytes[*written..]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => *written += count,
+            }
+        }
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     /// Closes the writing side; best effort.

@@ -34,10 +34,19 @@ impl Stream {
         }
     }
 
-    /// Ready once the peer has closed its side and nothing is left to read; pending while bytes
-    /// are waiting or none have come. Reads nothing. Registers the task for read readiness.
-    pub fn poll_peer_closed(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket().poll_peer_closed(context)
+    /// Ready once the peer has closed its side, or broken off; pending while bytes are waiting or
+    /// none have come. Reads nothing. Registers the task for read readiness. `None` where only
+    /// reading can tell: TLS says goodbye in bytes of its own, and a Unix socket cannot be peeked
+    /// at by tokio.
+    pub fn poll_peer_closed(&self, context: &mut Context<'_>) -> Option<Poll<()>> {
+        let Stream::Plain(Socket::Tcp(stream)) = self else { return None };
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        Some(match stream.poll_peek(context, &mut buffer) {
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
+            // Pipelined bytes are waiting: a close behind them is noticed when they are read.
+            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+        })
     }
 
     /// Reads without waiting, straight from the socket's readiness. `WouldBlock` when nothing is
@@ -46,23 +55,6 @@ impl Stream {
         match self.socket() {
             Socket::Tcp(stream) => stream.try_read(buffer),
             Socket::Unix(stream) => stream.try_read(buffer),
-        }
-    }
-}
-
-impl Socket {
-    fn poll_peer_closed(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut byte = [0];
-        let mut buffer = ReadBuf::new(&mut byte);
-        match self {
-            Socket::Tcp(stream) => match stream.poll_peek(context, &mut buffer) {
-                Poll::Ready(Ok(0)) => Poll::Ready(Ok(())),
-                // Pipelined bytes are waiting: a close behind them is noticed when they are read.
-                Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            },
-            // Tokio has no peek for Unix sockets; a local client's close is noticed at the write.
-            Socket::Unix(_) => Poll::Pending,
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::balance;
-use super::topology::{BackendId, Topology};
+use super::topology::{Backend, BackendId, State, Topology};
 use crate::config::NoReplica;
 
 /// What a command needs, after its session's state has had its say.
@@ -64,8 +64,16 @@ pub fn decide(
         Request::Primary => primary(topology),
         Request::Previous(backend) => backend
             .and_then(|id| topology.backends.iter().position(|known| known.id == id))
+            .filter(|index| {
+                can_be_dialled(&topology.backends[*index])
+                    && !avoid.contains(&topology.backends[*index].id)
+            })
             .map_or_else(|| primary(topology), Decision::Backend),
     }
+}
+
+fn can_be_dialled(backend: &Backend) -> bool {
+    backend.address.is_some() && backend.state == State::Up
 }
 
 fn primary(topology: &Topology) -> Decision {
@@ -89,6 +97,8 @@ mod tests {
         for backend in &mut no_replicas.backends {
             backend.reads = Err("lags".into());
         }
+        let mut down = topology(2);
+        down.backends[2].state = State::Down("stopped".into());
         let mut headless = topology(2);
         headless.writes = Writes::Stopped("two writable".into());
         let stopped = || Decision::Unavailable(Unavailable::NoPrimary("two writable".into()));
@@ -132,6 +142,13 @@ mod tests {
                 &no_replicas,
                 NoReplica::Error,
                 Decision::Backend(2),
+            ),
+            (
+                "diagnostics of a backend that is down",
+                Request::Previous(replica),
+                &down,
+                NoReplica::Error,
+                Decision::Backend(0),
             ),
             (
                 "diagnostics of a backend that is gone",

@@ -222,6 +222,13 @@ impl Topology {
         self.backends.iter().find(|backend| backend.id == id)
     }
 
+    /// True when what runs on this backend may end there: it is not lost, and if it may write, no
+    /// other one is the primary.
+    pub fn may_finish(&self, id: BackendId, writes: bool) -> bool {
+        let superseded = writes && self.primary().is_some_and(|primary| primary.id != id);
+        !(self.is_lost(id) || superseded)
+    }
+
     /// True when nothing can be hoped for from this backend: it is no longer known, or down.
     pub fn is_lost(&self, id: BackendId) -> bool {
         self.backend(id).is_none_or(|backend| matches!(backend.state, State::Down(_)))
@@ -239,6 +246,8 @@ pub(crate) mod tests {
         after.backends[1].lag = Lag::Unknown;
         after.backends[1].applied = Some(SampleNumber(7));
         assert!(!before.differs_for_routing(&after));
+        assert!(after.may_finish(BackendId(2), false) && !after.may_finish(BackendId(2), true));
+        assert!(after.may_finish(BackendId(1), true) && !after.may_finish(BackendId(9), false));
         after.backends[1].reads = Err("lags".into());
         assert!(before.differs_for_routing(&after));
         let mut fewer = before.clone();

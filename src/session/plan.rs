@@ -24,8 +24,15 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// What else success means for the session.
     pub then: Then,
-    /// The statement depends on LAST_INSERT_ID(), or sets it.
-    pub reads_insert_id: bool,
+    /// The statement may read LAST_INSERT_ID(), or leave it as it was: the connection must have
+    /// the session's own.
+    pub needs_insert_id: bool,
+    /// It may change LAST_INSERT_ID() without a word of it in the reply.
+    pub changes_insert_id: bool,
+    /// It may end a transaction with a commit: should its server die, nobody knows whether it has.
+    pub may_commit: bool,
+    /// By its text it changes nothing and locks nothing.
+    pub only_reads: bool,
     /// Warnings and errors of the statement before are gone after it.
     pub clears_diagnostics: bool,
     /// True when running it twice, or on another server, is the same: nobody can tell.
@@ -140,10 +147,18 @@ impl Plan {
             pins: Pins::empty(),
             changes: Vec::new(),
             then: Then::Nothing,
-            reads_insert_id: false,
+            needs_insert_id: false,
+            changes_insert_id: false,
+            may_commit: true,
+            only_reads: false,
             clears_diagnostics: true,
             repeatable: false,
         }
+    }
+
+    /// A command whose statement nobody has looked at.
+    fn unknown(command: Command, why: Why) -> Self {
+        Plan { needs_insert_id: true, changes_insert_id: true, ..Plan::primary(command, why) }
     }
 
     fn pinned(command: Command, pins: Pins) -> Self {
@@ -182,9 +197,8 @@ pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situatio
             Some(session) => Action::Kill { session, connection: true },
             None => run(Plan::primary(command, Why::Text(Reason::Administration))),
         },
-        StmtExecute | StmtFetch | StmtReset | StmtBulkExecute | StmtSendLongData => {
-            run(Plan::primary(command, Why::Prepared))
-        }
+        StmtExecute | StmtBulkExecute => run(Plan::unknown(command, Why::Prepared)),
+        StmtFetch | StmtReset | StmtSendLongData => run(Plan::primary(command, Why::Prepared)),
         InitDb | FieldList | CreateDb | DropDb | Refresh | Shutdown | Statistics | ProcessInfo
         | Debug | Ping | Unknown(_) => run(Plan::primary(command, Why::Command)),
     }

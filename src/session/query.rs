@@ -42,7 +42,10 @@ pub(super) fn plan(sql: &[u8], whole: bool, situation: Situation<'_>) -> Action 
     let mut plan = Plan {
         pins: Pins::from_effects(effects),
         clears_diagnostics: clears_diagnostics(&statement, dialect),
-        reads_insert_id: effects.contains(Effects::READS_LAST_INSERT_ID),
+        needs_insert_id: needs_insert_id(&statement),
+        changes_insert_id: !whole || changes_insert_id(&statement),
+        may_commit: !whole || may_commit(&statement),
+        only_reads: whole && statement.destination == Destination::Replica,
         repeatable: request == Request::Read,
         request,
         ..Plan::primary(Command::Query, why)
@@ -52,6 +55,15 @@ pub(super) fn plan(sql: &[u8], whole: bool, situation: Situation<'_>) -> Action 
         Kind::Unlock => plan.then = Then::Unlocked,
         _ if effects.contains(Effects::SETS_VARIABLE) => plan.pins |= Pins::SESSION_VARIABLE,
         _ => {}
+    }
+    if plan.pins.contains(Pins::SESSION_VARIABLE) {
+        // Perhaps that very one.
+        plan.needs_insert_id = true;
+        plan.changes_insert_id = true;
+    }
+    if matches!(plan.request, Request::Previous(_)) && !plan.pins.is_empty() {
+        // A session is pinned to the primary and nowhere else.
+        plan.request = Request::Primary;
     }
     if !whole {
         // What the rest may do to the session nobody has looked at.
@@ -70,6 +82,39 @@ fn clears_diagnostics(statement: &Statement, dialect: Dialect) -> bool {
             statement.kind != Kind::Select || statement.effects.contains(Effects::READS_TABLES)
         }
     }
+}
+
+/// What runs code that nobody has looked at: a routine, a prepared text, several statements.
+fn runs_unseen_code(statement: &Statement) -> bool {
+    let unseen = Effects::UNKNOWN | Effects::CALLS_ROUTINE;
+    statement.effects.intersects(unseen)
+        || matches!(statement.kind, Kind::Call | Kind::Execute | Kind::Multi | Kind::Other)
+}
+
+/// An INSERT may leave LAST_INSERT_ID() as it was, so the session's own must be there before.
+fn needs_insert_id(statement: &Statement) -> bool {
+    statement.effects.contains(Effects::READS_LAST_INSERT_ID)
+        || statement.kind == Kind::Dml
+        || runs_unseen_code(statement)
+}
+
+/// LAST_INSERT_ID(expr) sets what it gives; an INSERT says so in its OK.
+fn changes_insert_id(statement: &Statement) -> bool {
+    statement.effects.contains(Effects::READS_LAST_INSERT_ID) || runs_unseen_code(statement)
+}
+
+fn may_commit(statement: &Statement) -> bool {
+    statement.effects.contains(Effects::IMPLICIT_COMMIT)
+        || runs_unseen_code(statement)
+        || !matches!(
+            statement.kind,
+            Kind::Select
+                | Kind::Show
+                | Kind::Explain
+                | Kind::Dml
+                | Kind::Rollback
+                | Kind::Savepoint
+        )
 }
 
 /// A long statement of a harmless kind is just long; of any other, it may do anything.

@@ -27,6 +27,8 @@ pub struct Observation {
     pub status: Option<Status>,
     /// The default database that the server says is now in use; empty for none.
     pub database: Option<Box<[u8]>>,
+    /// It ended in an error.
+    pub failed: bool,
 }
 
 #[derive(Debug)]
@@ -179,6 +181,11 @@ impl State {
 
     /// Takes over what the server has said.
     pub fn observe(&mut self, seen: &Observation) {
+        if seen.failed && !self.settings.autocommit {
+            // An error carries no flags. With autocommit off even a statement that fails may have
+            // begun a transaction; the next reply with flags tells.
+            self.status.insert(Status::IN_TRANSACTION);
+        }
         if let Some(status) = seen.status {
             self.status = status;
             let autocommit = status.contains(Status::AUTOCOMMIT);
@@ -224,7 +231,8 @@ impl State {
         };
         self.status.set(Status::AUTOCOMMIT, default_autocommit);
         self.status.remove(Status::IN_TRANSACTION | Status::IN_READ_ONLY_TRANSACTION);
-        self.pins = Pins::empty();
+        // The servers keep what COM_SET_OPTION has set.
+        self.pins &= Pins::CONNECTION_OPTION;
         self.statements.clear();
         self.version += 1;
     }
@@ -243,12 +251,12 @@ mod tests {
         let mut state = fresh();
         assert!(state.is_autocommit() && !state.keeps_connection());
         let begun = Status::IN_TRANSACTION | Status::AUTOCOMMIT;
-        state.observe(&Observation { status: Some(begun), database: None });
+        state.observe(&Observation { status: Some(begun), ..Observation::default() });
         assert!(!state.is_autocommit() && state.keeps_connection());
         // An error has no flags: nothing is known to have ended.
         state.observe(&Observation::default());
         assert!(state.in_transaction());
-        state.observe(&Observation { status: Some(Status::AUTOCOMMIT), database: None });
+        state.observe(&Observation { status: Some(Status::AUTOCOMMIT), ..Observation::default() });
         assert!(state.is_autocommit() && !state.keeps_connection());
     }
 
@@ -259,6 +267,7 @@ mod tests {
         state.observe(&Observation {
             status: Some(Status::empty()),
             database: Some((*b"app").into()),
+            ..Observation::default()
         });
         assert!(!state.settings().autocommit && !state.is_autocommit());
         assert_eq!(state.settings().database.as_deref(), Some(&b"app"[..]));
@@ -274,6 +283,7 @@ mod tests {
         state.observe(&Observation {
             status: Some(Status::AUTOCOMMIT | Status::NO_BACKSLASH_ESCAPES),
             database: None,
+            ..Observation::default()
         });
         state.apply(&[
             Change::Names("NAMES gbk COLLATE gbk_bin".into()),

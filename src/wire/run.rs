@@ -8,7 +8,7 @@ use super::packet::{HEADER, Header};
 pub enum RunEnd {
     /// A packet shorter than the maximum: the payload is complete.
     Payload,
-    /// An empty packet: the file is complete.
+    /// An empty packet that does not continue a full one: the file is complete.
     EmptyPacket,
 }
 
@@ -18,12 +18,14 @@ pub struct PacketRun {
     end: RunEnd,
     /// Bytes of the current packet, header included, that are still to come.
     skip: usize,
+    /// The current packet is continued by the next.
+    continued: bool,
     last: bool,
 }
 
 impl PacketRun {
     pub fn new(end: RunEnd) -> Self {
-        PacketRun { end, skip: 0, last: false }
+        PacketRun { end, skip: 0, continued: false, last: false }
     }
 
     /// True once the run's last byte was counted.
@@ -48,8 +50,9 @@ impl PacketRun {
             self.skip = HEADER + header.length;
             self.last = match self.end {
                 RunEnd::Payload => !header.is_continued(),
-                RunEnd::EmptyPacket => header.length == 0,
+                RunEnd::EmptyPacket => header.length == 0 && !self.continued,
             };
+            self.continued = header.is_continued();
         }
     }
 }
@@ -87,5 +90,14 @@ mod tests {
         for step in 1..file.len() {
             assert_eq!(length(RunEnd::EmptyPacket, &file, step), whole);
         }
+
+        // A part that fills its packet is continued by an empty one: the file goes on.
+        let mut file = BytesMut::new();
+        put_packet(&mut file, 2, &vec![7; MAX_PAYLOAD]);
+        put_packet(&mut file, 4, b"line\n");
+        put_packet(&mut file, 5, b"");
+        let whole = file.len();
+        put_packet(&mut file, 0, b"next command");
+        assert_eq!(length(RunEnd::EmptyPacket, &file, 1 << 20), whole);
     }
 }

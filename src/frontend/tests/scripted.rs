@@ -43,6 +43,8 @@ pub enum Say {
     Bytes(Vec<u8>),
     /// These bytes, and then the connection is closed.
     Die(Vec<u8>),
+    /// These bytes, after a while.
+    Late(Duration, Vec<u8>),
     /// Nothing, ever.
     Nothing,
 }
@@ -59,13 +61,20 @@ pub fn reply(payloads: &[&[u8]]) -> Vec<u8> {
 
 pub const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
 
+/// What every connection begins with: no script needs to know it.
+const SET_UP: [&[u8]; 2] =
+    [b"SET SESSION TRANSACTION READ ONLY", b"SET @@session.session_track_schema=1"];
+
 type Script = dyn Fn(&[u8]) -> Say + Send + Sync;
 
 /// A listening server; each connection logs in without questions and then follows the script.
 pub struct Server {
     pub address: SocketAddr,
     pub heard: Arc<Mutex<Vec<String>>>,
+    /// Connections that came.
     pub connections: Arc<AtomicUsize>,
+    /// Those of them that have ended.
+    ended: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -73,16 +82,41 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let heard = Arc::new(Mutex::default());
-        let connections = Arc::new(AtomicUsize::new(0));
+        let (connections, ended) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let script: Arc<Script> = Arc::new(script);
-        let (log, count) = (heard.clone(), connections.clone());
+        let (log, count, done) = (heard.clone(), connections.clone(), ended.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream, script.clone(), log.clone()));
+                let (script, log, done) = (script.clone(), log.clone(), done.clone());
+                tokio::spawn(async move {
+                    serve(stream, script, log).await;
+                    done.fetch_add(1, Ordering::SeqCst);
+                });
             }
         });
-        Server { address, heard, connections }
+        Server { address, heard, connections, ended }
+    }
+
+    /// A server that lets nobody in.
+    pub async fn refusing() -> Self {
+        let server = Self::start(|_| Say::Nothing).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let denied = b"\xFF\x15\x04#28000Access denied for user 'app'";
+                let mut out = BytesMut::new();
+                put_packet(&mut out, 0, denied);
+                let _ = stream.write_all(&out).await;
+            }
+        });
+        Server { address, ..server }
+    }
+
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        self.connections.load(Ordering::SeqCst) - self.ended.load(Ordering::SeqCst)
     }
 
     /// The statements that arrived, in order.
@@ -111,6 +145,10 @@ async fn serve(mut stream: TcpStream, script: Arc<Script>, heard: Arc<Mutex<Vec<
     put_packet(&mut out, 2, OK);
     let _ = stream.write_all(&out).await;
     while let Some(command) = read_packet(&mut stream).await {
+        if SET_UP.contains(&&command[1..]) {
+            let _ = stream.write_all(&reply(&[OK])).await;
+            continue;
+        }
         heard.lock().unwrap().push(String::from_utf8_lossy(&command[1..]).into_owned());
         match script(&command) {
             Say::Bytes(bytes) => {
@@ -119,6 +157,10 @@ async fn serve(mut stream: TcpStream, script: Arc<Script>, heard: Arc<Mutex<Vec<
             Say::Die(bytes) => {
                 let _ = stream.write_all(&bytes).await;
                 return;
+            }
+            Say::Late(pause, bytes) => {
+                tokio::time::sleep(pause).await;
+                let _ = stream.write_all(&bytes).await;
             }
             Say::Nothing => std::future::pending().await,
         }

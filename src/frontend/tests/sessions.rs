@@ -1,5 +1,6 @@
 //! How sessions fare when servers misbehave.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::scripted::{Front, OK, Say, Server, reply};
@@ -18,7 +19,7 @@ async fn a_reply_is_relayed_as_it_is() {
     assert_eq!(front.query("UPDATE t SET a = 1").await.as_deref(), Some(OK));
     assert_eq!(front.query("UPDATE t SET a = 2").await.as_deref(), Some(OK));
     assert_eq!(server.heard(), ["UPDATE t SET a = 1", "UPDATE t SET a = 2"]);
-    assert_eq!(server.connections.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
@@ -118,7 +119,7 @@ async fn a_client_that_leaves_takes_its_statement_along() {
     let server = sleepy().await;
     let mut front = Front::new(&[&server]).await;
     front.send(3, "SLEEP").await;
-    until("the statement runs", || server.heard() == ["SLEEP"]).await;
+    until("the statement runs", || server.heard().contains(&"SLEEP".to_owned())).await;
     drop(front.client);
     until("KILL QUERY", || server.heard().contains(&"KILL QUERY 7".to_owned())).await;
     let end = front.ended.await.unwrap();
@@ -130,7 +131,7 @@ async fn kill_query_ends_the_statement_and_not_the_session() {
     let server = sleepy().await;
     let mut front = Front::new(&[&server]).await;
     front.send(3, "SLEEP").await;
-    until("the statement runs", || server.heard() == ["SLEEP"]).await;
+    until("the statement runs", || server.heard().contains(&"SLEEP".to_owned())).await;
     front.context.registry.broadcast(Mail::KILL_QUERY);
     until("KILL QUERY", || server.heard().contains(&"KILL QUERY 7".to_owned())).await;
     assert!(!front.ended.is_finished());
@@ -162,12 +163,7 @@ async fn kill_ends_a_session_at_every_blocking_point() {
 
 #[tokio::test]
 async fn a_drain_ends_idle_sessions_with_a_word_and_spares_transactions() {
-    const BEGUN: &[u8] = &[0, 0, 0, 3, 0, 0, 0];
-    let server = Server::start(|command| match command.ends_with(b"BEGIN") {
-        true => Say::Bytes(reply(&[BEGUN])),
-        false => Say::Bytes(reply(&[OK])),
-    })
-    .await;
+    let server = scripted(&[("BEGIN", begun)]).await;
     let mut front = Front::new(&[&server]).await;
     assert_eq!(front.query("BEGIN").await.as_deref(), Some(BEGUN));
     front.context.registry.broadcast(Mail::DRAIN);
@@ -182,7 +178,7 @@ async fn a_backend_that_vanishes_while_a_write_runs_leaves_its_outcome_unknown()
     let server = sleepy().await;
     let mut front = Front::new(&[&server]).await;
     front.send(3, "SLEEP").await;
-    until("the statement runs", || server.heard() == ["SLEEP"]).await;
+    until("the statement runs", || server.heard().contains(&"SLEEP".to_owned())).await;
     front.context.topology.publish(crate::routing::Topology::empty());
     front.context.registry.broadcast(Mail::BACKEND);
     assert_eq!(front.packet().await.as_deref().and_then(code), Some(1317));
@@ -227,15 +223,222 @@ async fn a_read_moves_on_when_its_server_shuts_down() {
     assert!(primary.heard().is_empty());
 }
 
+/// OK with a transaction open.
+const BEGUN: &[u8] = &[0, 0, 0, 3, 0, 0, 0];
+
+/// A statement, and what is said to it.
+type Line = (&'static str, fn() -> Say);
+
+/// Answers `script`'s statements so, and everything else with OK.
+async fn scripted(script: &'static [Line]) -> Server {
+    Server::start(move |command| {
+        let text = String::from_utf8_lossy(&command[1..]);
+        let found = script.iter().find(|(statement, _)| text == *statement);
+        found.map_or_else(|| Say::Bytes(reply(&[OK])), |(_, say)| say())
+    })
+    .await
+}
+
+fn begun() -> Say {
+    Say::Bytes(reply(&[BEGUN]))
+}
+
+fn death() -> Say {
+    Say::Die(Vec::new())
+}
+
+fn refused() -> Say {
+    Say::Bytes(reply(&[b"\xFF\x00\x07#25006Cannot execute statement in a READ ONLY transaction"]))
+}
+
+#[tokio::test]
+async fn the_outcome_of_a_lost_commit_is_unknown() {
+    let server = scripted(&[("BEGIN", begun), ("COMMIT", death), ("INSERT 1", death)]).await;
+    let mut front = Front::new(&[&server]).await;
+    assert_eq!(front.query("BEGIN").await.as_deref(), Some(BEGUN));
+    assert_eq!(front.query("COMMIT").await.as_deref().and_then(code), Some(1317));
+    // The session lives, without the transaction; one that had not come so far can be tried again.
+    assert_eq!(front.query("BEGIN").await.as_deref(), Some(BEGUN));
+    assert_eq!(front.query("INSERT 1").await.as_deref().and_then(code), Some(1213));
+}
+
+#[tokio::test]
+async fn what_looks_like_a_read_is_not_repeated_once_the_primary_has_had_it() {
+    // There is no replica.
+    let primary = scripted(&[("SELECT v FROM writing_view", death)]).await;
+    let mut front = Front::new(&[&primary]).await;
+    let answer = front.query("SELECT v FROM writing_view").await.unwrap();
+    assert_eq!(code(&answer), Some(1317));
+    // The replica has refused it.
+    let replica = scripted(&[("SELECT v FROM writing_view", refused)]).await;
+    let mut front = Front::new(&[&primary, &replica]).await;
+    let answer = front.query("SELECT v FROM writing_view").await.unwrap();
+    assert_eq!(code(&answer), Some(1317));
+    let times = primary.heard().iter().filter(|text| text.starts_with("SELECT v")).count();
+    assert_eq!(times, 2, "once for each session");
+}
+
+#[tokio::test]
+async fn what_a_session_has_is_not_lost_in_silence() {
+    let server = scripted(&[("DO SLEEP(20) + @a", death)]).await;
+    let mut front = Front::new(&[&server]).await;
+    assert_eq!(front.query("SET @a = 5").await.as_deref(), Some(OK));
+    assert_eq!(front.query("DO SLEEP(20) + @a").await.as_deref().and_then(code), Some(1053));
+    assert_eq!(front.packet().await, None);
+}
+
+/// The second server is the primary from now on.
+fn switch_over(front: &Front) {
+    let mut topology = (*front.context.topology.load_full()).clone();
+    topology.epoch.0 += 1;
+    topology.writes = Writes::To(1);
+    front.context.topology.publish(topology);
+    front.context.registry.broadcast(Mail::BACKEND);
+}
+
+#[tokio::test]
+async fn nothing_goes_on_at_a_former_primary() {
+    let (old, new) = (sleepy().await, obliging().await);
+    let mut front = Front::new(&[&old, &new]).await;
+    front.send(3, "UPDATE SLEEP").await;
+    until("the statement runs", || old.heard().contains(&"UPDATE SLEEP".to_owned())).await;
+    switch_over(&front);
+    assert_eq!(front.packet().await.as_deref().and_then(code), Some(1317));
+    until("KILL QUERY", || old.heard().contains(&"KILL QUERY 7".to_owned())).await;
+    assert_eq!(front.query("UPDATE 2").await.as_deref(), Some(OK));
+    assert!(new.heard().contains(&"UPDATE 2".to_owned()));
+}
+
+#[tokio::test]
+async fn an_open_transaction_at_a_former_primary_ends_before_its_client_asks() {
+    let (old, new) = (scripted(&[("BEGIN", begun)]).await, obliging().await);
+    let mut front = Front::new(&[&old, &new]).await;
+    assert_eq!(front.query("BEGIN").await.as_deref(), Some(BEGUN));
+    switch_over(&front);
+    until("its connection is closed", || old.open() == 0).await;
+    assert_eq!(front.query("INSERT 1").await.as_deref().and_then(code), Some(1213));
+    assert_eq!(front.query("INSERT 2").await.as_deref(), Some(OK));
+    assert!(new.heard().contains(&"INSERT 2".to_owned()));
+}
+
+#[tokio::test]
+async fn while_writes_are_stopped_a_pinned_session_does_not_write_either() {
+    let server = obliging().await;
+    let mut front = Front::new(&[&server]).await;
+    assert_eq!(front.query("SET @a = 5").await.as_deref(), Some(OK));
+    let whole = (*front.context.topology.load_full()).clone();
+    let mut stopped = whole.clone();
+    stopped.writes = Writes::Stopped("two are writable".into());
+    front.context.topology.publish(stopped);
+    assert_eq!(front.query("INSERT 1").await.as_deref().and_then(code), Some(1290));
+    assert!(front.query("SELECT 1").await.is_some_and(|answer| answer == OK), "reads go on");
+    front.send(3, "INSERT 2").await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    front.context.topology.publish(whole);
+    assert_eq!(front.packet().await.as_deref(), Some(OK));
+    assert!(!server.heard().contains(&"INSERT 1".to_owned()));
+}
+
+#[tokio::test]
+async fn diagnostics_of_a_server_that_is_down_are_not_waited_for() {
+    const WARNED: &[u8] = &[0, 0, 0, 2, 0, 1, 0];
+    let primary = obliging().await;
+    let replica = scripted(&[("SELECT 1/0", || Say::Bytes(reply(&[WARNED])))]).await;
+    let mut front = Front::new(&[&primary, &replica]).await;
+    assert_eq!(front.query("SELECT 1/0").await.as_deref(), Some(WARNED));
+    let mut topology = (*front.context.topology.load_full()).clone();
+    topology.backends[1].state = State::Down("stopped".into());
+    topology.backends[1].address = None;
+    front.context.topology.publish(topology);
+    front.context.registry.broadcast(Mail::BACKEND);
+    assert_eq!(front.query("SHOW WARNINGS").await.as_deref(), Some(OK));
+    assert!(primary.heard().contains(&"SHOW WARNINGS".to_owned()));
+}
+
+/// A KILL QUERY that is still on its way would hit whatever runs next on the connection.
+#[tokio::test]
+async fn a_killed_statements_connection_serves_nobody_before_the_kill_is_answered() {
+    let server = Server::start(|command| match &command[1..] {
+        b"UPDATE LONG" => Say::Late(Duration::from_millis(300), reply(&[OK])),
+        b"KILL QUERY 7" => Say::Late(Duration::from_millis(800), reply(&[OK])),
+        _ => Say::Bytes(reply(&[OK])),
+    })
+    .await;
+    let mut front = Front::new(&[&server]).await;
+    front.send(3, "UPDATE LONG").await;
+    until("the statement runs", || server.heard().contains(&"UPDATE LONG".to_owned())).await;
+    front.context.registry.broadcast(Mail::KILL_QUERY);
+    assert_eq!(front.packet().await.as_deref(), Some(OK), "the kill came too late");
+    let pool = &front.context.pools.all()[0];
+    assert_eq!((pool.view().leased, pool.view().idle), (1, 0), "it is not given back yet");
+    assert_eq!(front.query("UPDATE 2").await.as_deref(), Some(OK));
+    assert_eq!(server.connections.load(Ordering::SeqCst), 3, "two of the session, one for KILL");
+}
+
+#[tokio::test]
+async fn a_failed_statement_may_have_begun_a_transaction() {
+    const AUTOCOMMIT_OFF: &[u8] = &[0, 0, 0, 0, 0, 0, 0];
+    let server = scripted(&[
+        ("SET autocommit=0", || Say::Bytes(reply(&[AUTOCOMMIT_OFF]))),
+        ("INSERT 1", || Say::Bytes(reply(&[b"\xFF\x26\x04#23000Duplicate entry"]))),
+    ])
+    .await;
+    let mut front = Front::new(&[&server]).await;
+    assert_eq!(front.query("SET autocommit=0").await.as_deref(), Some(AUTOCOMMIT_OFF));
+    assert_eq!(front.query("INSERT 1").await.as_deref().and_then(code), Some(1062));
+    front.context.registry.broadcast(Mail::RELEASE);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(front.context.pools.all()[0].view().leased, 1, "its locks are still held");
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_know_the_account_yet_is_passed_over() {
+    let (primary, replica) = (obliging().await, Server::refusing().await);
+    let mut front = Front::new(&[&primary, &replica]).await;
+    assert_eq!(front.query("SELECT 1").await.as_deref(), Some(OK));
+    assert_eq!(
+        front.query("UPDATE 1").await.as_deref(),
+        Some(OK),
+        "the account is as good as ever"
+    );
+    assert!(primary.heard().contains(&"SELECT 1".to_owned()));
+}
+
+#[tokio::test]
+async fn a_connection_is_given_the_sessions_insert_id_before_it_may_matter() {
+    const INSERTED: &[u8] = &[0, 1, 42, 2, 0, 0, 0];
+    let server = scripted(&[
+        ("INSERT 1", || Say::Bytes(reply(&[INSERTED]))),
+        ("SELECT LAST_INSERT_ID()", || Say::Bytes(number(b"41"))),
+    ])
+    .await;
+    let mut front = Front::new(&[&server]).await;
+    // A fresh connection has 0, and so has the session.
+    assert_eq!(front.query("INSERT 1").await.as_deref(), Some(INSERTED));
+    front.context.registry.broadcast(Mail::RELEASE);
+    until("the question", || server.heard().len() == 2).await;
+    // Its own connection has it still.
+    assert_eq!(front.query("INSERT 2").await.as_deref(), Some(OK));
+    front.send(0x1F, "").await;
+    assert_eq!(front.packet().await.as_deref(), Some(OK));
+    // A reset connection has 0 again, and so has the session.
+    assert_eq!(front.query("INSERT 3").await.as_deref(), Some(OK));
+    assert_eq!(server.heard(), ["INSERT 1", "SELECT LAST_INSERT_ID()", "INSERT 2", "", "INSERT 3"]);
+}
+
+/// A result set of one number.
+fn number(text: &[u8]) -> Vec<u8> {
+    const COLUMN: &[u8] = b"\x03def\0\0\0\x011\0\x0c\x3f\0\x15\0\0\0\x08\x81\0\0\0\0";
+    let row = [&[text.len() as u8][..], text].concat();
+    reply(&[&[1], COLUMN, &row, &[0xFE, 0, 0, 2, 0, 0, 0]])
+}
+
 #[tokio::test]
 async fn an_insert_id_is_asked_for_before_its_connection_is_given_up() {
     const INSERTED: &[u8] = &[0, 1, 42, 2, 0, 0, 0];
-    const COLUMN: &[u8] = b"\x03def\0\0\0\x011\0\x0c\x3f\0\x15\0\0\0\x08\x81\0\0\0\0";
     let server = Server::start(|command| match &command[1..] {
         b"INSERT" => Say::Bytes(reply(&[INSERTED])),
-        b"SELECT LAST_INSERT_ID()" => {
-            Say::Bytes(reply(&[&[1], COLUMN, b"\x0242", &[0xFE, 0, 0, 2, 0, 0, 0]]))
-        }
+        b"SELECT LAST_INSERT_ID()" => Say::Bytes(number(b"42")),
         _ => Say::Bytes(reply(&[OK])),
     })
     .await;
