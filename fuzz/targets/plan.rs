@@ -8,6 +8,7 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use rwproxy::routing::{BackendId, Request};
 use rwproxy::session::plan::{Action, Situation, Why, plan};
+use rwproxy::session::statements::Texts;
 use rwproxy::session::{Change, Observation, Pins, Settings, State};
 use rwproxy::sql::cache::{Verdicts, Worker};
 use rwproxy::sql::{Destination, classify};
@@ -17,6 +18,7 @@ use rwproxy::wire::command::Command;
 use rwproxy::wire::query::text;
 use rwproxy_fuzz::dialect;
 
+static TEXTS: LazyLock<Texts> = LazyLock::new(Texts::default);
 static OPINIONS: LazyLock<Worker> =
     LazyLock::new(|| Worker::start(Arc::new(Verdicts::new(1000, 1)), 16).expect("a thread"));
 
@@ -60,6 +62,8 @@ fuzz_target!(|input: Input<'_>| {
         previous: input.previous.map(BackendId),
         has_primary: input.has_primary,
         capabilities,
+        texts: &TEXTS,
+        prepared_at: None,
         opinions: &OPINIONS,
     };
     let plan = match plan(command, input.arguments, input.whole, situation) {
@@ -68,16 +72,24 @@ fuzz_target!(|input: Input<'_>| {
             assert!(input.whole && column.eq_ignore_ascii_case(b"CONNECTION_ID()"));
             return;
         }
-        Action::Kill { .. } | Action::Ok | Action::Ignore | Action::Quit | Action::ChangeUser => {
-            return;
-        }
+        Action::Kill { .. }
+        | Action::Ok
+        | Action::Ignore
+        | Action::Quit
+        | Action::ChangeUser
+        | Action::Close(_)
+        | Action::Refuse { .. } => return,
     };
     let _ = Why::names()[plan.why.index()];
     assert_eq!(plan.expect, command.expects());
     assert!(!plan.repeatable || plan.request == Request::Read);
     if plan.request == Request::Read {
-        assert!(input.whole && command == Command::Query);
-        let sql = text(input.arguments, capabilities).expect("a text that was planned");
+        assert!(input.whole);
+        let sql = match command {
+            Command::Query => text(input.arguments, capabilities).expect("it was planned"),
+            Command::StmtPrepare => input.arguments,
+            _ => panic!("a read by {command:?}"),
+        };
         let statement = classify(sql, situation.dialect);
         let statement = OPINIONS.settle(statement, sql, situation.dialect);
         assert_eq!(statement.destination, Destination::Replica);

@@ -8,21 +8,25 @@ use bytes::BytesMut;
 use tokio::time::timeout;
 
 use super::authenticate::Connected;
+use super::statements::ServerStatements;
 use crate::net::{PacketError, PacketStream};
 use crate::session::SessionId;
 use crate::session::settings::{Difference, Restore, Settings};
+use crate::session::statements::PreparedText;
 use crate::wire::Capabilities;
 use crate::wire::capabilities::Status;
 use crate::wire::codec::{Malformed, Reader};
-use crate::wire::packet::put_packet;
+use crate::wire::packet::{Packet, put_packet};
 use crate::wire::query::NO_ATTRIBUTES;
 use crate::wire::reply::{ERR, ErrPacket, OkPacket, ServerError};
+use crate::wire::scanner::{Expect, Scanner, Significant};
 
 /// Longest reply to a private command.
 const MAX_PRIVATE_REPLY: usize = 1024 * 1024;
 
 const COM_INIT_DB: u8 = 0x02;
 const COM_QUERY: u8 = 0x03;
+const COM_STMT_PREPARE: u8 = 0x16;
 /// What every connection to a replica begins with.
 const READ_ONLY: &str = "SET SESSION TRANSACTION READ ONLY";
 /// Without it a server may keep to itself to which database a statement has changed.
@@ -54,6 +58,8 @@ pub struct Connection {
     pub access: Access,
     /// Status flags of the last reply.
     pub status: Status,
+    /// What is prepared on it.
+    pub statements: ServerStatements,
     /// What the server remembers of those who used the connection.
     present: Settings,
     /// Session and version of its settings that `present` is known to equal.
@@ -96,6 +102,7 @@ impl Connection {
             thread: connected.greeting.connection_id,
             capabilities: connected.capabilities,
             access,
+            statements: ServerStatements::default(),
             present,
             settled: None,
             insert_id: Some(0),
@@ -124,6 +131,7 @@ impl Connection {
     pub fn was_reset(&mut self) {
         self.set_up = false;
         self.insert_id = Some(0);
+        self.statements.clear();
     }
 
     /// Notes that a statement may have changed LAST_INSERT_ID() on this connection.
@@ -220,17 +228,77 @@ impl Connection {
         if self.settled == Some((session, version)) {
             return Ok(());
         }
+        self.adapt(wanted, set_names, deadline).await?;
+        self.settle(session, version, wanted);
+        Ok(())
+    }
+
+    async fn adapt(
+        &mut self,
+        wanted: &Settings,
+        set_names: impl Fn(u16) -> Option<String>,
+        deadline: Duration,
+    ) -> Result<(), PrivateError> {
         match wanted.difference(&self.present, set_names) {
-            Difference::Nothing => {}
-            Difference::Impossible => return Err(PrivateError::Impossible),
+            Difference::Nothing => Ok(()),
+            Difference::Impossible => Err(PrivateError::Impossible),
             Difference::Commands(commands) => {
                 for command in &commands {
                     self.private(&self.encode(command), deadline).await?;
                 }
+                Ok(())
             }
         }
-        self.settle(session, version, wanted);
-        Ok(())
+    }
+
+    /// Prepares a text under the settings that it was first prepared under, and goes back to the
+    /// session's; the number that the server gives it, or its refusal. After an error the
+    /// connection must be closed. Not cancel safe, for the same reason.
+    pub async fn prepare(
+        &mut self,
+        text: &PreparedText,
+        set_names: impl Fn(u16) -> Option<String>,
+        deadline: Duration,
+    ) -> Result<Result<u32, ServerError>, PrivateError> {
+        let session = self.present.clone();
+        let mut wanted = text.settings.clone();
+        wanted.autocommit = session.autocommit;
+        // Without a default database the text has named every one that it needs.
+        wanted.database = wanted.database.or(session.database.clone());
+        self.adapt(&wanted, &set_names, deadline).await?;
+        self.present = wanted;
+        let asked = timeout(deadline, self.ask_to_prepare(&text.sql));
+        let answer = asked.await.unwrap_or(Err(PrivateError::TimedOut(deadline)))?;
+        self.adapt(&session, &set_names, deadline).await?;
+        self.present = session;
+        Ok(answer)
+    }
+
+    async fn ask_to_prepare(
+        &mut self,
+        sql: &[u8],
+    ) -> Result<Result<u32, ServerError>, PrivateError> {
+        let mut out = BytesMut::new();
+        put_packet(&mut out, 0, &[&[COM_STMT_PREPARE], sql].concat());
+        self.packets.write(&out).await?;
+        let mut scanner = Scanner::new(Expect::Prepare, self.capabilities);
+        let mut answer = None;
+        let mut sequence = 1;
+        while !scanner.is_done() {
+            let Packet { payload, sequence: last } =
+                self.packets.read_packet(MAX_PRIVATE_REPLY, Some(sequence)).await?;
+            sequence = last.wrapping_add(1);
+            let mut packet = BytesMut::new();
+            put_packet(&mut packet, 0, &payload);
+            match scanner.scan(&packet)?.packet {
+                Some((Significant::Err, _)) => {
+                    answer = Some(Err(ErrPacket::parse(&payload)?.to_owned()));
+                }
+                Some((Significant::PrepareOk { statement, .. }, _)) => answer = Some(Ok(statement)),
+                _ => {}
+            }
+        }
+        answer.ok_or(PrivateError::Malformed(Malformed("no answer to PREPARE")))
     }
 
     /// Runs a statement of the proxy's own that answers with OK.

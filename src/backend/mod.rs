@@ -9,6 +9,7 @@ pub mod idle;
 pub mod pool;
 pub mod pools;
 pub mod sql_client;
+pub mod statements;
 
 pub use authenticate::{ConnectError, Connected, LoginOptions, connect};
 pub use connection::Connection;

@@ -165,6 +165,12 @@ impl Pool {
         Ok(Leased::Empty(self.place(permit)))
     }
 
+    /// How many statements may stay prepared on one connection: all together stay below the
+    /// servers' default `max_prepared_stmt_count` of 16382, with room for others'.
+    pub fn statement_capacity(&self) -> usize {
+        (16_382 * 3 / 4 / self.limit).clamp(8, 256)
+    }
+
     /// True when all connections are leased: whoever comes now must wait.
     pub fn is_exhausted(&self) -> bool {
         self.permits.available_permits() == 0

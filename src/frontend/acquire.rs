@@ -188,7 +188,7 @@ impl Session {
         let started = Instant::now();
         let mut avoid = avoid.to_vec();
         let ticket = match request {
-            Request::Read => self.context.next_ticket(),
+            Request::Read | Request::ReadAt(_) => self.context.next_ticket(),
             _ => 0,
         };
         let mut published = None;

@@ -13,6 +13,7 @@ use crate::discovery::TopologyStore;
 use crate::metrics::Metrics;
 use crate::net::tls::client::ClientTls;
 use crate::routing::Policy;
+use crate::session::statements::Texts;
 use crate::sql::Dialect;
 use crate::sql::cache::Worker;
 
@@ -31,6 +32,8 @@ pub struct Context {
     pub traffic: ArcSwap<Traffic>,
     /// The servers' collations: number in a handshake to `charset COLLATE collation`.
     pub collations: ArcSwap<Collations>,
+    /// The texts that are prepared somewhere.
+    pub texts: Texts,
     /// Second opinions on statements that the token scan leaves open.
     pub opinions: Worker,
     /// Numbers reads, for the balancer.

@@ -21,6 +21,7 @@ use crate::sql::digest;
 use crate::wire::capabilities::Status;
 use crate::wire::packet::HEADER;
 use crate::wire::query;
+use crate::wire::reply::ServerError;
 use crate::wire::run::RunEnd;
 
 /// On how many servers a read is tried before its client hears of a failure.
@@ -30,15 +31,17 @@ const LONGEST_SHAPE: usize = 512;
 const COM_QUERY: u8 = 0x03;
 
 /// A command as it is sent.
-enum Text {
+pub(super) enum Text {
     /// All of it: it can be sent again.
     Whole(BytesMut),
     /// It passes through as it arrives.
-    Streamed,
+    Streamed(Incoming),
 }
 
 /// How an attempt to serve a command ended that did not end in a reply.
-enum Failure {
+pub(super) enum Failure {
+    /// This connection is of no further use, and the command has not been sent.
+    Unsent,
     /// The same on another server: nothing of a reply has reached the client, and nobody can
     /// tell if the first had done it.
     Elsewhere,
@@ -57,10 +60,10 @@ impl Session {
         let started = Instant::now();
         let received = HEADER + incoming.header.length;
         self.context.metrics.sessions.received.add(received as u64);
-        let text = if incoming.whole {
+        let mut text = if incoming.whole {
             Text::Whole(self.client.packets.take(HEADER + incoming.header.length))
         } else {
-            Text::Streamed
+            Text::Streamed(incoming)
         };
         let mut avoid: Vec<BackendId> = Vec::new();
         loop {
@@ -68,10 +71,11 @@ impl Session {
                 Ok(lease) => lease,
                 Err(Refusal::End(end)) => return Err(end),
                 Err(Refusal::Error(error)) => {
-                    if let Text::Streamed = text {
+                    if let Text::Streamed(incoming) = text {
                         self.discard(incoming).await?;
                     }
                     self.context.metrics.errors.increment(errors::label(&error));
+                    self.long_data_failed(&plan, &error);
                     if plan.expect.is_some() {
                         self.answer_error(1, &error).await?;
                     }
@@ -82,7 +86,11 @@ impl Session {
             let destination = destination(&lease);
             let metrics = self.context.metrics.clone();
             metrics.statements.count(destination, plan.why.index());
-            match self.attempt(lease, &plan, &text, avoid.len() < TRIES).await {
+            match self.attempt(lease, &plan, &mut text, avoid.len() < TRIES).await {
+                Err(Failure::Unsent) if !self.state.keeps_connection() && avoid.len() < TRIES => {
+                    avoid.push(backend);
+                }
+                Err(Failure::Unsent) => return Err(End::BackendLost),
                 Ok(()) => {
                     metrics.statements.took(destination, started.elapsed());
                     self.log_if_slow(&plan, &text, started, destination);
@@ -113,7 +121,7 @@ impl Session {
                 .filter(|_| packet.get(HEADER) == Some(&COM_QUERY))
                 .and_then(|arguments| query::text(arguments, self.client.capabilities).ok())
                 .map(|sql| digest::text(sql, self.dialect, LONGEST_SHAPE)),
-            Text::Streamed => None,
+            Text::Streamed(_) => None,
         };
         tracing::warn!(
             session = %self.client.handle.id,
@@ -131,7 +139,7 @@ impl Session {
         &mut self,
         mut lease: Lease,
         plan: &Plan,
-        text: &Text,
+        text: &mut Text,
         may_retry: bool,
     ) -> Result<(), Failure> {
         let backend = lease.backend();
@@ -158,9 +166,27 @@ impl Session {
                 false => Failure::End(End::BackendLost),
             });
         }
+        if let Some(usage) = &plan.statement
+            && let Err(error) = self.ready_statement(&mut lease, usage, text).await?
+        {
+            return self.not_prepared(lease, plan, text, error, repeatable).await;
+        }
+        self.close_statements(&mut lease).await?;
         self.state.pin(plan.pins);
         let mut kill = self.kill_of(&lease);
-        let result = self.round_trip(&mut lease, plan, text, repeatable, &mut kill).await;
+        let rescued = if repeatable { Rescued::READ } else { Rescued::NOTHING };
+        let may_make_room = plan.prepares.is_some()
+            && matches!(text, Text::Whole(_))
+            && lease.statements.has_shared();
+        let kept_back = Rescued { too_many: may_make_room, ..rescued };
+        let mut result = self.round_trip(&mut lease, plan, text, kept_back, &mut kill).await;
+        if matches!(&result, Ok(Reply { bytes: 0, error: Some(error), .. }) if error.code == TOO_MANY)
+        {
+            // What is kept there for later is ours to give up.
+            lease.statements.retire_shared();
+            self.close_statements(&mut lease).await?;
+            result = self.round_trip(&mut lease, plan, text, rescued, &mut kill).await;
+        }
         match result {
             Ok(Reply { bytes: 0, error: Some(error), .. }) if is_farewell(error.code) => {
                 drop(lease);
@@ -187,6 +213,32 @@ impl Session {
         }
     }
 
+    /// The server has refused to prepare the statement that the command is about: that is the
+    /// answer.
+    async fn not_prepared(
+        &mut self,
+        lease: Lease,
+        plan: &Plan,
+        text: &Text,
+        error: ServerError,
+        repeatable: bool,
+    ) -> Result<(), Failure> {
+        if repeatable && is_rescued(error.code) {
+            self.give_back(lease, true);
+            return Err(Failure::OnPrimary);
+        }
+        self.long_data_failed(plan, &error);
+        if let Text::Streamed(incoming) = text {
+            self.discard(*incoming).await.map_err(Failure::End)?;
+        }
+        if plan.expect.is_some() {
+            self.answer_error(1, &error).await.map_err(Failure::End)?;
+        }
+        self.give_back(lease, true);
+        self.publish_state();
+        Ok(())
+    }
+
     fn is_primary(&self, backend: BackendId) -> bool {
         let topology = self.context.topology.load();
         topology.primary().is_some_and(|primary| primary.id == backend)
@@ -197,7 +249,7 @@ impl Session {
         lease: &mut Lease,
         plan: &Plan,
         text: &Text,
-        repeatable: bool,
+        kept_back: Rescued,
         kill: &mut Kill,
     ) -> Result<Reply, RelayError> {
         let context = self.context.clone();
@@ -216,18 +268,17 @@ impl Session {
         };
         match text {
             Text::Whole(bytes) => send(&self.client, lease, bytes, &mut on_mail).await?,
-            Text::Streamed => {
+            Text::Streamed(_) => {
                 copy_run(&mut self.client, lease, RunEnd::Payload, &mut on_mail).await?;
             }
         }
         let Some(expect) = plan.expect else {
             return Ok(Reply::default());
         };
-        let keep_back: fn(u16) -> bool = match repeatable {
-            true => |code| is_rescued(code) || is_farewell(code),
-            false => |_| false,
-        };
-        Relay { client: &mut self.client, server: lease, keep_back, on_mail: &mut on_mail }
+        let keep_back = |code| kept_back.holds(code);
+        let statement_id = plan.prepares.as_ref().map(|(id, _)| *id);
+        let (client, on_mail) = (&mut self.client, &mut on_mail);
+        Relay { client, server: lease, keep_back: &keep_back, statement_id, on_mail }
             .run(expect)
             .await
     }
@@ -240,35 +291,38 @@ impl Session {
         self.context.metrics.sessions.sent.add(reply.bytes);
         self.state.observe(&Observation { status: reply.status, database, failed: !succeeded });
         self.follow_insert_id(&mut lease, plan, &reply);
+        self.follow_statements(&mut lease, plan, &reply);
         if succeeded {
             self.state.apply(&plan.changes);
-            self.follow(&mut lease, plan, &reply);
+            self.follow(&mut lease, plan);
         }
         let session = self.client.handle.id;
         lease.settle(session, self.state.version(), self.state.settings());
         self.places.note(lease.backend(), lease.number);
         let has_diagnostics = reply.error.is_some() || reply.warnings > 0;
         self.state.note_diagnostics(has_diagnostics, plan.clears_diagnostics);
+        self.give_back(lease, clean);
+        self.publish_state();
+    }
+
+    /// Keeps the connection where it must or should be kept, else gives it back. `clean` is false
+    /// when it may serve nobody else.
+    fn give_back(&mut self, lease: Lease, clean: bool) {
         self.refresh_keys();
         if self.state.keeps_connection() || (clean && self.leaves_something()) {
             self.lease = Some(lease);
         } else if clean {
             let access = lease.access;
-            lease.release(self.key(access), session);
+            lease.release(self.key(access), self.client.handle.id);
         } else {
             self.insert_id_lost();
             lease.close();
         }
-        self.publish_state();
     }
 
-    fn follow(&mut self, lease: &mut Lease, plan: &Plan, reply: &Reply) {
-        if let Some(statement) = reply.prepared {
-            self.state.statement_prepared(statement);
-        }
+    fn follow(&mut self, lease: &mut Lease, plan: &Plan) {
         match plan.then {
             Then::Nothing => {}
-            Then::Closed(statement) => self.state.statement_closed(statement),
             Then::Unlocked => self.state.unpin(crate::session::Pins::TABLE_LOCK),
             Then::Reset => {
                 let autocommit = lease.status.contains(Status::AUTOCOMMIT);
@@ -300,7 +354,7 @@ impl Session {
             self.context.metrics.errors.increment(ErrorKind::BackendProtocol);
         }
         drop(lease);
-        if forwarded || matches!(text, Text::Streamed) {
+        if forwarded || matches!(text, Text::Streamed(_)) {
             // The client's stream has half a reply, or ours half a command.
             return Err(Failure::End(End::BackendLost));
         }
@@ -346,6 +400,28 @@ fn destination(lease: &Lease) -> Destination {
         }
     }
 }
+
+/// Errors that are kept from the client because the command is tried once more in another way.
+#[derive(Debug, Clone, Copy)]
+struct Rescued {
+    /// A replica's refusals, and a server's last words.
+    read: bool,
+    /// That there are too many prepared statements.
+    too_many: bool,
+}
+
+impl Rescued {
+    const READ: Rescued = Rescued { read: true, too_many: false };
+    const NOTHING: Rescued = Rescued { read: false, too_many: false };
+
+    fn holds(self, code: u16) -> bool {
+        (self.read && (is_rescued(code) || is_farewell(code)))
+            || (self.too_many && code == TOO_MANY)
+    }
+}
+
+/// ER_MAX_PREPARED_STMT_COUNT_REACHED.
+pub(super) const TOO_MANY: u16 = 1461;
 
 /// ER_QUERY_INTERRUPTED: what a statement answers that KILL QUERY has hit.
 const INTERRUPTED: u16 = 1317;

@@ -46,7 +46,7 @@ impl Session {
         match request {
             Request::Primary => lease.access == Access::ReadWrite,
             Request::Previous(_) => true,
-            Request::Read => false,
+            Request::Read | Request::ReadAt(_) => false,
         }
     }
 

@@ -14,8 +14,9 @@ pub mod limits;
 mod local;
 pub mod login;
 pub mod mailbox;
+pub mod prepared;
 pub mod registry;
-pub mod relay;
+mod relay;
 pub mod session;
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::net::PacketError;
 use crate::wire::Capabilities;
 use crate::wire::capabilities::Status;
 use crate::wire::codec::Malformed;
+use crate::wire::execute::put_statement_id;
 use crate::wire::packet::{HEADER, Header, put_packet};
 use crate::wire::reply::{EOF, ErrPacket, OkPacket, ServerError, StateChange, put_ok};
 use crate::wire::run::{PacketRun, RunEnd};
@@ -34,8 +35,8 @@ pub struct Reply {
     pub has_rows: bool,
     /// Warnings of the last result.
     pub warnings: u16,
-    /// The id of the statement that was prepared.
-    pub prepared: Option<u32>,
+    /// The server's number of the statement that was prepared, and that of its parameters.
+    pub prepared: Option<(u32, u16)>,
     /// How many bytes the client was sent.
     pub bytes: u64,
 }
@@ -62,7 +63,9 @@ pub struct Relay<'a> {
     pub server: &'a mut Connection,
     /// True for an error that the session will answer in another way: if it is the first thing
     /// the server says it is kept from the client.
-    pub keep_back: fn(u16) -> bool,
+    pub keep_back: &'a (dyn Fn(u16) -> bool + Sync),
+    /// What the client is to call the statement that is prepared.
+    pub statement_id: Option<u32>,
     pub on_mail: &'a mut OnMail<'a>,
 }
 
@@ -156,7 +159,7 @@ impl Relay<'_> {
 
     /// Reads what a significant packet says, and decides whether the client gets it as it is.
     fn judge(
-        &self,
+        &mut self,
         significant: Significant,
         at: usize,
         length: usize,
@@ -195,7 +198,12 @@ impl Relay<'_> {
                 reply.has_rows = true;
                 reply.warnings = u16::from_le_bytes([payload[1], payload[2]]);
             }
-            Significant::PrepareOk { statement, .. } => reply.prepared = Some(statement),
+            Significant::PrepareOk { statement, parameters, .. } => {
+                reply.prepared = Some((statement, parameters));
+                if let Some(id) = self.statement_id {
+                    put_statement_id(&mut self.server.packets.buffered_mut()[at..], id);
+                }
+            }
             Significant::LocalInfile | Significant::Text => {}
         }
         Ok(Verbatim::Yes)

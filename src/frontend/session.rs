@@ -94,6 +94,8 @@ pub struct Session {
     /// client has not been told yet.
     pub(super) lost: Option<Arc<str>>,
     pub(super) places: Places,
+    /// The newest statement and where it was prepared, until it is executed.
+    pub(super) prepared_at: Option<(u32, BackendId)>,
     pub(super) insert_id: InsertId,
     pub(super) dialect: Dialect,
     /// What a new session on the server has.
@@ -189,6 +191,7 @@ impl Session {
             lease: None,
             lost: None,
             places: Places::default(),
+            prepared_at: None,
             insert_id: InsertId::Known(0),
             dialect: state.dialect(server_dialect),
             server_dialect,
@@ -260,6 +263,7 @@ impl Session {
         self.state = state.succeeding(&self.state);
         self.insert_id = InsertId::Known(0);
         self.lost = None;
+        self.prepared_at = None;
         self.places = Places::default();
     }
 
@@ -353,6 +357,8 @@ impl Session {
             let situation = Situation {
                 state: &self.state,
                 dialect: self.dialect,
+                texts: &self.context.texts,
+                prepared_at: self.prepared_at,
                 previous: self.places.previous(),
                 has_primary: self.context.topology.load().primary().is_some(),
                 capabilities: self.client.capabilities,
@@ -370,6 +376,20 @@ impl Session {
             }
             Action::Ignore => {
                 self.discard(incoming).await?;
+                Why::Prepared
+            }
+            Action::Close(statement) => {
+                self.discard(incoming).await?;
+                self.state.with_statements(|statements| statements.remove(statement));
+                self.publish_state();
+                Why::Prepared
+            }
+            Action::Refuse { error, kept_for } => {
+                self.discard(incoming).await?;
+                if let Some(id) = kept_for {
+                    self.state.with_statements(|statements| statements.forget_failure(id));
+                }
+                self.answer_error(1, &error).await?;
                 Why::Prepared
             }
             Action::ConnectionId { column } => {

@@ -12,6 +12,8 @@ use crate::config::NoReplica;
 pub enum Request {
     /// Any server that takes reads.
     Read,
+    /// The same; best this one, if it takes reads.
+    ReadAt(BackendId),
     /// The primary, and nothing else.
     Primary,
     /// The connection of this backend that served the previous statement, if it can still be
@@ -53,6 +55,15 @@ pub fn decide(
     avoid: &[BackendId],
 ) -> Decision {
     match request {
+        Request::ReadAt(backend) => topology
+            .backends
+            .iter()
+            .position(|known| known.id == backend && known.reads.is_ok())
+            .filter(|_| !avoid.contains(&backend))
+            .map_or_else(
+                || decide(Request::Read, topology, policy, ticket, avoid),
+                Decision::Backend,
+            ),
         Request::Read => match balance::pick(topology, ticket, avoid) {
             Some(index) => Decision::Backend(index),
             None => match policy.no_replica {
@@ -106,6 +117,20 @@ mod tests {
         let replica = Some(whole.backends[2].id);
         let table = [
             ("read", Request::Read, &whole, NoReplica::Primary, Decision::Backend(1)),
+            (
+                "read at",
+                Request::ReadAt(whole.backends[2].id),
+                &whole,
+                NoReplica::Primary,
+                Decision::Backend(2),
+            ),
+            (
+                "read at one that takes none",
+                Request::ReadAt(whole.backends[0].id),
+                &whole,
+                NoReplica::Primary,
+                Decision::Backend(1),
+            ),
             ("write", Request::Primary, &whole, NoReplica::Primary, Decision::Backend(0)),
             (
                 "read falls back",

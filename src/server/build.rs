@@ -22,6 +22,7 @@ use crate::net::rsa::{LazyRsaKey, RsaKey};
 use crate::net::tls::client::{ClientTls, Proof};
 use crate::net::tls::server::{Identity, ServerTls};
 use crate::routing::Policy;
+use crate::session::statements::Texts;
 use crate::sql::Dialect;
 use crate::sql::cache::{Verdicts, Worker};
 use crate::wire::auth::Secret;
@@ -130,6 +131,7 @@ pub(super) fn context(
         backend_tls: tls,
         traffic: ArcSwap::from_pointee(traffic(config)),
         collations: ArcSwap::from_pointee(Collations::default()),
+        texts: Texts::default(),
         opinions,
         tickets: AtomicU64::new(0),
     })

@@ -5,9 +5,11 @@ pub mod accounts;
 pub mod id;
 pub mod pins;
 pub mod plan;
+mod prepared;
 mod query;
 pub mod settings;
 pub mod state;
+pub mod statements;
 
 pub use id::SessionId;
 pub use pins::Pins;

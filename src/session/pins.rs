@@ -15,7 +15,7 @@ bitflags! {
         const TABLE_LOCK = 1 << 3;
         const GLOBAL_LOCK = 1 << 4;
         const HANDLER = 1 << 5;
-        /// Statements prepared by COM_STMT_PREPARE that are still open.
+        /// A statement prepared by COM_STMT_PREPARE whose text is too long to be prepared elsewhere.
         const PREPARED_STATEMENT = 1 << 6;
         /// Statements prepared by the text `PREPARE`.
         const TEXT_PREPARE = 1 << 7;
@@ -31,6 +31,10 @@ bitflags! {
         const CONNECTION_OPTION = 1 << 13;
         /// SQL_CALC_FOUND_ROWS: FOUND_ROWS() may be asked for next.
         const FOUND_ROWS = 1 << 14;
+        /// A cursor that COM_STMT_FETCH reads.
+        const CURSOR = 1 << 15;
+        /// COM_STMT_SEND_LONG_DATA for an execution to come.
+        const LONG_DATA = 1 << 16;
     }
 }
 

@@ -1,13 +1,19 @@
 //! What a command asks for and does, before anything is sent: pure.
 
-use super::query;
+use super::statements::{Home, Texts};
 use super::{Change, Pins, SessionId, State};
+use super::{prepared, query};
+use std::sync::Arc;
+
+use super::statements::PreparedText;
 use crate::routing::{BackendId, Request};
 use crate::sql::cache::Worker;
 use crate::sql::{Dialect, Reason};
 use crate::wire::Capabilities;
 use crate::wire::command::Command;
+use crate::wire::execute::statement_id;
 use crate::wire::query::text;
+use crate::wire::reply::ServerError;
 use crate::wire::scanner::Expect;
 
 /// How a command that runs on a server is treated.
@@ -35,8 +41,31 @@ pub struct Plan {
     pub only_reads: bool,
     /// Warnings and errors of the statement before are gone after it.
     pub clears_diagnostics: bool,
+    /// The statement prepared by COM_STMT_PREPARE that it is about.
+    pub statement: Option<StatementUse>,
+    /// Success prepares a statement for the client, under this number.
+    pub prepares: Option<(u32, Prepares)>,
     /// True when running it twice, or on another server, is the same: nobody can tell.
     pub repeatable: bool,
+}
+
+/// A command's use of a prepared statement.
+#[derive(Debug, Clone)]
+pub struct StatementUse {
+    pub command: Command,
+    /// The number that the client was given.
+    pub id: u32,
+    pub home: Home,
+    /// The statement on the server is to be this session's alone.
+    pub exclusive: bool,
+}
+
+/// What a COM_STMT_PREPARE prepares.
+#[derive(Debug, Clone)]
+pub enum Prepares {
+    Text(Arc<PreparedText>),
+    /// A text that is not kept: the session stays where it is prepared.
+    Here,
 }
 
 /// Consequences of success beyond settings.
@@ -45,8 +74,6 @@ pub enum Then {
     Nothing,
     /// COM_RESET_CONNECTION.
     Reset,
-    /// COM_STMT_CLOSE of this statement.
-    Closed(u32),
     /// UNLOCK TABLES.
     Unlocked,
 }
@@ -59,6 +86,13 @@ pub enum Action {
     Ok,
     /// Forget it: a command without reply about something that is gone.
     Ignore,
+    /// COM_STMT_CLOSE of a statement of which no server needs to know.
+    Close(u32),
+    /// Answer with this error. It may be one that was kept for this statement's next execution.
+    Refuse {
+        error: ServerError,
+        kept_for: Option<u32>,
+    },
     Quit,
     ChangeUser,
     /// A bare `SELECT CONNECTION_ID()`: the id that the client was greeted with. `column` is the
@@ -78,6 +112,10 @@ pub enum Action {
 pub struct Situation<'a> {
     pub state: &'a State,
     pub dialect: Dialect,
+    /// The texts that are prepared somewhere.
+    pub texts: &'a Texts,
+    /// Where the session's newest statement was prepared, until it is executed.
+    pub prepared_at: Option<(u32, BackendId)>,
     /// Where the previous statement ran, while its connection may still be had.
     pub previous: Option<BackendId>,
     pub has_primary: bool,
@@ -151,13 +189,15 @@ impl Plan {
             changes_insert_id: false,
             may_commit: true,
             only_reads: false,
+            statement: None,
+            prepares: None,
             clears_diagnostics: true,
             repeatable: false,
         }
     }
 
     /// A command whose statement nobody has looked at.
-    fn unknown(command: Command, why: Why) -> Self {
+    pub(super) fn unknown(command: Command, why: Why) -> Self {
         Plan { needs_insert_id: true, changes_insert_id: true, ..Plan::primary(command, why) }
     }
 
@@ -170,7 +210,6 @@ impl Plan {
 /// beginning of it (then `whole` is false).
 pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situation<'_>) -> Action {
     use Command::*;
-    let statement_id = || arguments.first_chunk::<4>().map_or(0, |id| u32::from_le_bytes(*id));
     let run = |plan| Action::Run(plan);
     match command {
         Quit => Action::Quit,
@@ -181,24 +220,19 @@ pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situatio
             // The server has the right error for it.
             Err(_) => run(Plan::primary(command, Why::Command)),
         },
-        StmtPrepare => run(Plan::primary(command, Why::Prepared)),
-        StmtClose if !situation.state.keeps_connection() => Action::Ignore,
-        StmtClose => run(Plan {
-            then: Then::Closed(statement_id()),
-            ..Plan::primary(command, Why::Prepared)
-        }),
-        StmtSendLongData if !situation.state.keeps_connection() => Action::Ignore,
+        StmtPrepare => prepared::prepare(arguments, whole, situation),
+        StmtExecute | StmtBulkExecute | StmtSendLongData | StmtClose | StmtReset | StmtFetch => {
+            prepared::plan(command, arguments, situation)
+        }
         ResetConnection => run(Plan { then: Then::Reset, ..Plan::primary(command, Why::Command) }),
         SetOption => run(Plan::pinned(command, Pins::CONNECTION_OPTION)),
         RegisterReplica | BinlogDump | BinlogDumpGtid | TableDump => {
             run(Plan::pinned(command, Pins::CONNECTION_OPTION))
         }
-        ProcessKill => match SessionId::from_kill(statement_id().into()) {
+        ProcessKill => match SessionId::from_kill(statement_id(arguments).unwrap_or(0).into()) {
             Some(session) => Action::Kill { session, connection: true },
             None => run(Plan::primary(command, Why::Text(Reason::Administration))),
         },
-        StmtExecute | StmtBulkExecute => run(Plan::unknown(command, Why::Prepared)),
-        StmtFetch | StmtReset | StmtSendLongData => run(Plan::primary(command, Why::Prepared)),
         InitDb | FieldList | CreateDb | DropDb | Refresh | Shutdown | Statistics | ProcessInfo
         | Debug | Ping | Unknown(_) => run(Plan::primary(command, Why::Command)),
     }

@@ -23,6 +23,17 @@ pub(super) fn plan(sql: &[u8], whole: bool, situation: Situation<'_>) -> Action 
     if let Some(database) = &situation.state.settings().database {
         statement = statement.within(database);
     }
+    judged(sql, whole, statement, dialect, situation)
+}
+
+/// Plans a statement that has been classified, in this dialect.
+pub(super) fn judged(
+    sql: &[u8],
+    whole: bool,
+    statement: Statement,
+    dialect: Dialect,
+    situation: Situation<'_>,
+) -> Action {
     if statement.reason == Reason::ConnectionId
         && whole
         && let Some(column) = bare_connection_id(sql, dialect)
@@ -126,7 +137,7 @@ fn unseen(statement: &Statement) -> Pins {
 }
 
 /// Where a statement goes in the state that the session is in.
-fn request(statement: &Statement, situation: Situation<'_>) -> (Request, Why) {
+pub(super) fn request(statement: &Statement, situation: Situation<'_>) -> (Request, Why) {
     let why = Why::Text(statement.reason);
     match statement.destination {
         Destination::Primary => (Request::Primary, why),

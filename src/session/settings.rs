@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// Character set and collation of the connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Names {
     /// As the login asked: the collation's number in the handshake.
     Collation(u16),

@@ -1,10 +1,9 @@
 //! The state of one client session. Predictions come from the statement's text, the truth from
 //! the server's replies.
 
-use std::collections::HashSet;
-
 use super::pins::Pins;
 use super::settings::{Names, Settings};
+use super::statements::{Home, Statements};
 use crate::sql::{ClientCharset, Dialect};
 use crate::wire::Flavour;
 use crate::wire::capabilities::Status;
@@ -39,7 +38,7 @@ pub struct State {
     status: Status,
     pins: Pins,
     /// Statements prepared by COM_STMT_PREPARE that are open.
-    statements: HashSet<u32>,
+    statements: Statements,
     login_names: Names,
     /// Warnings or an error of an earlier statement may be asked for.
     diagnostics: bool,
@@ -55,7 +54,7 @@ impl State {
             version: 1,
             status,
             pins: Pins::empty(),
-            statements: HashSet::new(),
+            statements: Statements::default(),
             diagnostics: false,
         }
     }
@@ -203,16 +202,19 @@ impl State {
         }
     }
 
-    pub fn statement_prepared(&mut self, id: u32) {
-        self.statements.insert(id);
-        self.pins |= Pins::PREPARED_STATEMENT;
+    pub fn statements(&self) -> &Statements {
+        &self.statements
     }
 
-    pub fn statement_closed(&mut self, id: u32) {
-        self.statements.remove(&id);
-        if self.statements.is_empty() {
-            self.pins.remove(Pins::PREPARED_STATEMENT);
-        }
+    /// Changes something about the statements; the pins that hang on them follow.
+    pub fn with_statements<T>(&mut self, change: impl FnOnce(&mut Statements) -> T) -> T {
+        let result = change(&mut self.statements);
+        let statements = &self.statements;
+        let here = statements.any(|prepared| matches!(prepared.home, Home::Here(_)));
+        self.pins.set(Pins::PREPARED_STATEMENT, here);
+        self.pins.set(Pins::CURSOR, statements.any(|prepared| prepared.cursor));
+        self.pins.set(Pins::LONG_DATA, statements.any(|prepared| prepared.long_data));
+        result
     }
 
     /// The transaction is gone with its connection.
@@ -301,13 +303,13 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_pinned_while_a_prepared_statement_is_open() {
+    fn a_session_is_pinned_while_a_statement_is_open_that_cannot_move() {
         let mut state = fresh();
-        state.statement_prepared(1);
-        state.statement_prepared(2);
-        state.statement_closed(1);
+        state.with_statements(|statements| statements.add(1, Home::Here(7), 0));
+        state.with_statements(|statements| statements.add(2, Home::Here(8), 0));
+        state.with_statements(|statements| statements.remove(1));
         assert!(state.keeps_connection());
-        state.statement_closed(2);
+        state.with_statements(|statements| statements.remove(2));
         assert!(!state.keeps_connection());
     }
 

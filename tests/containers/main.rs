@@ -9,6 +9,7 @@ mod drivers;
 mod failures;
 mod load;
 mod monitoring;
+mod prepared;
 mod protocol;
 mod sessions;
 mod splitting;

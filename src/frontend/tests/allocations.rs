@@ -98,7 +98,9 @@ async fn steady_traffic_allocates_nothing() {
     let (short, long) = (result_set(1), result_set(10_000));
     let (say_short, say_long) = (short.clone(), long.clone());
     let script = move |command: &[u8]| {
-        if command.ends_with(b"= 1") {
+        if command[0] == 0x16 {
+            Say::Bytes(super::prepared::prepared(1, 1))
+        } else if command.ends_with(b"= 1") || command[0] == 0x17 {
             Say::Bytes(say_short.clone())
         } else if command.ends_with(b"FROM t") {
             Say::Bytes(say_long.clone())
@@ -120,5 +122,18 @@ async fn steady_traffic_allocates_nothing() {
         let count = allocations(&mut client, &statement, reply, times);
         assert_eq!(count, 0, "allocations in {times} times {name}");
     }
+    let prepare = b"\x16SELECT c FROM t WHERE id = ? /* prepared */";
+    let prepare = [&[prepare.len() as u8, 0, 0, 0][..], prepare].concat();
+    client.write_all(&prepare).unwrap();
+    client.read_exact(&mut vec![0; super::prepared::prepared(1, 1).len()]).unwrap();
+    let execute = |types: &[u8]| {
+        let command = [b"\x17\x01\0\0\0\0\x01\0\0\0\0", types].concat();
+        [&[command.len() as u8, 0, 0, 0][..], &command].concat()
+    };
+    allocations(&mut client, &execute(b"\x01\x03\0\x07\0\0\0"), &short, 3);
+    let count = allocations(&mut client, &execute(b"\x01\x03\0\x07\0\0\0"), &short, 1000);
+    assert_eq!(count, 0, "allocations in 1000 times a prepared point select");
+    let count = allocations(&mut client, &execute(b"\0\x07\0\0\0"), &short, 1000);
+    assert_eq!(count, 0, "allocations in 1000 times the same without types");
     assert!(COUNT.load(Ordering::SeqCst) > 0, "connecting allocates, and is counted");
 }

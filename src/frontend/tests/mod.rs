@@ -2,5 +2,6 @@
 //! stall, and send nonsense.
 
 mod allocations;
+mod prepared;
 mod scripted;
 mod sessions;

@@ -28,6 +28,7 @@ use crate::net::{PacketStream, Stream};
 use crate::routing::Policy;
 use crate::routing::topology::{Address, tests::topology};
 use crate::session::accounts::Directory;
+use crate::session::statements::Texts;
 use crate::session::{Settings, State};
 use crate::sql::Dialect;
 use crate::sql::cache::{Verdicts, Worker};
@@ -70,7 +71,7 @@ type Script = dyn Fn(&[u8]) -> Say + Send + Sync;
 /// A listening server; each connection logs in without questions and then follows the script.
 pub struct Server {
     pub address: SocketAddr,
-    pub heard: Arc<Mutex<Vec<String>>>,
+    heard: Arc<Mutex<Vec<Vec<u8>>>>,
     /// Connections that came.
     pub connections: Arc<AtomicUsize>,
     /// Those of them that have ended.
@@ -121,11 +122,17 @@ impl Server {
 
     /// The statements that arrived, in order.
     pub fn heard(&self) -> Vec<String> {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        self.heard_bytes().into_iter().map(text).collect()
+    }
+
+    /// What stood behind the first byte of the commands that arrived, in order.
+    pub fn heard_bytes(&self) -> Vec<Vec<u8>> {
         self.heard.lock().unwrap().clone()
     }
 }
 
-async fn serve(mut stream: TcpStream, script: Arc<Script>, heard: Arc<Mutex<Vec<String>>>) {
+async fn serve(mut stream: TcpStream, script: Arc<Script>, heard: Arc<Mutex<Vec<Vec<u8>>>>) {
     let greeting = Greeting {
         version: ServerVersion::parse("9.7.4"),
         connection_id: 7,
@@ -149,7 +156,7 @@ async fn serve(mut stream: TcpStream, script: Arc<Script>, heard: Arc<Mutex<Vec<
             let _ = stream.write_all(&reply(&[OK])).await;
             continue;
         }
-        heard.lock().unwrap().push(String::from_utf8_lossy(&command[1..]).into_owned());
+        heard.lock().unwrap().push(command[1..].to_vec());
         match script(&command) {
             Say::Bytes(bytes) => {
                 let _ = stream.write_all(&bytes).await;
@@ -223,6 +230,7 @@ impl Front {
                 per_address_connections: None,
             }),
             collations: ArcSwap::from_pointee(Collations::default()),
+            texts: Texts::default(),
             opinions: Worker::start(Arc::new(Verdicts::new(16, 1)), 4).unwrap(),
             tickets: AtomicU64::new(0),
         });
@@ -248,8 +256,11 @@ impl Front {
     }
 
     pub async fn send(&mut self, command: u8, text: &str) {
-        let mut payload = vec![command];
-        payload.extend_from_slice(text.as_bytes());
+        self.send_bytes(command, text.as_bytes()).await;
+    }
+
+    pub async fn send_bytes(&mut self, command: u8, arguments: &[u8]) {
+        let payload = [&[command], arguments].concat();
         let mut out = BytesMut::new();
         put_packet(&mut out, 0, &payload);
         self.client.write_all(&out).await.unwrap();

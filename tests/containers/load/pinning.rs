@@ -7,7 +7,7 @@ use mysql_async::Opts;
 
 use super::client::{Client, Outcome, expect};
 use super::schema::table;
-use crate::support::tag::Place::{Any, Primary};
+use crate::support::tag::Place::{Any, Primary, Replica};
 use crate::support::tag::Tags;
 
 /// What a short-lived session does.
@@ -221,13 +221,13 @@ async fn prepared_statements(client: &mut Client, own: &str) -> Outcome {
     let insert = format!("INSERT INTO {own} (note) VALUES (?)");
     for id in 1..=5 {
         let sql = "SELECT id, name FROM items WHERE id = ?";
-        let row = client.prepared::<(u64, String)>(Any, "statement", sql, (id,)).await?;
+        let row = client.prepared::<(u64, String)>(Replica, "statement", sql, (id,)).await?;
         expect("the row asked for", row, Some((id, format!("item {id}"))))?;
         client.prepared::<u64>(Primary, "statement", &insert, (id,)).await?;
         let sql = "SELECT id FROM items WHERE id = ? FOR UPDATE";
         let row = client.prepared::<u64>(Primary, "statement", sql, (id,)).await?;
         expect("the row asked for", row, Some(id))?;
-        client.run(Any, "statement", ITEM).await?;
+        client.run(Replica, "statement", ITEM).await?;
     }
     Ok(())
 }

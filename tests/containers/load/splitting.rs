@@ -1,6 +1,7 @@
 //! Clients whose statements leave nothing behind in their session: all of their reads may go to
 //! a replica.
 
+use mysql_async::Row;
 use mysql_async::prelude::Queryable;
 
 use super::client::{Client, Failure, Outcome, expect};
@@ -25,6 +26,14 @@ const READS: &[&str] = &[
     "EXPLAIN SELECT * FROM items WHERE id = {id}",
     "DESCRIBE items",
     "SHOW COLUMNS FROM items",
+];
+
+/// Reads that may go to a replica, with the number of a row of `items` for their parameter.
+const PREPARED_READS: &[&str] = &[
+    "SELECT name FROM items WHERE id = ?",
+    "SELECT COUNT(*), MIN(price), MAX(price) FROM items WHERE id <= ?",
+    "WITH cheap AS (SELECT id FROM items WHERE price < ?) SELECT COUNT(*) FROM cheap",
+    "SELECT CONCAT(?, '; DELETE FROM items'), NOW()",
 ];
 
 /// What must run on the primary; `{table}` is the client's own table.
@@ -76,12 +85,22 @@ impl Splitting {
     }
 
     async fn read(&mut self) -> Outcome {
+        if self.random.below(3) == 0 {
+            let (sql, id) = (self.random.choose(PREPARED_READS), self.item());
+            let row = self.client.prepared::<Row>(Replica, "read", sql, (id,)).await?;
+            return expect("a row", row.is_some(), true);
+        }
         let template = self.random.choose(READS);
         let sql = self.fill(template);
         self.client.run(Replica, "read", &sql).await
     }
 
     async fn write(&mut self) -> Outcome {
+        if self.random.below(4) == 0 {
+            let sql = self.fill("INSERT INTO {table} (note) VALUES (?)");
+            let row = self.client.prepared::<Row>(Primary, "write", &sql, ("prepared",)).await?;
+            return expect("no row", row.is_none(), true);
+        }
         let template = self.random.choose(WRITES);
         let sql = self.fill(template);
         self.client.run(Primary, "write", &sql).await

@@ -109,6 +109,10 @@ fn script() -> Vec<Step> {
         execute(0, &[0b11, 0]),
         Statement(0x19, vec![]),
         execute(0, &[0b11, 0]),
+        Statement(0x1A, vec![]),
+        Statement(0x1C, vec![1, 0, 0, 0]),
+        Statement(0x18, vec![0, 0, b'x']),
+        Statement(0x19, vec![]),
         Prepare("SELECT id FROM items ORDER BY id"),
         // With a cursor. (Executed without one afterwards, MySQL 9.7 sends half a result.)
         execute(1, &[]),

@@ -1,0 +1,232 @@
+//! Prepared statements on the connection that a command runs on: prepared there if they are not,
+//! called by the server's number, with their parameters' types.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::acquire::watched;
+use super::errors;
+use super::execute::{Failure, TOO_MANY, Text};
+use super::relay::Reply;
+use super::session::Session;
+use crate::backend::pool::Lease;
+use crate::backend::statements::Owner;
+use crate::session::plan::{Plan, Prepares, StatementUse};
+use crate::session::statements::{Home, PreparedText};
+use crate::wire::capabilities::Status;
+use crate::wire::command::Command;
+use crate::wire::execute::{Types, put_statement_id, types, with_types};
+use crate::wire::packet::{HEADER, put_packet};
+use crate::wire::reply::ServerError;
+
+const COM_STMT_CLOSE: u8 = 0x19;
+
+impl Session {
+    fn owner(&self, usage: &StatementUse) -> Owner {
+        usage.exclusive.then_some((self.client.handle.id, usage.id))
+    }
+
+    /// Prepares the statement on this connection if it is not, and writes its number there into
+    /// the command. The server's refusal to prepare it is the answer to the command.
+    pub(super) async fn ready_statement(
+        &mut self,
+        lease: &mut Lease,
+        usage: &StatementUse,
+        text: &mut Text,
+    ) -> Result<Result<(), ServerError>, Failure> {
+        let number = match &usage.home {
+            Home::Here(number) => *number,
+            Home::Anywhere(prepared) => match self.number_here(lease, usage, prepared).await? {
+                Ok(number) => number,
+                Err(error) => return Ok(Err(error)),
+            },
+        };
+        if let Err(error) = self.bring_types(lease, usage, text) {
+            return Ok(Err(error));
+        }
+        match text {
+            Text::Whole(packet) => put_statement_id(packet, number),
+            Text::Streamed(_) => put_statement_id(self.client.packets.buffered_mut(), number),
+        }
+        Ok(Ok(()))
+    }
+
+    async fn number_here(
+        &mut self,
+        lease: &mut Lease,
+        usage: &StatementUse,
+        text: &Arc<PreparedText>,
+    ) -> Result<Result<u32, ServerError>, Failure> {
+        let owner = self.owner(usage);
+        if let Some(number) = lease.statements.find(text, owner) {
+            return Ok(Ok(number));
+        }
+        let mut answer = self.prepare_on(lease, text).await?;
+        if matches!(&answer, Err(error) if error.code == TOO_MANY) {
+            // Those that are kept for later are ours to give up.
+            lease.statements.retire_shared();
+            self.close_statements(lease).await?;
+            answer = self.prepare_on(lease, text).await?;
+        }
+        if let Ok(number) = answer {
+            let capacity = lease.pool().statement_capacity();
+            lease.statements.insert(text, owner, number, capacity);
+        }
+        Ok(answer)
+    }
+
+    async fn prepare_on(
+        &mut self,
+        lease: &mut Lease,
+        text: &PreparedText,
+    ) -> Result<Result<u32, ServerError>, Failure> {
+        let deadline = self.context.traffic.load().connect_timeout;
+        let collations = self.context.collations.load_full();
+        let set_names = |id| collations.set_names(id);
+        let preparing = lease.prepare(text, set_names, deadline);
+        let answer = watched(&mut self.client, preparing).await;
+        match answer.map_err(|error| Failure::End(error.into()))? {
+            Ok(answer) => Ok(answer),
+            Err(error) => {
+                let backend = &lease.pool().name;
+                tracing::info!(%backend, %error, "a statement could not be prepared");
+                Err(Failure::Unsent)
+            }
+        }
+    }
+
+    /// Tells the server which statements nobody needs any more. There is no reply to that.
+    pub(super) async fn close_statements(&mut self, lease: &mut Lease) -> Result<(), Failure> {
+        let closing = lease.statements.take_closing();
+        if closing.is_empty() {
+            return Ok(());
+        }
+        let mut out = BytesMut::new();
+        for number in closing {
+            let [a, b, c, d] = number.to_le_bytes();
+            put_packet(&mut out, 0, &[COM_STMT_CLOSE, a, b, c, d]);
+        }
+        let written = watched(&mut self.client, lease.packets.write(&out)).await;
+        match written.map_err(|error| Failure::End(error.into()))? {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Failure::Unsent),
+        }
+    }
+
+    /// Takes note of the parameters' types that an execution sends. One that leaves them out gets
+    /// them put in, where the statement on this connection has others or none.
+    fn bring_types(
+        &mut self,
+        lease: &mut Lease,
+        usage: &StatementUse,
+        text: &mut Text,
+    ) -> Result<(), ServerError> {
+        if !matches!(usage.command, Command::StmtExecute | Command::StmtBulkExecute) {
+            return Ok(());
+        }
+        let owner = self.owner(usage);
+        let capabilities = self.client.capabilities;
+        let packet: &[u8] = match text {
+            Text::Whole(packet) => packet,
+            Text::Streamed(_) => self.client.packets.buffered(),
+        };
+        let remembered = self.state.statements().find(usage.id);
+        let Some((_, prepared)) = remembered else { return Ok(()) };
+        let payload = packet.get(HEADER..).unwrap_or_default();
+        match types(usage.command, payload, prepared.parameters, capabilities) {
+            Ok(Types::Sent(sent)) => {
+                if let Home::Anywhere(shared) = &usage.home {
+                    lease.statements.set_types(shared, owner, sent);
+                }
+                if prepared.types != sent {
+                    let sent = sent.to_vec();
+                    self.state.with_statements(|statements| {
+                        if let Some(prepared) = statements.get_mut(usage.id) {
+                            prepared.types = sent;
+                        }
+                    });
+                }
+            }
+            Ok(Types::LeftOut { at }) => {
+                let Home::Anywhere(shared) = &usage.home else { return Ok(()) };
+                let there = lease.statements.types(shared, owner);
+                if prepared.types.is_empty() || there == prepared.types {
+                    return Ok(());
+                }
+                let whole = with_types(usage.command, packet, at, &prepared.types);
+                let whole = whole.ok_or_else(errors::execution_too_long)?;
+                lease.statements.set_types(shared, owner, &prepared.types);
+                match text {
+                    Text::Whole(packet) => *packet = whole,
+                    Text::Streamed(_) => self.client.packets.replace(whole),
+                }
+            }
+            // The server has the right error for it.
+            Ok(Types::None) | Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Takes over what a reply has told about prepared statements.
+    pub(super) fn follow_statements(&mut self, lease: &mut Lease, plan: &Plan, reply: &Reply) {
+        if let (Some((id, prepares)), Some((number, parameters))) = (&plan.prepares, reply.prepared)
+        {
+            let home = match prepares {
+                Prepares::Here => Home::Here(number),
+                Prepares::Text(text) => {
+                    let capacity = lease.pool().statement_capacity();
+                    lease.statements.insert(text, None, number, capacity);
+                    Home::Anywhere(text.clone())
+                }
+            };
+            self.state.with_statements(|statements| statements.add(*id, home, parameters));
+            self.prepared_at = Some((*id, lease.backend()));
+        }
+        let Some(usage) = &plan.statement else { return };
+        if self.prepared_at.is_some_and(|(id, _)| id == usage.id) {
+            self.prepared_at = None;
+        }
+        let owner = self.owner(usage);
+        let status = reply.status.unwrap_or(Status::empty());
+        let cursor = match usage.command {
+            Command::StmtExecute => status.contains(Status::CURSOR_EXISTS),
+            Command::StmtFetch => reply.error.is_none() && !status.contains(Status::LAST_ROW_SENT),
+            _ => false,
+        };
+        let long_data = usage.command == Command::StmtSendLongData;
+        let closed = usage.command == Command::StmtClose;
+        if let (Home::Anywhere(text), true) = (&usage.home, usage.exclusive) {
+            if closed {
+                lease.statements.forget(text, owner);
+            } else if !cursor && !long_data {
+                lease.statements.retire(text, owner);
+            }
+        }
+        let simple = !usage.exclusive && !cursor && !closed;
+        if simple && matches!(usage.home, Home::Anywhere(_)) {
+            return;
+        }
+        self.state.with_statements(|statements| {
+            if closed {
+                statements.remove(usage.id);
+            } else if let Some(prepared) = statements.get_mut(usage.id) {
+                prepared.cursor = cursor;
+                prepared.long_data = long_data;
+            }
+        });
+    }
+
+    /// Long data that did not get to a server has no reply to say so: the next execution does.
+    pub(super) fn long_data_failed(&mut self, plan: &Plan, error: &ServerError) {
+        let Some(StatementUse { command: Command::StmtSendLongData, id, .. }) = plan.statement
+        else {
+            return;
+        };
+        self.state.with_statements(|statements| {
+            if let Some(prepared) = statements.get_mut(id) {
+                prepared.failed = Some(error.clone());
+            }
+        });
+    }
+}

@@ -1,0 +1,161 @@
+//! The plan of the commands about prepared statements: each execution goes where its text would go
+//! as a query.
+
+use super::Pins;
+use super::plan::{Action, Plan, Prepares, Situation, StatementUse, Why};
+use super::query;
+use super::statements::{Home, Prepared, PreparedText};
+use crate::routing::Request;
+use crate::sql::{Kind, Statement};
+use crate::wire::Flavour;
+use crate::wire::command::Command;
+use crate::wire::execute::{asks_for_cursor, statement_id};
+use crate::wire::reply::ServerError;
+
+/// COM_STMT_PREPARE. It reads nothing but the text and the tables' definitions.
+pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Action {
+    let state = situation.state;
+    if !state.statements().has_room() {
+        return refuse(too_many());
+    }
+    let id = state.statements().next_id();
+    let kept = whole && state.statements().may_keep(sql.len());
+    let text = kept.then(|| situation.texts.intern(sql, state.settings(), situation.dialect));
+    let plan = Plan {
+        only_reads: true,
+        may_commit: false,
+        ..Plan::primary(Command::StmtPrepare, Why::Prepared)
+    };
+    Action::Run(match text.flatten() {
+        Some(text) => {
+            let statement = settled(&text, situation);
+            let (request, why) = match query::request(&statement, situation) {
+                (Request::Previous(_), why) => (Request::Primary, why),
+                decided => decided,
+            };
+            Plan {
+                request,
+                why,
+                repeatable: request == Request::Read,
+                prepares: Some((id, Prepares::Text(text))),
+                ..plan
+            }
+        }
+        None => {
+            Plan { pins: Pins::PREPARED_STATEMENT, prepares: Some((id, Prepares::Here)), ..plan }
+        }
+    })
+}
+
+/// What is known of the text by now.
+fn settled(text: &PreparedText, situation: Situation<'_>) -> Statement {
+    let mut statement = text.statement;
+    if statement.open {
+        statement = situation.opinions.settle(statement, &text.sql, text.dialect);
+    }
+    match &text.settings.database {
+        Some(database) => statement.within(database),
+        None => statement,
+    }
+}
+
+/// The commands about a statement that is prepared.
+pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>) -> Action {
+    use Command::*;
+    let called = statement_id(arguments).unwrap_or(0);
+    let Some((id, prepared)) = situation.state.statements().find(called) else {
+        return match command {
+            // They have no reply, and so no error.
+            StmtClose | StmtSendLongData => Action::Ignore,
+            _ => refuse(unknown(called, command, situation.dialect.flavour)),
+        };
+    };
+    let at_server = prepared.cursor || prepared.long_data;
+    let pinned = matches!(prepared.home, Home::Here(_));
+    let run = |plan: Plan, exclusive| {
+        let home = prepared.home.clone();
+        Action::Run(Plan { statement: Some(StatementUse { command, id, home, exclusive }), ..plan })
+    };
+    let plain = || Plan { may_commit: false, ..Plan::primary(command, Why::Prepared) };
+    match command {
+        StmtClose if pinned || at_server => run(plain(), at_server),
+        StmtClose => Action::Close(id),
+        StmtReset if pinned || at_server => run(plain(), at_server),
+        StmtReset => Action::Ok,
+        StmtSendLongData => run(Plan { pins: Pins::LONG_DATA, ..plain() }, true),
+        StmtFetch if prepared.cursor || pinned => run(plain(), true),
+        StmtFetch => refuse(no_cursor(called, situation.dialect.flavour)),
+        _ => execute(command, arguments, (id, prepared), situation, run),
+    }
+}
+
+fn execute(
+    command: Command,
+    arguments: &[u8],
+    (id, prepared): (u32, &Prepared),
+    situation: Situation<'_>,
+    run: impl Fn(Plan, bool) -> Action,
+) -> Action {
+    if let Some(error) = &prepared.failed {
+        return Action::Refuse { error: error.clone(), kept_for: Some(id) };
+    }
+    let cursor = asks_for_cursor(command, arguments);
+    let exclusive = cursor || prepared.cursor || prepared.long_data;
+    let Home::Anywhere(text) = &prepared.home else {
+        return run(Plan::unknown(command, Why::Prepared), exclusive);
+    };
+    let statement = settled(text, situation);
+    let action = query::judged(&text.sql, true, statement, text.dialect, situation);
+    let mut plan = match action {
+        Action::Run(plan) => plan,
+        // A bare CONNECTION_ID(), whose result has another form here.
+        Action::ConnectionId { .. } => Plan::primary(command, Why::Text(statement.reason)),
+        other => return other,
+    };
+    plan.expect = command.expects();
+    if exclusive {
+        plan.request = Request::Primary;
+        plan.repeatable = false;
+    }
+    if cursor && !matches!(statement.kind, Kind::Dml) {
+        plan.pins |= Pins::CURSOR;
+    }
+    if let (Request::Read, Some((newest, backend))) = (plan.request, situation.prepared_at)
+        && newest == id
+    {
+        plan.request = Request::ReadAt(backend);
+    }
+    run(plan, exclusive)
+}
+
+fn refuse(error: ServerError) -> Action {
+    Action::Refuse { error, kept_for: None }
+}
+
+/// ER_UNKNOWN_STMT_HANDLER, in the servers' words.
+fn unknown(id: u32, command: Command, flavour: Flavour) -> ServerError {
+    let function = match (flavour, command) {
+        (Flavour::MySql, _) => "mysql_stmt_precheck",
+        (Flavour::MariaDb, Command::StmtFetch) => "mysqld_stmt_fetch",
+        (Flavour::MariaDb, Command::StmtReset) => "mysqld_stmt_reset",
+        (Flavour::MariaDb, _) => "mysqld_stmt_execute",
+    };
+    let message = format!("Unknown prepared statement handler ({id}) given to {function}");
+    ServerError::new(1243, b"HY000", message)
+}
+
+/// ER_STMT_HAS_NO_OPEN_CURSOR.
+fn no_cursor(id: u32, flavour: Flavour) -> ServerError {
+    let end = match flavour {
+        Flavour::MySql => ".",
+        Flavour::MariaDb => "",
+    };
+    ServerError::new(1421, b"HY000", format!("The statement ({id}) has no open cursor{end}"))
+}
+
+/// ER_MAX_PREPARED_STMT_COUNT_REACHED.
+fn too_many() -> ServerError {
+    let message =
+        "Can't create more than max_prepared_stmt_count statements (current value: 16382)";
+    ServerError::new(1461, b"42000", message)
+}

@@ -1,0 +1,205 @@
+//! COM_STMT_EXECUTE and MariaDB's COM_STMT_BULK_EXECUTE: where a statement's number and its
+//! parameters' types stand.
+//!
+//! A client sends the types with the first execution and may leave them out afterwards: the server
+//! remembers them with the statement. Another server, or another connection, does not, so they
+//! must be put in again.
+//!
+//! Sources: MySQL source documentation, "COM_STMT_EXECUTE"; MariaDB's protocol documentation,
+//! "COM_STMT_BULK_EXECUTE".
+
+use bytes::{BufMut, BytesMut};
+
+use super::Capabilities;
+use super::codec::{Malformed, Reader};
+use super::command::Command;
+use super::packet::{HEADER, Header, MAX_PAYLOAD};
+
+/// COM_STMT_EXECUTE's flag that asks for a cursor of any kind.
+const CURSOR: u8 = 0x07;
+/// COM_STMT_EXECUTE's flag: the number of parameters is told, query attributes are among them.
+const PARAMETER_COUNT_AVAILABLE: u8 = 0x08;
+/// COM_STMT_BULK_EXECUTE's flag: the types are sent.
+const SEND_TYPES: u16 = 128;
+
+/// The statement number in the arguments of a command of the COM_STMT family.
+pub fn statement_id(arguments: &[u8]) -> Option<u32> {
+    arguments.first_chunk().map(|id| u32::from_le_bytes(*id))
+}
+
+/// Writes another statement number into a whole packet, or the first part of one.
+pub fn put_statement_id(packet: &mut [u8], id: u32) {
+    if let Some(place) = packet.get_mut(HEADER + 1..HEADER + 5) {
+        place.copy_from_slice(&id.to_le_bytes());
+    }
+}
+
+/// True when an execution asks for a cursor.
+pub fn asks_for_cursor(command: Command, arguments: &[u8]) -> bool {
+    command == Command::StmtExecute && arguments.get(4).is_some_and(|flags| flags & CURSOR != 0)
+}
+
+/// Where the types of an execution's parameters are, or would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Types<'a> {
+    /// The execution has no parameters.
+    None,
+    /// They are sent.
+    Sent(&'a [u8]),
+    /// They are left out. The payload, command byte included, tells so at this place.
+    LeftOut { at: usize },
+}
+
+/// Finds the types in an execution's payload (command byte included), of which the beginning may
+/// suffice. `parameters` is their number as the server told it.
+pub fn types(
+    command: Command,
+    payload: &[u8],
+    parameters: u16,
+    capabilities: Capabilities,
+) -> Result<Types<'_>, Malformed> {
+    let mut reader = Reader::new(payload);
+    let at = |reader: &Reader<'_>| payload.len() - reader.remaining();
+    reader.bytes(5)?;
+    if command == Command::StmtBulkExecute {
+        let place = at(&reader);
+        if parameters == 0 {
+            return Ok(Types::None);
+        }
+        if reader.u16()? & SEND_TYPES == 0 {
+            return Ok(Types::LeftOut { at: place });
+        }
+        return Ok(Types::Sent(reader.bytes(2 * usize::from(parameters))?));
+    }
+    let flags = reader.u8()?;
+    reader.u32()?;
+    let attributes = capabilities.contains(Capabilities::QUERY_ATTRIBUTES);
+    let counted = attributes && flags & PARAMETER_COUNT_AVAILABLE != 0;
+    if parameters == 0 && !counted {
+        return Ok(Types::None);
+    }
+    let count = match counted {
+        true => usize::try_from(reader.lenenc_int()?).map_err(|_| Malformed("absurd count"))?,
+        false => usize::from(parameters),
+    };
+    if count == 0 {
+        return Ok(Types::None);
+    }
+    reader.bytes(count.div_ceil(8))?;
+    let place = at(&reader);
+    if reader.u8()? == 0 {
+        return Ok(Types::LeftOut { at: place });
+    }
+    let begin = at(&reader);
+    for _ in 0..count {
+        reader.u16()?;
+        if attributes {
+            reader.lenenc_bytes()?;
+        }
+    }
+    Ok(Types::Sent(&payload[begin..at(&reader)]))
+}
+
+/// The same packet, or beginning of one, with the types that it has left out `at` this place of
+/// its payload. `None` when they do not fit into one packet.
+pub fn with_types(command: Command, packet: &[u8], at: usize, types: &[u8]) -> Option<BytesMut> {
+    let (header, payload) = (Header::peek(packet)?, packet.get(HEADER..)?);
+    let length = header.length + types.len();
+    let (before, rest) = payload.split_at_checked(at)?;
+    if length >= MAX_PAYLOAD {
+        return None;
+    }
+    let mut out = BytesMut::with_capacity(packet.len() + types.len());
+    Header { length, sequence: header.sequence }.put(&mut out);
+    out.put_slice(before);
+    let flag = match command {
+        Command::StmtBulkExecute => {
+            let flags = rest.first_chunk().map(|flags| u16::from_le_bytes(*flags))?;
+            out.put_u16_le(flags | SEND_TYPES);
+            2
+        }
+        _ => {
+            out.put_u8(1);
+            1
+        }
+    };
+    out.put_slice(types);
+    out.put_slice(rest.get(flag..)?);
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::packet::put_packet;
+    use proptest::prelude::*;
+
+    const EXECUTE: Command = Command::StmtExecute;
+    const PLAIN: Capabilities = Capabilities::empty();
+    const ATTRIBUTES: Capabilities = Capabilities::QUERY_ATTRIBUTES;
+
+    fn packet(payload: &[u8]) -> BytesMut {
+        let mut out = BytesMut::new();
+        put_packet(&mut out, 0, payload);
+        out
+    }
+
+    /// COM_STMT_EXECUTE of statement 7 with a LONG (3) of 42 and a NULL string.
+    const SENT: &[u8] = b"\x17\x07\0\0\0\0\x01\0\0\0\x02\x01\x03\0\xfe\0\x2a\0\0\0";
+    const LEFT_OUT: &[u8] = b"\x17\x07\0\0\0\0\x01\0\0\0\x02\0\x2a\0\0\0";
+
+    #[test]
+    fn types_are_found_and_put_in_again() {
+        assert_eq!(types(EXECUTE, SENT, 2, PLAIN), Ok(Types::Sent(b"\x03\0\xfe\0")));
+        assert_eq!(types(EXECUTE, LEFT_OUT, 2, PLAIN), Ok(Types::LeftOut { at: 11 }));
+        let whole = with_types(EXECUTE, &packet(LEFT_OUT), 11, b"\x03\0\xfe\0");
+        assert_eq!(whole, Some(packet(SENT)));
+        assert_eq!(types(EXECUTE, b"\x17\x07\0\0\0\0\x01\0\0\0", 0, PLAIN), Ok(Types::None));
+        assert_eq!(types(EXECUTE, b"\x17\x07\0\0\0\0\x01\0\0\0", 0, ATTRIBUTES), Ok(Types::None));
+        assert!(types(EXECUTE, b"\x17\x07\0\0\0\0\x01\0", 1, PLAIN).is_err());
+        assert_eq!(statement_id(&SENT[1..]), Some(7));
+        let mut patched = packet(SENT);
+        put_statement_id(&mut patched, 0x0102_0304);
+        assert_eq!(patched[5..9], [4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn query_attributes_have_names_and_are_counted() {
+        // One parameter, and the attribute `a`.
+        let payload = b"\x17\x07\0\0\0\x08\x01\0\0\0\x02\0\x01\x03\0\0\xfe\0\x01a\x2a\0\0\0\x01x";
+        let found = types(EXECUTE, payload, 1, ATTRIBUTES);
+        assert_eq!(found, Ok(Types::Sent(b"\x03\0\0\xfe\0\x01a")));
+        // Without the flag the count is not there, but names are.
+        let payload = b"\x17\x07\0\0\0\0\x01\0\0\0\0\x01\x03\0\0\x2a\0\0\0";
+        assert_eq!(types(EXECUTE, payload, 1, ATTRIBUTES), Ok(Types::Sent(b"\x03\0\0")));
+    }
+
+    #[test]
+    fn bulk_executions() {
+        let bulk = Command::StmtBulkExecute;
+        let sent = b"\xfa\x07\0\0\0\x80\0\x03\0\0\x2a\0\0\0";
+        assert_eq!(types(bulk, sent, 1, PLAIN), Ok(Types::Sent(b"\x03\0")));
+        let left_out = b"\xfa\x07\0\0\0\0\0\0\x2a\0\0\0";
+        assert_eq!(types(bulk, left_out, 1, PLAIN), Ok(Types::LeftOut { at: 5 }));
+        assert_eq!(with_types(bulk, &packet(left_out), 5, b"\x03\0"), Some(packet(sent)));
+    }
+
+    #[test]
+    fn cursors_are_asked_for_by_flags() {
+        assert!(!asks_for_cursor(EXECUTE, &SENT[1..]));
+        assert!(asks_for_cursor(EXECUTE, b"\x07\0\0\0\x01\x01\0\0\0"));
+        assert!(!asks_for_cursor(EXECUTE, b"\x07\0\0\0\x08\x01\0\0\0"));
+        assert!(!asks_for_cursor(Command::StmtBulkExecute, b"\x07\0\0\0\x01"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(payload: Vec<u8>, parameters: u16, bulk: bool, attributes: bool) {
+            let command = if bulk { Command::StmtBulkExecute } else { EXECUTE };
+            let capabilities = if attributes { ATTRIBUTES } else { PLAIN };
+            if let Ok(Types::LeftOut { at }) = types(command, &payload, parameters, capabilities) {
+                let _ = with_types(command, &packet(&payload), at, b"\x03\0");
+            }
+        }
+    }
+}
