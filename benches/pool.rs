@@ -92,7 +92,7 @@ fn lease(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("lease");
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let pool = Pool::new(BackendId(1), "db1".into(), CONNECTIONS as usize, Arc::default());
+    let pool = Pool::new(BackendId(1), "db1".into(), CONNECTIONS as usize, 0, Arc::default());
     let key = key("app");
     let deadline = || Instant::now() + Duration::from_secs(5);
     let owner = SessionId::numbered(1);

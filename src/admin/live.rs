@@ -145,6 +145,7 @@ fn pool_state(pool: &Pool) -> PoolState {
         backend: Arc::clone(&pool.name),
         limit: view.limit as u64,
         leased: view.leased as u64,
+        pinned: view.pinned as u64,
         idle: view.idle as u64,
         dials: counters.dials.load(Relaxed),
         dial_errors: counters.dial_errors.load(Relaxed),

@@ -34,6 +34,8 @@ pub struct Pool {
     pub name: Arc<str>,
     limit: usize,
     permits: Arc<Semaphore>,
+    /// For connections that pinned sessions keep, beyond the limit.
+    pinned: Arc<Semaphore>,
     idle: Mutex<IdleSet<PoolKey, Box<Connection>>>,
     retired: AtomicBool,
     clock: Instant,
@@ -56,13 +58,17 @@ pub struct PoolCounters {
     pub waits: AtomicU64,
     pub timeouts: AtomicU64,
     leased: AtomicUsize,
+    pinned: AtomicUsize,
 }
 
 /// A pool as it was at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolView {
     pub limit: usize,
+    /// In use, pinned ones included.
     pub leased: usize,
+    /// Kept by pinned sessions, beyond the limit.
+    pub pinned: usize,
     pub idle: usize,
 }
 
@@ -78,7 +84,9 @@ pub struct Lease {
 #[derive(Debug)]
 pub struct Place {
     pool: Arc<Pool>,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
+    /// The permit is one for pinned connections.
+    pinned: bool,
 }
 
 /// What [`Pool::lease`] gives.
@@ -99,11 +107,13 @@ pub enum LeaseError {
 }
 
 impl Pool {
-    /// `limit`: most connections at once, leased and idle together; at least 1.
+    /// `limit`: most connections at once, leased and idle together; at least 1. `pinned`: how many
+    /// more pinned sessions may keep.
     pub fn new(
         backend: BackendId,
         name: Arc<str>,
         limit: usize,
+        pinned: usize,
         statements: Arc<BackendMetrics>,
     ) -> Arc<Self> {
         let limit = limit.max(1);
@@ -112,6 +122,7 @@ impl Pool {
             name,
             limit,
             permits: Arc::new(Semaphore::new(limit)),
+            pinned: Arc::new(Semaphore::new(pinned)),
             idle: Mutex::default(),
             retired: AtomicBool::new(false),
             clock: Instant::now(),
@@ -168,7 +179,7 @@ impl Pool {
     /// How many statements may stay prepared on one connection: all together stay below the
     /// servers' default `max_prepared_stmt_count` of 16382, with room for others'.
     pub fn statement_capacity(&self) -> usize {
-        (16_382 * 3 / 4 / self.limit).clamp(8, 256)
+        (16_382 * 3 / 4 / (self.limit + self.pinned.available_permits())).clamp(8, 256)
     }
 
     /// True when all connections are leased: whoever comes now must wait.
@@ -189,6 +200,12 @@ impl Pool {
                 Err(LeaseError::TimedOut)
             }
         }
+    }
+
+    /// True when one more idle connection would be one too many.
+    fn is_full(&self) -> bool {
+        let leased = self.limit - self.permits.available_permits().min(self.limit);
+        leased + self.idle().len() >= self.limit
     }
 
     /// Closes the oldest idle connection when a new one would be one too many. The permit is held
@@ -222,7 +239,7 @@ impl Pool {
 
     fn place(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Place {
         self.counters.leased.fetch_add(1, Ordering::Relaxed);
-        Place { pool: self.clone(), _permit: permit }
+        Place { pool: self.clone(), permit, pinned: false }
     }
 
     /// Takes in a connection that was opened outside the pool, for `owner` to find; closes it when
@@ -266,6 +283,7 @@ impl Pool {
         PoolView {
             limit: self.limit,
             leased: self.counters.leased.load(Ordering::Relaxed),
+            pinned: self.counters.pinned.load(Ordering::Relaxed),
             idle: self.idle().len(),
         }
     }
@@ -295,11 +313,25 @@ impl Place {
     pub fn pool(&self) -> &Arc<Pool> {
         &self.pool
     }
+
+    /// Moves out of the limit, into the budget of pinned connections, if that has room.
+    fn pin(&mut self) {
+        if !self.pinned
+            && let Ok(permit) = self.pool.pinned.clone().try_acquire_owned()
+        {
+            self.permit = permit;
+            self.pinned = true;
+            self.pool.counters.pinned.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.pool.counters.leased.fetch_sub(1, Ordering::Relaxed);
+        if self.pinned {
+            self.pool.counters.pinned.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -317,11 +349,20 @@ impl Lease {
         self.place.pool.backend
     }
 
+    /// Notes that the session keeps the connection for as long as a pin stands: it makes room for
+    /// others' where the server has room for both.
+    pub fn pin(&mut self) {
+        self.place.pin();
+    }
+
     /// Gives the connection back, for its last user `owner` to find again. The caller vouches
     /// that the last reply was seen whole and that no pin stands (I1).
     pub fn release(self, key: &PoolKey, owner: SessionId) {
         let Lease { connection, place } = self;
         let pool = &place.pool;
+        if place.pinned && pool.is_full() {
+            return connection.close();
+        }
         if !pool.retired.load(Ordering::Acquire) {
             let idle = Idle { number: connection.number, connection, owner, since: pool.now() };
             pool.idle().put(key, idle);

@@ -15,12 +15,16 @@ const RESERVE: usize = 11;
 /// The limit under "auto" while the server's own is not known; the servers' default is 151.
 const UNKNOWN: usize = 100;
 
-/// Most connections to a backend with this `max_connections`.
-fn limit(setting: MaxPerBackend, max_connections: Option<u32>) -> usize {
-    match (setting, max_connections) {
-        (MaxPerBackend::Fixed(limit), _) => limit as usize,
-        (MaxPerBackend::Auto, None) => UNKNOWN,
-        (MaxPerBackend::Auto, Some(max)) => (max as usize).saturating_sub(RESERVE).max(1),
+/// Most connections to a backend with this `max_connections`: shared ones, and those that pinned
+/// sessions may keep beside them.
+fn limits(setting: MaxPerBackend, max_connections: Option<u32>) -> (usize, usize) {
+    let most = match max_connections {
+        None => UNKNOWN,
+        Some(max) => (max as usize).saturating_sub(RESERVE).max(1),
+    };
+    match setting {
+        MaxPerBackend::Fixed(limit) => (limit as usize, most.saturating_sub(limit as usize)),
+        MaxPerBackend::Auto => (most, 0),
     }
 }
 
@@ -41,10 +45,12 @@ impl Pools {
         if let Some(pool) = self.pools.load().get(&backend.id) {
             return pool.clone();
         }
+        let (limit, pinned) = limits(self.limit, backend.max_connections);
         let fresh = Pool::new(
             backend.id,
             backend.name.clone(),
-            limit(self.limit, backend.max_connections),
+            limit,
+            pinned,
             self.metrics.backend(&backend.name),
         );
         self.pools.rcu(|pools| {

@@ -310,6 +310,10 @@ impl Session {
     fn give_back(&mut self, lease: Lease, clean: bool) {
         self.refresh_keys();
         if self.state.keeps_connection() || (clean && self.leaves_something()) {
+            let mut lease = lease;
+            if !self.state.pins().is_empty() {
+                lease.pin();
+            }
             self.lease = Some(lease);
         } else if clean {
             let access = lease.access;

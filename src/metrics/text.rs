@@ -33,9 +33,12 @@ pub struct BackendState {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PoolState {
     pub backend: Arc<str>,
-    /// Most connections at once.
+    /// Most connections at once, those of pinned sessions aside.
     pub limit: u64,
+    /// In use, pinned ones included.
     pub leased: u64,
+    /// Kept by pinned sessions beyond the limit.
+    pub pinned: u64,
     pub idle: u64,
     pub dials: u64,
     pub dial_errors: u64,
@@ -180,11 +183,15 @@ impl Scrape {
             "Connections to a server, and how many there may be",
             None,
             self.pools.iter().flat_map(|pool| {
-                [("leased", pool.leased), ("idle", pool.idle), ("limit", pool.limit)].map(
-                    |(state, count)| {
-                        ([("backend", &*pool.backend), ("state", state)], count as f64)
-                    },
-                )
+                let counts = [
+                    ("leased", pool.leased),
+                    ("pinned", pool.pinned),
+                    ("idle", pool.idle),
+                    ("limit", pool.limit),
+                ];
+                counts.map(|(state, count)| {
+                    ([("backend", &*pool.backend), ("state", state)], count as f64)
+                })
             }),
         )?;
         type Pick = fn(&PoolState) -> u64;

@@ -174,7 +174,7 @@ mod tests {
         );
         assert_eq!(
             row("SHOW POOLS", 0),
-            r#"{"backend":"db1","dial_errors":0,"dials":0,"idle":2,"leased":1,"limit":90,"open":3,"timeouts":0,"waits":0}"#
+            r#"{"backend":"db1","dial_errors":0,"dials":0,"idle":2,"leased":1,"limit":90,"open":3,"pinned":0,"timeouts":0,"waits":0}"#
         );
         assert_eq!(
             row("SHOW CONFIG LIKE 'routing.max_lag'", 0),

@@ -367,7 +367,7 @@ async fn command_line_clients() {
         let text = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{client}: {errors}");
-        assert!(text.contains("db1\t3\t1\t2\t90\t"), "{client}: {text}");
+        assert!(text.contains("db1\t3\t1\t2\t0\t90\t"), "{client}: {text}");
         assert!(text.contains(&format!("v\n{}\n", shim::VERSION)), "{client}: {text}");
         // The client asks several things of its own for this.
         let output = run("geheim", "status").await.unwrap();
