@@ -4,6 +4,7 @@
 
 mod support;
 
+mod differential;
 mod discovery;
 mod drivers;
 mod failures;

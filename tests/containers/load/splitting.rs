@@ -5,6 +5,7 @@ use mysql_async::Row;
 use mysql_async::prelude::Queryable;
 
 use super::client::{Client, Failure, Outcome, expect};
+use crate::support::random::Random;
 use crate::support::tag::Place::{Any, Primary, Replica};
 
 /// Reads that may go to a replica; `{id}` is a row of `items`.
@@ -169,23 +170,4 @@ pub async fn check_counter(conn: &mut mysql_async::Conn, number: usize, raised: 
     let found: Option<u64> =
         conn.query_first(sql).await.map_err(|error| Failure(error.to_string()))?;
     expect("acknowledged updates", found, Some(raised))
-}
-
-/// A sequence that is the same in each run.
-#[derive(Debug, Clone)]
-pub struct Random(pub u64);
-
-impl Random {
-    /// A number below `bound`, by splitmix64.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut value = self.0;
-        value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (value ^ (value >> 31)) % bound
-    }
-
-    pub fn choose<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.below(from.len() as u64) as usize]
-    }
 }

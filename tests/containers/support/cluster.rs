@@ -128,6 +128,12 @@ impl Cluster {
         self.server("primary")
     }
 
+    /// Where clients connect to the primary itself.
+    pub fn primary_address(&self) -> std::net::SocketAddr {
+        let primary = self.primary();
+        std::net::SocketAddr::new(primary.ip.parse().expect("an address"), primary.port)
+    }
+
     pub fn replicas(&self) -> impl Iterator<Item = &Server> {
         self.servers.iter().filter(|server| server.role == "replica")
     }
@@ -142,6 +148,15 @@ impl Cluster {
     pub async fn run_on(&self, server: &str, statement: &str) {
         let mut conn = self.root(server).await;
         conn.query_drop(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        let _ = conn.disconnect().await;
+    }
+
+    /// Runs statements on a server itself in one connection, as root.
+    pub async fn run_all(&self, server: &str, statements: &[String]) {
+        let mut conn = self.root(server).await;
+        for statement in statements {
+            conn.query_drop(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        }
         let _ = conn.disconnect().await;
     }
 

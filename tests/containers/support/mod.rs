@@ -4,6 +4,7 @@ pub mod chaos;
 pub mod cluster;
 pub mod docker;
 pub mod proxy;
+pub mod random;
 pub mod raw;
 pub mod tag;
 

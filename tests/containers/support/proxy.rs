@@ -136,6 +136,17 @@ impl Proxy {
         options(&host, self.address.port(), "app", "app", Some("app"))
     }
 
+    /// How many statements replicas have served.
+    pub fn reads_on_replicas(&self) -> u64 {
+        let metrics = self.get("/metrics");
+        let counts = metrics.lines().filter(|line| {
+            line.starts_with("rwproxy_statements_total{")
+                && line.contains("destination=\"replica\"")
+        });
+        let number = |line: &str| line.rsplit_once(' ').and_then(|(_, count)| count.parse().ok());
+        counts.map(|line| number(line).unwrap_or(0)).sum()
+    }
+
     pub fn log(&self) -> String {
         let mut text = String::new();
         File::open(&self.log).and_then(|mut file| file.read_to_string(&mut text)).expect("the log");

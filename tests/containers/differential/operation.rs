@@ -1,0 +1,390 @@
+//! What sessions do, by chance.
+
+use crate::support::Flavour;
+use crate::support::random::Random;
+
+/// How many binary statements a session has at once.
+pub const SLOTS: usize = 4;
+
+/// One command. `{db}` in a text is the session's own database.
+#[derive(Debug, Clone)]
+pub enum Operation {
+    Query(String),
+    /// A command's payload.
+    Command(Vec<u8>),
+    UseDatabase(String),
+    /// COM_STMT_PREPARE into a slot.
+    Prepare(usize, String),
+    /// A command about a slot's statement: its first byte, and what stands behind the id.
+    Statement(usize, u8, Vec<u8>),
+    /// A query that asks for a file, and the file's packets.
+    File(String, Vec<Vec<u8>>),
+}
+
+impl Operation {
+    /// Whether replicas may differ from the primary for a while after it.
+    pub fn writes(&self) -> bool {
+        const READING: [&str; 9] = [
+            "SELECT id",
+            "SELECT k",
+            "SELECT @",
+            "SELECT 1",
+            "SHOW",
+            "SET ",
+            "USE",
+            "HANDLER",
+            "(SELECT",
+        ];
+        match self {
+            Operation::Query(sql) => !READING.iter().any(|head| sql.starts_with(head)),
+            Operation::Statement(_, code, _) => *code == 0x17,
+            Operation::Command(payload) => matches!(payload[0], 0x1F),
+            Operation::File(..) => true,
+            Operation::Prepare(..) | Operation::UseDatabase(_) => false,
+        }
+    }
+}
+
+/// The session of this seed: so many operations.
+pub fn operations(flavour: Flavour, seed: u64, count: usize) -> Vec<Operation> {
+    let mut chance = Chance { random: Random(seed), flavour };
+    (0..count).map(|_| chance.operation()).collect()
+}
+
+struct Chance {
+    random: Random,
+    flavour: Flavour,
+}
+
+impl Chance {
+    fn operation(&mut self) -> Operation {
+        match self.random.below(100) {
+            0..24 => self.fill(READS),
+            24..38 => self.fill(WRITES),
+            38..46 => self.fill(PREVIOUS),
+            46..55 => self.fill(VARIABLES),
+            55..61 => self.fill(TRANSACTIONS),
+            61..66 => self.fill(USER_VARIABLES),
+            66..70 => self.fill(LOCKS),
+            70..73 => self.fill(TEMPORARY),
+            73..77 => self.fill(ROUTINES),
+            77..80 => self.fill(TEXT_STATEMENTS),
+            80..82 => self.fill(TOGETHER),
+            82..83 => self.fill(HANDLERS),
+            83..84 => self.fill(match self.flavour {
+                Flavour::MySql => MYSQL,
+                Flavour::MariaDb => MARIADB,
+            }),
+            84..86 => self.database(),
+            86..87 => self.file(),
+            87..88 => self.command(),
+            88..92 => self.prepare(),
+            _ => self.statement(),
+        }
+    }
+
+    fn fill(&mut self, from: &[&str]) -> Operation {
+        let template = self.random.choose(from);
+        Operation::Query(self.text(template))
+    }
+
+    fn text(&mut self, template: &str) -> String {
+        let mut text = template.to_owned();
+        while let Some(at) = text.find("{n}") {
+            text.replace_range(at..at + 3, &self.random.below(8).to_string());
+        }
+        text
+    }
+
+    fn database(&mut self) -> Operation {
+        let name = self.random.choose(&["{db}", "{db}", "{db}b", "missing_database"]);
+        match self.random.below(2) {
+            0 => Operation::UseDatabase(name.to_owned()),
+            _ => Operation::Query(format!("USE {name}")),
+        }
+    }
+
+    fn file(&mut self) -> Operation {
+        let sql = self.random.choose(&[
+            "LOAD DATA LOCAL INFILE 'f' INTO TABLE files",
+            "LOAD DATA LOCAL INFILE 'f' INTO TABLE missing",
+            "SELECT 1; LOAD DATA LOCAL INFILE 'f' INTO TABLE files; SELECT 2",
+        ]);
+        let parts: [&[&[u8]]; 4] =
+            [&[b"1\tone\n2\t", b"two\n"], &[], &[b"x\n"], &[b"8\ty\tz\n", b"9\tq\n"]];
+        let parts = self.random.pick(&parts);
+        Operation::File(sql.to_owned(), parts.iter().map(|part| part.to_vec()).collect())
+    }
+
+    fn command(&mut self) -> Operation {
+        let payload: &[u8] = self.random.pick(&[
+            &b"\x0e"[..],
+            b"\x0e",
+            b"\x1f",
+            b"\x1b\0\0",
+            b"\x1b\x01\0",
+            b"\x04t\0%",
+            b"\x04missing\0",
+        ]);
+        Operation::Command(payload.to_vec())
+    }
+
+    fn slot(&mut self) -> usize {
+        self.random.below(SLOTS as u64) as usize
+    }
+
+    fn prepare(&mut self) -> Operation {
+        let (slot, template) = (self.slot(), self.random.choose(PREPARED));
+        Operation::Prepare(slot, self.text(template))
+    }
+
+    /// Every text of [`PREPARED`] takes one number, or none.
+    fn statement(&mut self) -> Operation {
+        let slot = self.slot();
+        let number = (self.random.below(8) as u32).to_le_bytes();
+        let (code, rest): (u8, Vec<u8>) = match self.random.below(20) {
+            0..12 => {
+                let with_types = [&b"\0\x01\0\0\0\0\x01\x03\0"[..], &number].concat();
+                (0x17, with_types)
+            }
+            // The types of the time before.
+            12..15 => (0x17, [&b"\0\x01\0\0\0\0\0"[..], &number].concat()),
+            15 => (0x18, b"\0\012".to_vec()),
+            16 => (0x1A, Vec::new()),
+            17 => (0x19, Vec::new()),
+            _ => (0x1C, b"\x02\0\0\0".to_vec()),
+        };
+        Operation::Statement(slot, code, rest)
+    }
+}
+
+const READS: &[&str] = &[
+    "SELECT id, v, s FROM t ORDER BY id",
+    "SELECT id, v FROM t WHERE id = {n}",
+    "SELECT id, COUNT(*) FROM t GROUP BY id ORDER BY id LIMIT 3",
+    "SELECT k, w FROM u ORDER BY k",
+    "SELECT id FROM seen ORDER BY id",
+    "SELECT id, 1/0 FROM t ORDER BY id LIMIT 2",
+    "SELECT id, CAST('x{n}' AS SIGNED) FROM t WHERE id = 1",
+    "SELECT 1, 'ä', HEX('ä'), CHARSET('x'), COLLATION('x')",
+    "SELECT 1 FROM missing",
+    "SELECT 1, \"quoted\"",
+    "SELECT 1, GROUP_CONCAT(s ORDER BY id) FROM t",
+    "SELECT 1, DATABASE(), pure({n})",
+    "SELECT 1, FROM_UNIXTIME(1000000000), CAST(1/3 AS CHAR)",
+    "SELECT id FROM t ORDER BY id LIMIT {n}",
+    "(SELECT id FROM t WHERE id < 3 ORDER BY id) UNION ALL (SELECT k FROM u ORDER BY k)",
+    "SELECT SQL_CALC_FOUND_ROWS id FROM t ORDER BY id LIMIT 1",
+    "SELECT id FROM t WHERE id = {n} FOR UPDATE",
+    "SELECT id FROM t WHERE id = {n} LOCK IN SHARE MODE",
+    "SHOW TABLES LIKE 't%'",
+    "SHOW COLUMNS FROM u",
+    "SELEC",
+    "SELECT 1; SELECT 2",
+];
+
+const WRITES: &[&str] = &[
+    "INSERT INTO t (v, s) VALUES ({n}, 'new')",
+    "INSERT INTO t (v) VALUES ({n}), ({n})",
+    "INSERT INTO t (id, v) VALUES (100{n}, {n})",
+    "INSERT INTO t (id, v) VALUES ({n}, {n})",
+    "INSERT INTO u VALUES ({n}, {n}) ON DUPLICATE KEY UPDATE w = w + 1",
+    "REPLACE INTO u VALUES ({n}, {n})",
+    "UPDATE t SET v = v + 1 WHERE id = {n}",
+    "UPDATE t SET v = 5, s = 'five' WHERE id < {n}",
+    "UPDATE u SET w = LAST_INSERT_ID(w + {n}) WHERE k = {n}",
+    "DELETE FROM t WHERE id > 10{n}",
+    "DELETE FROM u WHERE k = {n}",
+    "UPDATE t SET s = 'far too long for this column, by a good many characters' WHERE id = 1",
+    "INSERT INTO t (v) SELECT w FROM u ORDER BY k LIMIT {n}",
+    "INSERT INTO missing VALUES (1)",
+    "TRUNCATE u",
+    "CREATE TABLE IF NOT EXISTS made{n} (a INT)",
+    "DROP TABLE IF EXISTS made{n}",
+];
+
+/// What asks about the statement before.
+const PREVIOUS: &[&str] = &[
+    "SHOW WARNINGS",
+    "SHOW ERRORS",
+    "SHOW COUNT(*) WARNINGS",
+    "SELECT @@warning_count, @@error_count",
+    "SELECT LAST_INSERT_ID()",
+    "SELECT @@last_insert_id, @@identity",
+    "SELECT ROW_COUNT()",
+    "SELECT FOUND_ROWS()",
+    "GET DIAGNOSTICS @number = NUMBER",
+    "SELECT @number",
+];
+
+const VARIABLES: &[&str] = &[
+    "SET NAMES latin1",
+    "SET NAMES utf8mb4",
+    "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
+    "SET NAMES DEFAULT",
+    "SET CHARACTER SET utf8mb4",
+    "SET NAMES nonsense",
+    "SET sql_mode = ''",
+    "SET sql_mode = 'ANSI_QUOTES'",
+    "SET sql_mode = DEFAULT",
+    "SET sql_mode = CONCAT(@@sql_mode, ',NO_BACKSLASH_ESCAPES')",
+    "SET time_zone = '+05:00'",
+    "SET SESSION time_zone = DEFAULT",
+    "SET group_concat_max_len = 1{n}",
+    "SET sql_select_limit = {n}",
+    "SET sql_select_limit = DEFAULT",
+    "SET div_precision_increment = {n}",
+    "SET @@auto_increment_increment = 1{n}",
+    "SET SESSION auto_increment_increment = DEFAULT",
+    "SET last_insert_id = 4{n}",
+    "SET insert_id = 50{n}",
+    "SET max_sort_length = 10{n}, sql_safe_updates = 0",
+    "SET foreign_key_checks = 0, unique_checks = 0",
+    "SET nonsense = {n}",
+    "SET collation_connection = latin1_swedish_ci",
+    "SET character_set_results = NULL",
+    "SET character_set_results = utf8mb4",
+    "SELECT @@sql_mode, @@time_zone, @@group_concat_max_len, @@sql_select_limit",
+    "SELECT @@character_set_client, @@character_set_connection, @@collation_connection, @@character_set_results",
+    "SELECT @@div_precision_increment, @@auto_increment_increment, @@foreign_key_checks, @@unique_checks",
+    "SELECT @@max_sort_length, @@sql_safe_updates, @@autocommit",
+];
+
+const TRANSACTIONS: &[&str] = &[
+    "BEGIN",
+    "START TRANSACTION",
+    "START TRANSACTION READ ONLY",
+    "START TRANSACTION WITH CONSISTENT SNAPSHOT",
+    "COMMIT",
+    "COMMIT",
+    "COMMIT",
+    "ROLLBACK",
+    "ROLLBACK",
+    "COMMIT AND CHAIN",
+    "SAVEPOINT a",
+    "ROLLBACK TO a",
+    "RELEASE SAVEPOINT a",
+    "SET autocommit = 0",
+    "SET autocommit = 1",
+    "SET autocommit = 1",
+    "SET autocommit = 1",
+    "SET TRANSACTION READ ONLY",
+    "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+    "SET SESSION TRANSACTION READ WRITE",
+];
+
+const USER_VARIABLES: &[&str] = &[
+    "SET @a = {n}",
+    "SET @a = 'text', @b = {n}",
+    "SET @a = @a + 1",
+    "SET @a = NULL",
+    "SELECT @a, @b, @x, @noted",
+    "SELECT @a := {n}",
+    "SELECT id INTO @b FROM t WHERE id = {n}",
+    "SELECT id, @a FROM t ORDER BY id LIMIT 2",
+];
+
+const LOCKS: &[&str] = &[
+    "SELECT GET_LOCK('{db}', 0)",
+    "SELECT RELEASE_LOCK('{db}')",
+    "SELECT RELEASE_LOCK('{db}')",
+    "SELECT RELEASE_ALL_LOCKS()",
+    "SELECT IS_USED_LOCK('{db}') = CONNECTION_ID()",
+    "LOCK TABLES t WRITE, u READ",
+    "UNLOCK TABLES",
+    "UNLOCK TABLES",
+];
+
+const TEMPORARY: &[&str] = &[
+    "CREATE TEMPORARY TABLE hidden (a INT)",
+    "CREATE TEMPORARY TABLE u (k INT, w INT)",
+    "INSERT INTO hidden VALUES ({n})",
+    "SELECT a FROM hidden ORDER BY a",
+    "DROP TEMPORARY TABLE IF EXISTS hidden, u",
+    "DROP TEMPORARY TABLE IF EXISTS u",
+];
+
+const ROUTINES: &[&str] = &[
+    "CALL results({n})",
+    "CALL sets({n})",
+    "CALL temporary()",
+    "CALL out_of({n}, @out)",
+    "CALL inserts({n})",
+    "CALL fails()",
+    "SELECT writing({n})",
+    "SELECT noting({n})",
+    "DO pure({n})",
+    "SELECT @out",
+];
+
+const TEXT_STATEMENTS: &[&str] = &[
+    "PREPARE p FROM 'SELECT id, v FROM t WHERE id = ?'",
+    "PREPARE p FROM 'INSERT INTO t (v) VALUES (?)'",
+    "PREPARE q FROM 'SELECT 1 + 1'",
+    "EXECUTE p USING @a",
+    "EXECUTE q",
+    "DEALLOCATE PREPARE p",
+    "DEALLOCATE PREPARE q",
+];
+
+const TOGETHER: &[&str] = &[
+    "SELECT 1; INSERT INTO t (v) VALUES ({n}); SELECT LAST_INSERT_ID()",
+    "SET @a = {n}; SELECT @a",
+    "SELECT 1; SELECT * FROM missing; SELECT 3",
+    "BEGIN; INSERT INTO t (v) VALUES ({n}); COMMIT",
+    "SET sql_mode = 'ANSI_QUOTES'; SELECT \"v\" FROM t WHERE id = 1",
+    "USE {db}b; SELECT v FROM t",
+];
+
+const HANDLERS: &[&str] = &[
+    "HANDLER t OPEN",
+    "HANDLER t READ FIRST",
+    "HANDLER t READ NEXT",
+    "HANDLER t CLOSE",
+    "HANDLER t CLOSE",
+];
+
+const MYSQL: &[&str] = &[
+    "TABLE u ORDER BY k",
+    "VALUES ROW(1, {n}), ROW(2, 3)",
+    "SELECT 1 FROM t FOR SHARE",
+    "SELECT id FROM t WHERE id = {n} FOR UPDATE SKIP LOCKED",
+    "WITH a AS (SELECT id FROM t) SELECT COUNT(*) FROM a",
+    "SELECT /*+ SET_VAR(sort_buffer_size = 65536) */ id FROM t ORDER BY id",
+    "SET optimizer_switch = 'index_merge=off'",
+    "SET sql_require_primary_key = 0",
+];
+
+const MARIADB: &[&str] = &[
+    "SELECT NEXT VALUE FOR numbers",
+    "SELECT LASTVAL(numbers)",
+    "INSERT INTO t (v) VALUES ({n}) RETURNING id",
+    "DELETE FROM t WHERE id = 10{n} RETURNING id",
+    "BEGIN NOT ATOMIC SET @x = {n}; SELECT @x; END",
+    "SET STATEMENT max_statement_time = 5 FOR SELECT id FROM t ORDER BY id",
+    "WITH a AS (SELECT id FROM t) SELECT COUNT(*) FROM a",
+    "EXECUTE IMMEDIATE 'SELECT 1'",
+    "VALUES (1, {n}), (2, 3)",
+];
+
+/// Each with one parameter, of any type, or with none.
+const PREPARED: &[&str] = &[
+    "SELECT id, v, s FROM t WHERE id = ?",
+    "SELECT id FROM t WHERE id < ? ORDER BY id",
+    "SELECT k, w FROM u WHERE k <> ? ORDER BY k",
+    "SELECT ? + 1, DATABASE(), @@sql_mode",
+    "INSERT INTO t (v) VALUES (?)",
+    "UPDATE u SET w = w + 1 WHERE k = ?",
+    "SELECT id FROM t WHERE id = ? FOR UPDATE",
+    "SET @a = ?",
+    "SELECT @a, ?",
+    "SELECT pure(?), writing({n})",
+    "CALL results(?)",
+    "SELECT LAST_INSERT_ID(), ?",
+    "SELECT * FROM missing WHERE a = ?",
+    "SELEC ?",
+    "SELECT id, s FROM t ORDER BY id",
+    "DELETE FROM t WHERE id = 100 + ?",
+];

@@ -1,0 +1,194 @@
+//! One session from login to its end, packet by packet.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::FutureExt;
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use rwproxy::wire::Capabilities;
+use rwproxy::wire::packet::Packet;
+use rwproxy::wire::reply::ERR;
+use tokio::sync::Mutex;
+
+use super::operation::{Operation, SLOTS};
+use super::schema::database;
+use crate::support::raw::{OLD, Raw, error_code};
+use crate::support::{Cluster, Flavour};
+
+/// The answers to a session's operations.
+#[derive(Debug, Default)]
+pub struct Transcript {
+    answers: Vec<String>,
+}
+
+impl Transcript {
+    pub fn first_difference(&self, other: &Transcript) -> Option<usize> {
+        let both = self.answers.iter().zip(&other.answers);
+        both.clone()
+            .position(|(a, b)| a != b)
+            .or_else(|| (self.answers.len() != other.answers.len()).then(|| both.count()))
+    }
+
+    pub fn at(&self, number: usize) -> &str {
+        self.answers.get(number).map_or("(nothing)", String::as_str)
+    }
+}
+
+/// By their number, sessions differ in what they have agreed on.
+fn capabilities(number: usize) -> Capabilities {
+    let new = OLD | Capabilities::DEPRECATE_EOF;
+    match number % 4 {
+        0 => OLD,
+        1 => new,
+        2 => new | Capabilities::SESSION_TRACK,
+        _ => OLD | Capabilities::FOUND_ROWS,
+    }
+}
+
+/// Runs a session; where it breaks off, the transcript ends with the reason.
+pub async fn run(
+    address: SocketAddr,
+    number: usize,
+    plan: &[Operation],
+    settler: Option<&Settler>,
+) -> Transcript {
+    let mut transcript = Transcript::default();
+    let database = database(number);
+    let login = Raw::login(address, "app", "app", Some(&database), capabilities(number)).await;
+    let mut client = match login {
+        Ok(client) => client,
+        Err(error) => {
+            transcript.answers.push(format!("no login: {error}"));
+            return transcript;
+        }
+    };
+    let mut statements = [None; SLOTS];
+    for operation in plan {
+        let asked = AssertUnwindSafe(ask(&mut client, operation, &database, &mut statements));
+        match asked.catch_unwind().await {
+            Ok(packets) => transcript.answers.push(text(&packets)),
+            Err(_) => {
+                transcript.answers.push("the connection broke".to_owned());
+                return transcript;
+            }
+        }
+        if let Some(settler) = settler
+            && operation.writes()
+        {
+            settler.settle().await;
+        }
+    }
+    transcript
+}
+
+async fn ask(
+    client: &mut Raw,
+    operation: &Operation,
+    database: &str,
+    statements: &mut [Option<[u8; 4]>; SLOTS],
+) -> Vec<Packet> {
+    let named = |sql: &str| sql.replace("{db}", database);
+    let reply = match operation {
+        Operation::Query(sql) => client.query(&named(sql)).await,
+        Operation::Command(payload) => client.ask(payload).await,
+        Operation::UseDatabase(name) => {
+            client.ask(&[b"\x02", named(name).as_bytes()].concat()).await
+        }
+        Operation::File(sql, parts) => {
+            let payload = client.query_payload(sql);
+            client.send(&payload).await;
+            let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+            client.reply(payload[0], &parts).await
+        }
+        Operation::Prepare(slot, sql) => {
+            let mut reply = client.ask(&[b"\x16", named(sql).as_bytes()].concat()).await;
+            let mut payload = reply[0].payload.to_vec();
+            statements[*slot] =
+                (payload[0] != ERR).then(|| [payload[1], payload[2], payload[3], payload[4]]);
+            if payload[0] != ERR {
+                payload[1..5].fill(0);
+                reply[0].payload = payload.into();
+            }
+            reply
+        }
+        Operation::Statement(slot, code, rest) => match statements[*slot] {
+            None => return Vec::new(),
+            Some(id) => {
+                if *code == 0x19 {
+                    statements[*slot] = None;
+                }
+                client.ask(&[&[*code][..], &id, rest].concat()).await
+            }
+        },
+    };
+    without_numbers(reply)
+}
+
+/// ER_UNKNOWN_STMT_HANDLER and ER_STMT_HAS_NO_OPEN_CURSOR name statements by number.
+fn without_numbers(mut reply: Vec<Packet>) -> Vec<Packet> {
+    if matches!(error_code(&reply), Some(1243 | 1421))
+        && let Some(last) = reply.last_mut()
+    {
+        let mut payload = last.payload.to_vec();
+        payload.retain(|byte| !byte.is_ascii_digit());
+        last.payload = payload.into();
+    }
+    reply
+}
+
+fn text(packets: &[Packet]) -> String {
+    let packets = packets
+        .iter()
+        .map(|packet| format!("\n    {} {}", packet.sequence, packet.payload.escape_ascii()));
+    packets.collect()
+}
+
+/// Waits until the replicas have what the primary has; one wait serves all who ask meanwhile.
+pub struct Settler {
+    flavour: Flavour,
+    asked: AtomicU64,
+    servers: Mutex<Servers>,
+}
+
+struct Servers {
+    primary: Conn,
+    replicas: Vec<Conn>,
+    done: u64,
+}
+
+impl Settler {
+    pub async fn connect(cluster: &Cluster) -> Arc<Self> {
+        let mut replicas = Vec::new();
+        for replica in cluster.replicas() {
+            replicas.push(cluster.root(&replica.server).await);
+        }
+        let primary = cluster.root("primary").await;
+        let servers = Mutex::new(Servers { primary, replicas, done: 0 });
+        Arc::new(Settler { flavour: cluster.flavour, asked: AtomicU64::new(0), servers })
+    }
+
+    pub async fn settle(&self) {
+        let ticket = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut servers = self.servers.lock().await;
+        if servers.done >= ticket {
+            return;
+        }
+        let upto = self.asked.load(Ordering::SeqCst);
+        let (position, wait) = match self.flavour {
+            Flavour::MySql => ("SELECT @@GLOBAL.gtid_executed", "WAIT_FOR_EXECUTED_GTID_SET"),
+            Flavour::MariaDb => ("SELECT @@GLOBAL.gtid_binlog_pos", "MASTER_GTID_WAIT"),
+        };
+        let position: Option<String> =
+            servers.primary.query_first(position).await.expect("a position");
+        for replica in &mut servers.replicas {
+            let wait = format!("SELECT {wait}(?, 30)");
+            let applied: Option<i64> =
+                replica.exec_first(wait, (&position,)).await.expect("a wait");
+            assert_eq!(applied, Some(0), "a replica does not catch up");
+        }
+        servers.done = upto;
+    }
+}
