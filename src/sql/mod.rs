@@ -3,7 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`lexer`] | text to tokens, by the servers' own rules |
-//! | [`words`], [`keywords`], [`functions`], [`variables`], [`system_tables`] | the tables of what is known |
+//! | [`words`], [`keywords`], [`functions`], [`variables`], [`system_tables`], [`sql_mode`] | the tables of what is known |
 //! | [`head`] | what the first words of a statement say |
 //! | [`mod@classify`] | one pass over the tokens: destination, reason, effects, hints, digest |
 //! | [`reason`] | why a statement goes where it goes |
@@ -29,6 +29,7 @@ pub mod lexer;
 pub mod named_locks;
 pub mod reason;
 pub mod set;
+pub mod sql_mode;
 pub mod system_tables;
 pub mod transaction;
 pub mod variables;
@@ -69,6 +70,19 @@ impl ClientCharset {
         } else {
             ClientCharset::SingleByte
         }
+    }
+
+    /// By the value of `character_set_client` as it is assigned: a name, perhaps in quotes, or the
+    /// number of a collation. None for DEFAULT and NULL.
+    pub fn of_setting(value: &str) -> Option<Self> {
+        let value = value.trim_matches('\'');
+        if value.eq_ignore_ascii_case("DEFAULT") || value.eq_ignore_ascii_case("NULL") {
+            return None;
+        }
+        Some(match value.parse() {
+            Ok(number) => ClientCharset::of_collation(number),
+            Err(_) => ClientCharset::of_name(value.as_bytes()),
+        })
     }
 
     /// By the number of a collation, as the handshake and COM_CHANGE_USER carry it. Unknown

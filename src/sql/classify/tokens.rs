@@ -32,6 +32,7 @@ impl Scan<'_> {
                 self.depth = self.depth.saturating_sub(1);
                 Previous::Close
             }
+            Token::String if self.sql[lexeme.start] == b'"' => return self.double_quoted(lexeme),
             Token::String | Token::Number | Token::Parameter => {
                 self.digest.literal();
                 Previous::Literal
@@ -141,6 +142,18 @@ impl Scan<'_> {
             }
         }
         self.previous = Previous::Name;
+    }
+
+    /// A string between double quotes. Under ANSI_QUOTES it would be a name; the primary may have
+    /// changed its global `sql_mode` a moment ago, and a replica may have another. No string stands
+    /// before a parenthesis, so that a call by such a name is found all the same.
+    #[inline(never)]
+    fn double_quoted(&mut self, lexeme: Lexeme) {
+        self.digest.literal();
+        if self.mode != Mode::Opaque && self.lexer.at_open_parenthesis().is_some() {
+            self.unknown_call(lexeme);
+        }
+        self.previous = Previous::Literal;
     }
 
     fn reads(&self) -> bool {
