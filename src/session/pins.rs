@@ -19,7 +19,7 @@ bitflags! {
         const PREPARED_STATEMENT = 1 << 6;
         /// Statements prepared by the text `PREPARE`.
         const TEXT_PREPARE = 1 << 7;
-        /// CALL and other statements whose effects nobody can see.
+        /// CALL, calls of stored functions, and other statements whose effects nobody can see.
         const UNKNOWN_EFFECTS = 1 << 8;
         const XA = 1 << 9;
         /// A session variable that cannot be replayed elsewhere.
@@ -37,7 +37,7 @@ bitflags! {
 impl Pins {
     /// The pins that a statement's text announces.
     pub fn from_effects(effects: Effects) -> Pins {
-        const TABLE: [(Effects, Pins); 12] = [
+        const TABLE: [(Effects, Pins); 13] = [
             (Effects::TEMPORARY_TABLE, Pins::TEMPORARY_TABLE),
             (Effects::SETS_USER_VARIABLE, Pins::USER_VARIABLE),
             (Effects::READS_USER_VARIABLE, Pins::USER_VARIABLE),
@@ -47,6 +47,7 @@ impl Pins {
             (Effects::HANDLER, Pins::HANDLER),
             (Effects::TEXT_PREPARE, Pins::TEXT_PREPARE),
             (Effects::UNKNOWN, Pins::UNKNOWN_EFFECTS),
+            (Effects::CALLS_ROUTINE, Pins::UNKNOWN_EFFECTS),
             (Effects::XA, Pins::XA),
             (Effects::SETS_ROLE, Pins::ROLE),
             (Effects::SETS_TRANSACTION, Pins::NEXT_TRANSACTION),
@@ -72,6 +73,7 @@ mod tests {
         let pins = Pins::from_effects(Effects::TEMPORARY_TABLE | Effects::NAMED_LOCK);
         assert_eq!(pins, Pins::TEMPORARY_TABLE | Pins::NAMED_LOCK);
         assert_eq!(Pins::from_effects(Effects::IMPLICIT_COMMIT), Pins::empty());
+        assert_eq!(Pins::from_effects(Effects::CALLS_ROUTINE), Pins::UNKNOWN_EFFECTS);
         let names: Vec<_> = pins.names().collect();
         assert_eq!(names, ["temporary_table", "named_lock"]);
     }

@@ -53,6 +53,18 @@ impl Statement {
         self
     }
 
+    /// The open statement as a full parse has judged it.
+    #[must_use]
+    pub fn settled(self, destination: Destination, reason: Reason) -> Self {
+        let mut effects = self.effects;
+        match (destination, reason) {
+            (Destination::Replica, _) => effects.remove(Effects::CALLS_ROUTINE),
+            (_, Reason::UnknownFunction) => effects.insert(Effects::CALLS_ROUTINE),
+            _ => {}
+        }
+        Statement { destination, reason, effects, open: false, ..self }
+    }
+
     /// Whether a replica would do while there is no primary: the statement is a read, and only
     /// its answer differs from server to server.
     pub fn replica_would_do(&self) -> bool {
@@ -239,8 +251,8 @@ impl<'a> Scan<'a> {
         self.previous = Previous::Start;
         self.depth = 0;
         self.awaits_query = head.kind == Kind::Select && keyword == Keyword::With;
-        self.awaits_table = head.kind == Kind::Dml;
-        self.explain_options = head.kind == Kind::Explain;
+        self.awaits_table = false;
+        self.explain_options = head.kind == Kind::Explain && head.mode == Mode::Read;
         match head.reason {
             Some(reason) if reason.hint_may_overrule() => self.differ(reason),
             Some(reason) => self.forbid(reason),

@@ -155,7 +155,8 @@ pub fn head_of(lexer: Lexer<'_>) -> Head {
         b"lock" | b"unlock" | b"backup" | b"handler" => lock(&word, words),
         b"xa" => xa(words),
         b"create" => create(words),
-        b"alter" | b"drop" | b"rename" => change(&*word == b"drop", words),
+        b"alter" => define(words),
+        b"drop" | b"rename" => remove(&*word == b"drop", words),
         b"truncate" => definition(Effects::IMPLICIT_COMMIT),
         b"grant" | b"revoke" => account(),
         b"get" => Head {
@@ -273,14 +274,19 @@ fn create(mut words: Words<'_>) -> Head {
     if words.accept("or") {
         words.accept("replace");
     }
+    define(words)
+}
+
+/// Behind CREATE [OR REPLACE] and ALTER: what is defined.
+fn define(mut words: Words<'_>) -> Head {
     let mut effects = Effects::IMPLICIT_COMMIT;
     loop {
         match &*words.next() {
             b"temporary" => effects = Effects::TEMPORARY_TABLE,
             b"user" | b"role" => return account(),
-            b"procedure" | b"function" | b"trigger" | b"event" | b"package" | b"library" => {
-                return Head { mode: Mode::Opaque, ..definition(effects) };
-            }
+            // A view's query is not run now.
+            b"procedure" | b"function" | b"trigger" | b"event" | b"package" | b"library"
+            | b"view" => return Head { mode: Mode::Opaque, ..definition(effects) },
             b"definer" => {
                 // DEFINER = user@host | CURRENT_USER[()] | role
                 words.lexer.accept(Token::Operator(b'='));
@@ -297,16 +303,14 @@ fn create(mut words: Words<'_>) -> Head {
     }
 }
 
-fn change(drops: bool, mut words: Words<'_>) -> Head {
+/// DROP and RENAME.
+fn remove(drops: bool, mut words: Words<'_>) -> Head {
     match &*words.next() {
         b"user" | b"role" => account(),
         b"prepare" if drops => {
             head(Kind::Deallocate, Mode::Opaque, Reason::PreparedText, Effects::empty())
         }
         b"temporary" if drops => definition(Effects::empty()),
-        b"procedure" | b"function" | b"event" | b"definer" => {
-            Head { mode: Mode::Opaque, ..definition(Effects::IMPLICIT_COMMIT) }
-        }
         _ => definition(Effects::IMPLICIT_COMMIT),
     }
 }

@@ -225,7 +225,7 @@ bitflags! {
         const READS_DIAGNOSTICS = 1 << 17;
         /// RELEASE_LOCK, RELEASE_ALL_LOCKS and the like: a named lock may be gone.
         const RELEASES_LOCK = 1 << 18;
-        /// Calls a function that is not built in: it may have changed what CALL may change.
+        /// Calls a function that is not built in: it may change what CALL may change.
         const CALLS_ROUTINE = 1 << 19;
         /// Reads a table, perhaps of the default database.
         const READS_TABLES = 1 << 20;

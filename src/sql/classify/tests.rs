@@ -107,6 +107,34 @@ fn effects_on_the_session() {
         ("SELECT FOUND_ROWS()", Effects::READS_DIAGNOSTICS),
         ("SELECT SQL_CALC_FOUND_ROWS 1", Effects::FOUND_ROWS),
         ("UPDATE t SET a = f(1)", Effects::CALLS_ROUTINE),
+        ("UPDATE t JOIN u ON t.a = f(u.b) SET t.c = 1", Effects::CALLS_ROUTINE),
+        ("DELETE FROM t WHERE a = f(1)", Effects::CALLS_ROUTINE),
+        ("SELECT f(1)", Effects::CALLS_ROUTINE),
+        ("SELECT db.f(1)", Effects::CALLS_ROUTINE),
+        ("SELECT `abs`(1)", Effects::CALLS_ROUTINE),
+        ("SELECT a QUALIFY f(1)", Effects::CALLS_ROUTINE),
+        ("SELECT (1) d (a)", Effects::empty()),
+        ("DO f(1)", Effects::CALLS_ROUTINE),
+        ("CREATE TABLE t AS SELECT f(1)", Effects::CALLS_ROUTINE | Effects::IMPLICIT_COMMIT),
+        (
+            "CREATE TABLE t (a INT, KEY k (a)) SELECT f(1) AS a",
+            Effects::CALLS_ROUTINE | Effects::IMPLICIT_COMMIT,
+        ),
+        ("CREATE TABLE t VALUES ROW(f(1))", Effects::CALLS_ROUTINE | Effects::IMPLICIT_COMMIT),
+        (
+            "CREATE TABLE t (a INT, KEY k (a)) PARTITION BY LIST (a) \
+             (PARTITION p VALUES IN (1), PARTITION q VALUES LESS THAN (2))",
+            Effects::IMPLICIT_COMMIT,
+        ),
+        ("CREATE VIEW v AS SELECT f(1)", Effects::IMPLICIT_COMMIT),
+        ("ALTER ALGORITHM=MERGE VIEW v AS SELECT f(1)", Effects::IMPLICIT_COMMIT),
+        ("ALTER TABLE t ADD KEY k (a)", Effects::IMPLICIT_COMMIT),
+        ("ANALYZE UPDATE t SET a = f(1)", Effects::CALLS_ROUTINE),
+        ("ANALYZE FORMAT=JSON UPDATE t SET a = f(1)", Effects::CALLS_ROUTINE),
+        ("ANALYZE INSERT INTO t (a) VALUES (1)", Effects::empty()),
+        ("REPLACE t (a) VALUES (1)", Effects::empty()),
+        ("INSERT INTO t (a) VALUES (1) AS n (b) ON DUPLICATE KEY UPDATE a = b", Effects::empty()),
+        ("LOAD DATA INFILE 'x' INTO TABLE t LINES TERMINATED BY 'y' (a)", Effects::empty()),
         ("INSERT INTO t (a) VALUES (1)", Effects::empty()),
         ("INSERT INTO d.t(a) SELECT d.f(1)", Effects::CALLS_ROUTINE),
         ("CREATE USER u@localhost", Effects::ACCOUNTS | Effects::IMPLICIT_COMMIT),
@@ -126,6 +154,18 @@ fn effects_on_the_session() {
     for (sql, effects) in table {
         assert_eq!(of(sql).effects, effects, "{sql}");
     }
+}
+
+#[test]
+fn a_verdict_says_whether_a_routine_is_called() {
+    let open = of("SELECT * FROM t u (a)");
+    assert!(open.open && open.effects.contains(Effects::CALLS_ROUTINE), "{open:?}");
+    let read = open.settled(Destination::Replica, Reason::Read);
+    assert!(!read.open && !read.effects.contains(Effects::CALLS_ROUTINE));
+    let open = of("SELECT * FROM (SELECT 1) d (a)");
+    assert!(open.open && !open.effects.contains(Effects::CALLS_ROUTINE));
+    let call = open.settled(Destination::Primary, Reason::UnknownFunction);
+    assert!(call.effects.contains(Effects::CALLS_ROUTINE));
 }
 
 #[test]

@@ -179,6 +179,11 @@ impl Scan<'_> {
                 }
             }
             Keyword::Into => self.into(),
+            Keyword::Insert | Keyword::Replace if !called && self.depth == 0 => {
+                self.explain_options = false;
+                self.awaits_table = true;
+            }
+            Keyword::Update | Keyword::Delete => self.explain_options = false,
             Keyword::Set | Keyword::Value => self.awaits_table = false,
             Keyword::With => self.explain_options = false,
             Keyword::Select | Keyword::Values | Keyword::Table if self.depth == 0 => {
@@ -188,6 +193,10 @@ impl Scan<'_> {
                 self.awaits_table &= keyword == Keyword::Table;
             }
             _ => {}
+        }
+        if self.mode == Mode::Definition && self.begins_query(keyword) {
+            // CREATE TABLE … SELECT runs the query.
+            self.mode = Mode::Write;
         }
         if self.mode != Mode::Read {
             return;
@@ -212,8 +221,24 @@ impl Scan<'_> {
         if ahead.next_significant().token == Token::UserVariable {
             self.effects |= Effects::SETS_USER_VARIABLE;
         }
-        if self.mode == Mode::Read {
-            self.forbid(Reason::Into);
+        match self.mode {
+            Mode::Read => self.forbid(Reason::Into),
+            // LOAD DATA … INTO TABLE t (a, b)
+            Mode::Assigning => self.awaits_table = true,
+            _ => {}
+        }
+    }
+
+    /// Whether a query begins with this word in a definition. VALUES also begins the bounds of a
+    /// partition.
+    fn begins_query(&self, keyword: Keyword) -> bool {
+        match keyword {
+            Keyword::Select => true,
+            Keyword::Values => {
+                let mut ahead = self.lexer;
+                ahead.accept_word("row") || ahead.accept(Token::Open)
+            }
+            _ => false,
         }
     }
 
@@ -308,8 +333,15 @@ impl Scan<'_> {
             // JSON_TABLE(…, 'path' COLUMNS (…))
             Previous::Literal if self.lexer.text(name).eq_ignore_ascii_case(b"columns") => return,
             _ if self.is_column_list_of_with() => return,
-            Previous::Name | Previous::Close | Previous::Literal if self.mode == Mode::Read => {
+            // Behind an operand no call can stand, but an alias with its columns.
+            Previous::Close | Previous::Literal => {
+                self.ambiguous |= self.mode == Mode::Read;
+                return;
+            }
+            // The name may be a keyword that is not in the table.
+            Previous::Name if self.mode == Mode::Read => {
                 self.ambiguous = true;
+                self.effects |= Effects::CALLS_ROUTINE;
                 return;
             }
             _ => {}
