@@ -22,7 +22,9 @@ pub enum Mode {
     Set,
     /// CREATE, ALTER …: `name (` is no call.
     Definition,
-    /// Routine bodies, accounts: the rest says nothing about this session.
+    /// CREATE PROCEDURE and the like: the rest is not run now, and holds statements.
+    Routine,
+    /// Views, accounts: the rest says nothing about this session.
     Opaque,
 }
 
@@ -284,9 +286,11 @@ fn define(mut words: Words<'_>) -> Head {
         match &*words.next() {
             b"temporary" => effects = Effects::TEMPORARY_TABLE,
             b"user" | b"role" => return account(),
+            b"procedure" | b"function" | b"trigger" | b"event" | b"package" | b"library" => {
+                return Head { mode: Mode::Routine, ..definition(effects) };
+            }
             // A view's query is not run now.
-            b"procedure" | b"function" | b"trigger" | b"event" | b"package" | b"library"
-            | b"view" => return Head { mode: Mode::Opaque, ..definition(effects) },
+            b"view" => return Head { mode: Mode::Opaque, ..definition(effects) },
             b"definer" => {
                 // DEFINER = user@host | CURRENT_USER[()] | role
                 words.lexer.accept(Token::Operator(b'='));

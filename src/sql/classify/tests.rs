@@ -66,6 +66,10 @@ fn heads_and_kinds() {
         ("SELECT 1; SELECT 2", Kind::Multi),
         ("SELECT 1;", Kind::Select),
         ("CREATE PROCEDURE p() BEGIN SELECT 1; SELECT 2; END", Kind::Ddl),
+        ("CREATE PROCEDURE p() BEGIN SELECT 1; END; SELECT 2", Kind::Multi),
+        ("CREATE FUNCTION f() RETURNS INT RETURN 1; SELECT 1 -- end", Kind::Multi),
+        ("DROP PROCEDURE IF EXISTS p; CREATE PROCEDURE p() BEGIN SELECT 1; END", Kind::Multi),
+        ("ALTER EVENT e DO BEGIN SELECT 1; SELECT 2; END", Kind::Ddl),
         ("SET STATEMENT a=1 FOR INSERT INTO t VALUES (1)", Kind::Dml),
         ("FROBNICATE", Kind::Other),
     ];
@@ -145,6 +149,20 @@ fn effects_on_the_session() {
             "LOAD DATA INFILE 'x' INTO TABLE t (a, @b)",
             Effects::SETS_USER_VARIABLE | Effects::READS_USER_VARIABLE,
         ),
+        (
+            "CREATE FUNCTION f() RETURNS INT RETURN 1; SELECT GET_LOCK('a', 1) -- end",
+            Effects::IMPLICIT_COMMIT | Effects::NAMED_LOCK,
+        ),
+        (
+            "DROP PROCEDURE IF EXISTS p; CREATE TEMPORARY TABLE t (a INT); \
+             CREATE PROCEDURE p() BEGIN SELECT 1; END",
+            Effects::IMPLICIT_COMMIT | Effects::TEMPORARY_TABLE | Effects::UNKNOWN,
+        ),
+        (
+            "CREATE PROCEDURE p() SELECT 1 AS begin; SELECT GET_LOCK('a', 1) AS end",
+            Effects::IMPLICIT_COMMIT | Effects::UNKNOWN,
+        ),
+        ("CREATE PROCEDURE p() SET @a = 1", Effects::IMPLICIT_COMMIT),
         (
             "SET autocommit = 0; CREATE TEMPORARY TABLE t (a INT)",
             Effects::SETS_VARIABLE | Effects::TEMPORARY_TABLE,

@@ -80,7 +80,7 @@ impl Scan<'_> {
     pub(super) fn word_with(&mut self, lexeme: Lexeme, word: Word, entry: Option<&'static Entry>) {
         let keyword = entry.map_or(Keyword::None, |entry| entry.keyword);
         self.digest.word(word, keyword, lexeme);
-        if self.mode == Mode::Opaque {
+        if self.is_not_run() {
             self.previous = Previous::Name;
             return;
         }
@@ -123,7 +123,7 @@ impl Scan<'_> {
     fn identifier(&mut self, lexeme: Lexeme) {
         let word = Word::new(self.sql, lexeme.start, lexeme.end);
         self.digest.word(word, Keyword::None, lexeme);
-        if self.mode != Mode::Opaque {
+        if !self.is_not_run() {
             match lookup(&word).map(|entry| entry.keyword) {
                 Some(keyword @ (Keyword::SystemSchema | Keyword::InformationSchema)) => {
                     self.schema(keyword);
@@ -150,10 +150,15 @@ impl Scan<'_> {
     #[inline(never)]
     fn double_quoted(&mut self, lexeme: Lexeme) {
         self.digest.literal();
-        if self.mode != Mode::Opaque && self.lexer.at_open_parenthesis().is_some() {
+        if !self.is_not_run() && self.lexer.at_open_parenthesis().is_some() {
             self.unknown_call(lexeme);
         }
         self.previous = Previous::Literal;
+    }
+
+    /// Whether the rest of the statement is something that does not run now.
+    fn is_not_run(&self) -> bool {
+        matches!(self.mode, Mode::Opaque | Mode::Routine)
     }
 
     fn reads(&self) -> bool {
@@ -374,7 +379,7 @@ impl Scan<'_> {
 
     fn user_variable(&mut self, lexeme: Lexeme) {
         let assigned = match self.mode {
-            Mode::Opaque => return,
+            Mode::Opaque | Mode::Routine => return,
             Mode::Definition => {
                 if self.is_host(lexeme) {
                     return;
@@ -410,7 +415,7 @@ impl Scan<'_> {
     }
 
     fn assignment(&mut self) {
-        if self.mode == Mode::Opaque {
+        if self.is_not_run() {
             return;
         }
         if self.previous == Previous::UserVariable {
@@ -420,7 +425,7 @@ impl Scan<'_> {
     }
 
     fn system_variable(&mut self, scope: VariableScope, lexeme: Lexeme) {
-        if self.mode == Mode::Opaque {
+        if self.is_not_run() {
             return;
         }
         match reading(scope, self.lexer.text(lexeme)) {
