@@ -1,5 +1,8 @@
 //! The plan of a text statement: its class and the session's state together.
 
+#[cfg(test)]
+mod tests;
+
 use super::plan::{Action, Plan, Situation, Then, Why};
 use super::{Change, Pins, SessionId};
 use crate::routing::Request;
@@ -10,7 +13,7 @@ use crate::sql::set::{
 };
 use crate::sql::variables::session_variable;
 use crate::sql::{Destination, Dialect, Effects, HintTarget, Kind, Reason, Statement, classify};
-use crate::wire::Flavour;
+use crate::wire::{Capabilities, Flavour};
 use crate::wire::command::Command;
 
 /// Plans a statement. `whole` is false when `sql` is only the beginning of it.
@@ -55,7 +58,7 @@ pub(super) fn plan(sql: &[u8], whole: bool, situation: Situation<'_>) -> Action 
     }
     if !whole {
         // What the rest may do to the session nobody has looked at.
-        plan.pins |= unseen(&statement);
+        plan.pins |= unseen(&statement, situation.capabilities);
     }
     Action::Run(plan)
 }
@@ -72,10 +75,12 @@ fn clears_diagnostics(statement: &Statement, dialect: Dialect) -> bool {
     }
 }
 
-/// A long statement of a harmless kind is just long; of any other, it may do anything.
-fn unseen(statement: &Statement) -> Pins {
+/// A statement whose end nobody has looked at may do anything there. Only of DML it is taken that
+/// it is long by its data, unless another statement may follow it: a session would be pinned by
+/// each large INSERT.
+fn unseen(statement: &Statement, capabilities: Capabilities) -> Pins {
     match statement.kind {
-        Kind::Dml | Kind::Select => Pins::empty(),
+        Kind::Dml if !capabilities.contains(Capabilities::MULTI_STATEMENTS) => Pins::empty(),
         _ => Pins::UNKNOWN_EFFECTS,
     }
 }

@@ -1,0 +1,67 @@
+//! Plans of statements: pins, changes, and what success means.
+
+use std::sync::{Arc, LazyLock};
+
+use super::*;
+use crate::session::{Settings, State};
+use crate::sql::cache::{Verdicts, Worker};
+use crate::wire::capabilities::Status;
+
+static OPINIONS: LazyLock<Worker> =
+    LazyLock::new(|| Worker::start(Arc::new(Verdicts::new(100, 1)), 16).expect("a thread"));
+
+const MYSQL: Dialect = Dialect {
+    flavour: Flavour::MySql,
+    version: 90_704,
+    no_backslash_escapes: false,
+    ansi_quotes: false,
+    charset: crate::sql::ClientCharset::Utf8,
+};
+
+fn fresh() -> State {
+    State::new(Settings::at_login(None, 255, true), Status::AUTOCOMMIT)
+}
+
+struct Case {
+    state: State,
+    dialect: Dialect,
+    capabilities: Capabilities,
+    whole: bool,
+}
+
+impl Case {
+    fn new(dialect: Dialect) -> Self {
+        Case { state: fresh(), dialect, capabilities: Capabilities::empty(), whole: true }
+    }
+
+    fn plan(&self, sql: &str) -> Plan {
+        let situation = Situation {
+            state: &self.state,
+            dialect: self.dialect,
+            previous: None,
+            has_primary: true,
+            capabilities: self.capabilities,
+            opinions: &OPINIONS,
+        };
+        match plan(sql.as_bytes(), self.whole, situation) {
+            Action::Run(plan) => plan,
+            other => panic!("{sql}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_nobody_has_looked_at_pins() {
+    let table = [
+        ("SELECT LENGTH('x", false, Pins::UNKNOWN_EFFECTS),
+        ("INSERT INTO t VALUES ('x", false, Pins::empty()),
+        ("INSERT INTO t VALUES ('x", true, Pins::UNKNOWN_EFFECTS),
+        ("SET @a = 'x", true, Pins::UNKNOWN_EFFECTS | Pins::USER_VARIABLE | Pins::SESSION_VARIABLE),
+    ];
+    for (sql, several, pins) in table {
+        let mut case = Case::new(MYSQL);
+        case.capabilities.set(Capabilities::MULTI_STATEMENTS, several);
+        case.whole = false;
+        assert_eq!(case.plan(sql).pins, pins, "{sql}");
+    }
+}
