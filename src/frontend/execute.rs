@@ -250,7 +250,7 @@ impl Session {
         match plan.then {
             Then::Nothing => {}
             Then::Closed(statement) => self.state.statement_closed(statement),
-            Then::Unlocked => self.state.unpin(crate::session::Pins::TABLE_LOCK),
+            Then::Unlocked(pins) => self.state.unpin(pins),
             Then::Reset => {
                 let autocommit = lease.status.contains(Status::AUTOCOMMIT);
                 self.state.reset(self.dialect.flavour, autocommit);

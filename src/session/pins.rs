@@ -13,6 +13,7 @@ bitflags! {
         const USER_VARIABLE = 1 << 1;
         const NAMED_LOCK = 1 << 2;
         const TABLE_LOCK = 1 << 3;
+        /// FLUSH TABLES … WITH READ LOCK; ends with UNLOCK TABLES, too.
         const GLOBAL_LOCK = 1 << 4;
         const HANDLER = 1 << 5;
         /// Statements prepared by COM_STMT_PREPARE that are still open.
@@ -31,19 +32,27 @@ bitflags! {
         const CONNECTION_OPTION = 1 << 13;
         /// SQL_CALC_FOUND_ROWS: FOUND_ROWS() may be asked for next.
         const FOUND_ROWS = 1 << 14;
+        /// LOCK INSTANCE FOR BACKUP.
+        const INSTANCE_LOCK = 1 << 15;
+        /// BACKUP LOCK, of one table.
+        const BACKUP_LOCK = 1 << 16;
+        const BACKUP_STAGE = 1 << 17;
     }
 }
 
 impl Pins {
     /// The pins that a statement's text announces.
     pub fn from_effects(effects: Effects) -> Pins {
-        const TABLE: [(Effects, Pins); 13] = [
+        const TABLE: [(Effects, Pins); 16] = [
             (Effects::TEMPORARY_TABLE, Pins::TEMPORARY_TABLE),
             (Effects::SETS_USER_VARIABLE, Pins::USER_VARIABLE),
             (Effects::READS_USER_VARIABLE, Pins::USER_VARIABLE),
             (Effects::NAMED_LOCK, Pins::NAMED_LOCK),
             (Effects::TABLE_LOCK, Pins::TABLE_LOCK),
             (Effects::GLOBAL_LOCK, Pins::GLOBAL_LOCK),
+            (Effects::INSTANCE_LOCK, Pins::INSTANCE_LOCK),
+            (Effects::BACKUP_LOCK, Pins::BACKUP_LOCK),
+            (Effects::BACKUP_STAGE, Pins::BACKUP_STAGE),
             (Effects::HANDLER, Pins::HANDLER),
             (Effects::TEXT_PREPARE, Pins::TEXT_PREPARE),
             (Effects::UNKNOWN, Pins::UNKNOWN_EFFECTS),

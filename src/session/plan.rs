@@ -40,8 +40,8 @@ pub enum Then {
     Reset,
     /// COM_STMT_CLOSE of this statement.
     Closed(u32),
-    /// UNLOCK TABLES.
-    Unlocked,
+    /// UNLOCK TABLES and the like: these pins have ended.
+    Unlocked(Pins),
 }
 
 /// What to do with a command.

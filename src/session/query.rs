@@ -12,9 +12,11 @@ use crate::sql::set::{
     Assignment, Isolation, Scope, TransactionScope, Value, ValueKind, parse_set,
 };
 use crate::sql::variables::session_variable;
-use crate::sql::{Destination, Dialect, Effects, HintTarget, Kind, Reason, Statement, classify};
-use crate::wire::{Capabilities, Flavour};
+use crate::sql::{
+    Destination, Dialect, Effects, HintTarget, Kind, Lock, Reason, Statement, classify,
+};
 use crate::wire::command::Command;
+use crate::wire::{Capabilities, Flavour};
 
 /// Plans a statement. `whole` is false when `sql` is only the beginning of it.
 pub(super) fn plan(sql: &[u8], whole: bool, situation: Situation<'_>) -> Action {
@@ -52,7 +54,7 @@ pub(super) fn plan(sql: &[u8], whole: bool, situation: Situation<'_>) -> Action 
     };
     match statement.kind {
         Kind::Set if whole => set(sql, dialect, &mut plan),
-        Kind::Unlock => plan.then = Then::Unlocked,
+        Kind::Unlock(lock) => plan.then = Then::Unlocked(unlocked(lock)),
         _ if effects.contains(Effects::SETS_VARIABLE) => plan.pins |= Pins::SESSION_VARIABLE,
         _ => {}
     }
@@ -82,6 +84,16 @@ fn unseen(statement: &Statement, capabilities: Capabilities) -> Pins {
     match statement.kind {
         Kind::Dml if !capabilities.contains(Capabilities::MULTI_STATEMENTS) => Pins::empty(),
         _ => Pins::UNKNOWN_EFFECTS,
+    }
+}
+
+/// The pins that end with a lock.
+fn unlocked(lock: Lock) -> Pins {
+    match lock {
+        Lock::Tables => Pins::TABLE_LOCK | Pins::GLOBAL_LOCK,
+        Lock::Instance => Pins::INSTANCE_LOCK,
+        Lock::Backup => Pins::BACKUP_LOCK,
+        Lock::BackupStage => Pins::BACKUP_STAGE,
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use super::lexer::{Lexeme, Lexer, Token};
 use super::transaction::parse_begin;
-use super::{Effects, Kind, Reason};
+use super::{Effects, Kind, Lock, Reason};
 
 /// How the tokens behind the head are judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,15 +180,21 @@ pub fn head_of(lexer: Lexer<'_>) -> Head {
 fn lock(first: &[u8], mut words: Words<'_>) -> Head {
     let none = Effects::empty();
     let (kind, effects) = match first {
-        b"unlock" => (Kind::Unlock, none),
-        b"lock" if words.accept("instance") => (Kind::Lock, Effects::GLOBAL_LOCK),
+        b"unlock" if words.accept("tables") || words.accept("table") => {
+            (Kind::Unlock(Lock::Tables), none)
+        }
+        b"unlock" if words.accept("instance") => (Kind::Unlock(Lock::Instance), none),
+        // Of other servers
+        b"unlock" => (Kind::Other, none),
+        b"lock" if words.accept("instance") => (Kind::Lock, Effects::INSTANCE_LOCK),
         b"lock" => (Kind::Lock, Effects::TABLE_LOCK | Effects::IMPLICIT_COMMIT),
         b"handler" if words.any(b"open") => (Kind::Handler, Effects::HANDLER),
         b"handler" => (Kind::Handler, none),
-        // BACKUP UNLOCK, BACKUP STAGE END, else BACKUP LOCK and the other stages
-        _ if words.accept("unlock") => (Kind::Unlock, none),
-        _ if words.accept("stage") && words.accept("end") => (Kind::Unlock, none),
-        _ => (Kind::Lock, Effects::GLOBAL_LOCK),
+        // BACKUP UNLOCK, BACKUP STAGE END, the other stages, BACKUP LOCK
+        _ if words.accept("unlock") => (Kind::Unlock(Lock::Backup), none),
+        _ if !words.accept("stage") => (Kind::Lock, Effects::BACKUP_LOCK),
+        _ if words.accept("end") => (Kind::Unlock(Lock::BackupStage), none),
+        _ => (Kind::Lock, Effects::BACKUP_STAGE),
     };
     head(kind, Mode::Opaque, Reason::TableLock, effects)
 }

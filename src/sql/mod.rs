@@ -174,12 +174,25 @@ pub enum Kind {
     Execute,
     Deallocate,
     Lock,
-    Unlock,
+    Unlock(Lock),
     Handler,
     Xa,
     /// More than one statement in the text.
     Multi,
     Other,
+}
+
+/// Which locks a statement releases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lock {
+    /// UNLOCK TABLES: those of LOCK TABLES, and those of FLUSH TABLES … WITH READ LOCK.
+    Tables,
+    /// UNLOCK INSTANCE.
+    Instance,
+    /// BACKUP UNLOCK.
+    Backup,
+    /// BACKUP STAGE END.
+    BackupStage,
 }
 
 bitflags! {
@@ -197,7 +210,7 @@ bitflags! {
         const NAMED_LOCK = 1 << 3;
         /// LOCK TABLES.
         const TABLE_LOCK = 1 << 4;
-        /// FLUSH TABLES … WITH READ LOCK, LOCK INSTANCE FOR BACKUP, BACKUP STAGE.
+        /// FLUSH TABLES … WITH READ LOCK or FOR EXPORT.
         const GLOBAL_LOCK = 1 << 5;
         /// HANDLER … OPEN.
         const HANDLER = 1 << 6;
@@ -229,5 +242,11 @@ bitflags! {
         const CALLS_ROUTINE = 1 << 19;
         /// Reads a table, perhaps of the default database.
         const READS_TABLES = 1 << 20;
+        /// LOCK INSTANCE FOR BACKUP.
+        const INSTANCE_LOCK = 1 << 21;
+        /// BACKUP LOCK.
+        const BACKUP_LOCK = 1 << 22;
+        /// BACKUP STAGE.
+        const BACKUP_STAGE = 1 << 23;
     }
 }

@@ -17,6 +17,7 @@ const MYSQL: Dialect = Dialect {
     ansi_quotes: false,
     charset: crate::sql::ClientCharset::Utf8,
 };
+const MARIADB: Dialect = Dialect { flavour: Flavour::MariaDb, version: 101_119, ..MYSQL };
 
 fn fresh() -> State {
     State::new(Settings::at_login(None, 255, true), Status::AUTOCOMMIT)
@@ -64,4 +65,25 @@ fn what_nobody_has_looked_at_pins() {
         case.whole = false;
         assert_eq!(case.plan(sql).pins, pins, "{sql}");
     }
+}
+
+#[test]
+fn each_unlock_ends_its_own_locks() {
+    let table = [
+        ("LOCK TABLES t WRITE", "UNLOCK TABLES"),
+        ("FLUSH TABLES WITH READ LOCK", "UNLOCK TABLES"),
+        ("LOCK INSTANCE FOR BACKUP", "UNLOCK INSTANCE"),
+        ("BACKUP LOCK t", "BACKUP UNLOCK"),
+        ("BACKUP STAGE START", "BACKUP STAGE END"),
+    ];
+    let case = Case::new(MARIADB);
+    for (lock, own) in table {
+        let pins = case.plan(lock).pins;
+        assert!(!pins.is_empty(), "{lock}");
+        for (_, unlock) in table {
+            let Then::Unlocked(ended) = case.plan(unlock).then else { panic!("{unlock}") };
+            assert_eq!(ended.contains(pins), unlock == own, "{lock}, {unlock}");
+        }
+    }
+    assert_eq!(case.plan("UNLOCK BINLOG").then, Then::Nothing);
 }

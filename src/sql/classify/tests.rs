@@ -1,6 +1,7 @@
 //! Kinds, effects, hints and digests; destinations are tested in `tests/classification.rs`.
 
 use super::*;
+use crate::sql::Lock;
 
 fn of(sql: &str) -> Statement {
     classify(sql.as_bytes(), Dialect { version: 90_704, ..Dialect::default() })
@@ -58,9 +59,14 @@ fn heads_and_kinds() {
         ("DEALLOCATE PREPARE s", Kind::Deallocate),
         ("DROP PREPARE s", Kind::Deallocate),
         ("LOCK TABLES t READ", Kind::Lock),
-        ("UNLOCK TABLES", Kind::Unlock),
+        ("UNLOCK TABLES", Kind::Unlock(Lock::Tables)),
+        ("unlock table", Kind::Unlock(Lock::Tables)),
+        ("UNLOCK INSTANCE", Kind::Unlock(Lock::Instance)),
+        ("UNLOCK BINLOG", Kind::Other),
+        ("BACKUP LOCK t", Kind::Lock),
+        ("BACKUP UNLOCK", Kind::Unlock(Lock::Backup)),
         ("BACKUP STAGE START", Kind::Lock),
-        ("BACKUP STAGE END", Kind::Unlock),
+        ("BACKUP STAGE END", Kind::Unlock(Lock::BackupStage)),
         ("HANDLER t OPEN", Kind::Handler),
         ("XA START 'x'", Kind::Xa),
         ("SELECT 1; SELECT 2", Kind::Multi),
@@ -99,7 +105,10 @@ fn effects_on_the_session() {
         ("SELECT RELEASE_LOCK('a')", Effects::RELEASES_LOCK),
         ("LOCK TABLES t READ", Effects::TABLE_LOCK | Effects::IMPLICIT_COMMIT),
         ("FLUSH TABLES WITH READ LOCK", Effects::GLOBAL_LOCK | Effects::IMPLICIT_COMMIT),
-        ("LOCK INSTANCE FOR BACKUP", Effects::GLOBAL_LOCK),
+        ("LOCK INSTANCE FOR BACKUP", Effects::INSTANCE_LOCK),
+        ("BACKUP LOCK t", Effects::BACKUP_LOCK),
+        ("BACKUP STAGE FLUSH", Effects::BACKUP_STAGE),
+        ("BACKUP STAGE END", Effects::empty()),
         ("HANDLER t OPEN AS h", Effects::HANDLER),
         ("HANDLER h READ FIRST", Effects::empty()),
         ("PREPARE s FROM @q", Effects::TEXT_PREPARE | Effects::READS_USER_VARIABLE),
