@@ -157,6 +157,7 @@ fn item(assignment: &Assignment<'_>, dialect: Dialect) -> Result<Option<Change>,
         Assignment::Variable { scope: Scope::Session, name, value } => {
             variable(name, value, dialect)
         }
+        Assignment::Variable { scope: Scope::NextTransaction, .. } => Err(Pins::NEXT_TRANSACTION),
         // Other sessions' business, and the account's.
         Assignment::Variable { .. } | Assignment::DefaultRole | Assignment::Password => Ok(None),
         Assignment::UserVariable { .. } => Err(Pins::USER_VARIABLE),

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use super::*;
-use crate::session::{Settings, State};
+use crate::session::{Observation, Settings, State};
 use crate::sql::cache::{Verdicts, Worker};
 use crate::wire::capabilities::Status;
 
@@ -49,6 +49,19 @@ impl Case {
             other => panic!("{sql}: {other:?}"),
         }
     }
+
+    /// Runs the statement with success.
+    fn run(&mut self, sql: &str) -> Pins {
+        let plan = self.plan(sql);
+        self.state.apply(&plan.changes);
+        self.state.observe(&Observation::default());
+        plan.pins
+    }
+
+    fn variables(&self) -> Vec<String> {
+        let variables = &self.state.settings().variables;
+        variables.iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
 }
 
 #[test]
@@ -86,4 +99,32 @@ fn each_unlock_ends_its_own_locks() {
         }
     }
     assert_eq!(case.plan("UNLOCK BINLOG").then, Then::Nothing);
+}
+
+#[test]
+fn transaction_characteristics_without_a_scope_are_the_next_transactions() {
+    let (next, none) = (Pins::NEXT_TRANSACTION, Pins::empty());
+    let table = [
+        (MYSQL, "SET @@transaction_isolation = 'READ-COMMITTED'", next, ""),
+        (MARIADB, "SET @@tx_isolation = 'READ-COMMITTED'", next, ""),
+        (MYSQL, "SET @@transaction_read_only = 1", next, ""),
+        (MYSQL, "SET TRANSACTION READ ONLY", next, ""),
+        (
+            MYSQL,
+            "SET transaction_isolation = 'READ-COMMITTED'",
+            none,
+            "transaction_isolation='READ-COMMITTED'",
+        ),
+        (
+            MARIADB,
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            none,
+            "tx_isolation='READ-COMMITTED'",
+        ),
+    ];
+    for (dialect, sql, pins, variables) in table {
+        let mut case = Case::new(dialect);
+        assert_eq!(case.run(sql), pins, "{sql}");
+        assert_eq!(case.variables().join(" "), variables, "{sql}");
+    }
 }
