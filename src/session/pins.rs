@@ -83,6 +83,10 @@ mod tests {
         assert_eq!(pins, Pins::TEMPORARY_TABLE | Pins::NAMED_LOCK);
         assert_eq!(Pins::from_effects(Effects::IMPLICIT_COMMIT), Pins::empty());
         assert_eq!(Pins::from_effects(Effects::CALLS_ROUTINE), Pins::UNKNOWN_EFFECTS);
+        for effect in Effects::all().iter() {
+            let binds = !Pins::from_effects(effect).is_empty();
+            assert_eq!(binds, Effects::BINDING.contains(effect), "{effect:?}");
+        }
         let names: Vec<_> = pins.names().collect();
         assert_eq!(names, ["temporary_table", "named_lock"]);
     }

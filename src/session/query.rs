@@ -68,10 +68,10 @@ pub(super) fn plan(sql: &[u8], whole: bool, situation: Situation<'_>) -> Action 
 /// MySQL clears warnings and errors with every statement but those that ask for them; MariaDB
 /// keeps them over statements that use no table.
 fn clears_diagnostics(statement: &Statement, dialect: Dialect) -> bool {
-    match (statement.destination, dialect.flavour) {
-        (Destination::Previous, _) => false,
-        (_, Flavour::MySql) => true,
-        (_, Flavour::MariaDb) => {
+    match dialect.flavour {
+        _ if statement.effects.contains(Effects::READS_DIAGNOSTICS) => false,
+        Flavour::MySql => true,
+        Flavour::MariaDb => {
             statement.kind != Kind::Select || statement.effects.contains(Effects::READS_TABLES)
         }
     }

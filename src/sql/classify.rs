@@ -335,6 +335,10 @@ impl<'a> Scan<'a> {
             return primary(reason);
         }
         if self.effects.contains(Effects::READS_DIAGNOSTICS) {
+            // The previous statement may have run on a replica, and no session is tied to one.
+            if self.effects.intersects(Effects::BINDING) {
+                return primary(Reason::Diagnostics);
+            }
             return (Destination::Previous, Reason::Diagnostics, false);
         }
         let differs = self.differs.filter(|_| !asks_for_replica);

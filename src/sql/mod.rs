@@ -250,3 +250,23 @@ bitflags! {
         const BACKUP_STAGE = 1 << 23;
     }
 }
+
+impl Effects {
+    /// What ties a session to its connection, which must be one to the primary.
+    pub const BINDING: Effects = Effects::TEMPORARY_TABLE
+        .union(Effects::SETS_USER_VARIABLE)
+        .union(Effects::READS_USER_VARIABLE)
+        .union(Effects::NAMED_LOCK)
+        .union(Effects::TABLE_LOCK)
+        .union(Effects::GLOBAL_LOCK)
+        .union(Effects::INSTANCE_LOCK)
+        .union(Effects::BACKUP_LOCK)
+        .union(Effects::BACKUP_STAGE)
+        .union(Effects::HANDLER)
+        .union(Effects::TEXT_PREPARE)
+        .union(Effects::UNKNOWN)
+        .union(Effects::CALLS_ROUTINE)
+        .union(Effects::XA)
+        .union(Effects::SETS_ROLE)
+        .union(Effects::SETS_TRANSACTION);
+}
