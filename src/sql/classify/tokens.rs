@@ -176,7 +176,10 @@ impl Scan<'_> {
     fn keyword(&mut self, keyword: Keyword, called: bool) {
         match keyword {
             Keyword::SystemSchema | Keyword::InformationSchema => return self.schema(keyword),
-            Keyword::SqlCalcFoundRows => self.effects |= Effects::FOUND_ROWS,
+            Keyword::SqlCalcFoundRows => {
+                self.effects |= Effects::FOUND_ROWS;
+                self.forbid_read(Reason::CountsRows);
+            }
             Keyword::From => {
                 self.awaits_table = false;
                 if self.mode == Mode::Read {
