@@ -12,7 +12,7 @@ use super::{Effects, Kind, Lock, Reason};
 pub enum Mode {
     /// May be a read: every token may forbid a replica.
     Read,
-    /// SHOW: keywords mean nothing, but conditions may call functions.
+    /// SHOW: few keywords mean anything, but conditions may call functions and hold queries.
     Show,
     /// INSERT, REPLACE, UPDATE, DELETE and what else evaluates expressions.
     Write,

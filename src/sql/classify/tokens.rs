@@ -206,8 +206,10 @@ impl Scan<'_> {
             // CREATE TABLE … SELECT runs the query.
             self.mode = Mode::Write;
         }
-        if self.mode != Mode::Read {
-            return;
+        match self.mode {
+            Mode::Read => {}
+            Mode::Show => return self.keyword_of_show(keyword),
+            _ => return,
         }
         match keyword {
             Keyword::Insert | Keyword::Replace if called => {}
@@ -220,6 +222,23 @@ impl Scan<'_> {
             Keyword::Lock => self.forbid(Reason::LockingRead),
             Keyword::Procedure => self.forbid(Reason::Procedure),
             Keyword::Sequence if self.previous == Previous::Dot => self.forbid(Reason::Sequence),
+            _ => {}
+        }
+    }
+
+    /// SHOW may have a condition, which may hold whole queries, or (MariaDB) sequences.
+    #[cold]
+    fn keyword_of_show(&mut self, keyword: Keyword) {
+        match keyword {
+            Keyword::Lock => self.forbid(Reason::LockingRead),
+            Keyword::For if self.previous == Previous::Word(Keyword::Value) => {
+                self.forbid(Reason::Sequence);
+            }
+            Keyword::Sequence if self.previous == Previous::Dot => self.forbid(Reason::Sequence),
+            Keyword::Select => self.forbid(Reason::NotUnderstood),
+            Keyword::Table | Keyword::Values | Keyword::With if self.depth > 0 => {
+                self.forbid(Reason::NotUnderstood);
+            }
             _ => {}
         }
     }
