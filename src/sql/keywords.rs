@@ -1,6 +1,6 @@
 //! The keywords that classification knows.
 
-use super::functions::Call;
+use super::functions::{ALWAYS, Call, NEVER, Since};
 
 /// Keywords that the classifier acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -10,6 +10,7 @@ pub enum Keyword {
     /// A keyword without a meaning of its own here.
     Plain,
     As,
+    JsonTable,
     /// `CURRVAL` and `NEXTVAL`, also behind a point.
     Sequence,
     Delete,
@@ -90,7 +91,7 @@ pub(super) const KEYWORDS: &[(&str, Keyword, Call)] = &[
     ("interval", Keyword::Plain, Call::Syntax),
     ("is", Keyword::Plain, Call::Syntax),
     ("join", Keyword::Plain, Call::Syntax),
-    ("json_table", Keyword::Plain, Call::Syntax),
+    ("json_table", Keyword::JsonTable, Call::Syntax),
     ("key", Keyword::Plain, Call::Syntax),
     ("lateral", Keyword::Plain, Call::Syntax),
     ("like", Keyword::Plain, Call::Syntax),
@@ -152,4 +153,21 @@ pub(super) const KEYWORDS: &[(&str, Keyword, Call)] = &[
     ("true", Keyword::Plain, Call::Unknown),
     ("use", Keyword::Plain, Call::Unknown),
     ("window", Keyword::Plain, Call::Unknown),
+];
+
+/// Keywords that are not, or have not always been, kept from being names of functions: the version
+/// from which each flavour reads `word (` as syntax alone. Before that a stored function of the
+/// name is called wherever a call may stand.
+#[rustfmt::skip]
+pub(super) const RESERVED_SINCE: &[(&str, Since, Since)] = &[
+    ("against", ALWAYS, NEVER),
+    ("cube", ALWAYS, NEVER),
+    ("escape", ALWAYS, NEVER),
+    ("except", 80_011, ALWAYS),
+    ("intersect", 80_031, ALWAYS),
+    ("json_table", 80_011, NEVER),
+    ("lateral", 80_014, NEVER),
+    ("of", 80_011, NEVER),
+    ("over", 80_011, ALWAYS),
+    ("rollup", ALWAYS, NEVER),
 ];

@@ -1,13 +1,16 @@
 //! What each token says about where its statement may run.
 
 use super::{Previous, Scan};
-use crate::sql::functions::Call;
+use crate::sql::functions::{Arguments, Call};
 use crate::sql::head::Mode;
 use crate::sql::keywords::Keyword;
 use crate::sql::lexer::{Glued, Lexeme, Token, VariableScope};
 use crate::sql::variables::{Reading, reading};
 use crate::sql::words::{Entry, Word, lookup};
 use crate::sql::{Effects, Reason, system_tables};
+
+/// How many tokens are looked ahead at most.
+const FURTHEST: u32 = 64;
 
 impl Scan<'_> {
     /// Any token. Words have a way of their own where they are frequent.
@@ -314,7 +317,15 @@ impl Scan<'_> {
     /// A word of the table stands before a parenthesis.
     fn known_call(&mut self, entry: &Entry, glued: Glued, lexeme: Lexeme) {
         match entry.call_in(self.dialect, glued == Glued::Yes) {
+            Call::Harmless if !self.has_arguments(entry.arguments_in(self.dialect)) => {
+                self.unknown_call(lexeme);
+            }
             Call::Harmless | Call::Syntax => {}
+            // A keyword that this server does not reserve: syntax where no call can stand.
+            Call::Unknown
+                if entry.call == Call::Syntax
+                    && (matches!(self.previous, Previous::Close | Previous::Literal)
+                        || (entry.keyword == Keyword::JsonTable && self.is_json_table())) => {}
             Call::Unknown => self.unknown_call(lexeme),
             Call::Diagnostics => self.effects |= Effects::READS_DIAGNOSTICS,
             Call::LastInsertId => {
@@ -336,6 +347,57 @@ impl Scan<'_> {
             Call::Writes => self.forbid_read(Reason::WritingFunction),
             Call::Server => self.differ(Reason::ServerFunction),
         }
+    }
+
+    /// Whether the parenthesis that follows holds so many arguments. Only a short way is looked
+    /// ahead, so that nested calls cost little.
+    #[inline]
+    fn has_arguments(&self, wanted: Arguments) -> bool {
+        match wanted {
+            Arguments::Any => true,
+            Arguments::Some => self.arguments() != Some(0),
+            Arguments::Two => self.arguments() == Some(2),
+        }
+    }
+
+    /// How many arguments the parenthesis that follows holds; None when it does not end soon.
+    #[cold]
+    fn arguments(&self) -> Option<u32> {
+        let mut ahead = self.lexer;
+        ahead.accept(Token::Open);
+        if ahead.accept(Token::Close) {
+            return Some(0);
+        }
+        let (mut arguments, mut depth) = (1, 0u32);
+        for _ in 0..FURTHEST {
+            match ahead.next_significant().token {
+                Token::Close if depth == 0 => return Some(arguments),
+                Token::Close => depth -= 1,
+                Token::Open => depth += 1,
+                Token::Comma if depth == 0 => arguments += 1,
+                Token::End | Token::Semicolon => return None,
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// Whether the parenthesis that follows holds `expression, 'path' COLUMNS (`: no arguments of a
+    /// call look so.
+    #[cold]
+    fn is_json_table(&self) -> bool {
+        let mut ahead = self.lexer;
+        ahead.accept(Token::Open);
+        for _ in 0..FURTHEST {
+            match ahead.next_significant().token {
+                Token::String if ahead.accept_word("columns") => {
+                    return ahead.accept(Token::Open);
+                }
+                Token::End | Token::Semicolon => return false,
+                _ => {}
+            }
+        }
+        false
     }
 
     #[cold]
