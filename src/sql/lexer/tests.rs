@@ -44,6 +44,10 @@ fn text_is_cut_where_the_server_cuts_it() {
             "1 1.5 .5 1. 1e5 1E+5 1e 0x1F 0b01 0X1F 12ab t.5a",
             "1|1.5|.5|1.|1e5|1E+5|1e|0x1F|0b01|0X1F|12ab|t|.|5a",
         ),
+        (
+            "0b12 0b1x 0xfg t.1e5 t.5 `t`.5 t .5 1.5 t.5.6",
+            "0b12|0b1x|0xfg|t|.|1e5|t|.|5|t|.|5|t|.5|1.5|t|.|5|.|6",
+        ),
         ("@a @`b c` @'d' @@e @@global.f @@SESSION.`g` @", "a|b c|d|e|f|g|"),
         ("a:=1", "a|:=|1"),
         ("a--b", "a|-|-|b"),
