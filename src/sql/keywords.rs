@@ -111,6 +111,9 @@ pub(super) const KEYWORDS: &[(&str, Keyword, Call)] = &[
     ("row", Keyword::Plain, Call::Syntax),
     ("some", Keyword::Plain, Call::Syntax),
     ("sql_big_result", Keyword::Plain, Call::Syntax),
+    ("sql_buffer_result", Keyword::Plain, Call::Syntax),
+    ("sql_cache", Keyword::Plain, Call::Syntax),
+    ("sql_no_cache", Keyword::Plain, Call::Syntax),
     ("sql_small_result", Keyword::Plain, Call::Syntax),
     ("straight_join", Keyword::Plain, Call::Syntax),
     ("then", Keyword::Plain, Call::Syntax),
@@ -170,4 +173,7 @@ pub(super) const RESERVED_SINCE: &[(&str, Since, Since)] = &[
     ("of", 80_011, NEVER),
     ("over", 80_011, ALWAYS),
     ("rollup", ALWAYS, NEVER),
+    ("sql_buffer_result", ALWAYS, NEVER),
+    ("sql_cache", NEVER, NEVER),
+    ("sql_no_cache", ALWAYS, NEVER),
 ];

@@ -127,7 +127,8 @@ impl Scan<'_> {
         let word = Word::new(self.sql, lexeme.start, lexeme.end);
         self.digest.word(word, Keyword::None, lexeme);
         if !self.is_not_run() {
-            match lookup(&word).map(|entry| entry.keyword) {
+            let entry = lookup(&word);
+            match entry.map(|entry| entry.keyword) {
                 Some(keyword @ (Keyword::SystemSchema | Keyword::InformationSchema)) => {
                     self.schema(keyword);
                 }
@@ -137,8 +138,13 @@ impl Scan<'_> {
                 _ => {}
             }
             if self.lexer.at_open_parenthesis().is_some() {
+                let is_built_in =
+                    |entry: &Entry| entry.call_in(self.dialect, true) != Call::Unknown;
                 if self.previous == Previous::Dot {
                     self.qualified_call();
+                } else if entry.is_some_and(is_built_in) {
+                    // The full parse sees no quotes either.
+                    self.stored_call(lexeme);
                 } else {
                     self.unknown_call(lexeme);
                 }
@@ -326,6 +332,13 @@ impl Scan<'_> {
                 if entry.call == Call::Syntax
                     && (matches!(self.previous, Previous::Close | Previous::Literal)
                         || (entry.keyword == Keyword::JsonTable && self.is_json_table())) => {}
+            // Were the parenthesis at its name, it would be a built-in: the full parse, which sees
+            // no blanks, must not take it for that.
+            Call::Unknown
+                if glued == Glued::No && entry.call_in(self.dialect, true) != Call::Unknown =>
+            {
+                self.stored_call(lexeme);
+            }
             Call::Unknown => self.unknown_call(lexeme),
             Call::Diagnostics => self.effects |= Effects::READS_DIAGNOSTICS,
             Call::LastInsertId => {
@@ -413,30 +426,40 @@ impl Scan<'_> {
     /// a table or alias with its columns.
     #[cold]
     fn unknown_call(&mut self, name: Lexeme) {
-        if self.mode == Mode::Definition || self.awaits_table || self.explain_options {
-            return;
-        }
         match self.previous {
-            // `CAST(x AS type(10))`, `AS alias (a, b)`, `WITH name (a, b)`
-            Previous::Word(Keyword::As | Keyword::With | Keyword::Recursive) => return,
-            // JSON_TABLE(…, 'path' COLUMNS (…))
-            Previous::Literal if self.lexer.text(name).eq_ignore_ascii_case(b"columns") => return,
-            _ if self.is_column_list_of_with() => return,
+            _ if self.is_no_call(name) => {}
             // Behind an operand no call can stand, but an alias with its columns.
-            Previous::Close | Previous::Literal => {
-                self.ambiguous |= self.mode == Mode::Read;
-                return;
-            }
+            Previous::Close | Previous::Literal => self.ambiguous |= self.mode == Mode::Read,
             // The name may be a keyword that is not in the table.
             Previous::Name if self.mode == Mode::Read => {
                 self.ambiguous = true;
                 self.effects |= Effects::CALLS_ROUTINE;
-                return;
             }
-            _ => {}
+            _ => self.stored_call(name),
         }
-        self.effects |= Effects::CALLS_ROUTINE;
-        self.forbid_read(Reason::UnknownFunction);
+    }
+
+    /// A name that is no built-in as it stands there, and must not be taken for one.
+    #[cold]
+    fn stored_call(&mut self, name: Lexeme) {
+        if !self.is_no_call(name) {
+            self.effects |= Effects::CALLS_ROUTINE;
+            self.forbid_read(Reason::UnknownFunction);
+        }
+    }
+
+    /// Whether `name (` stands where only columns or the length of a type can follow.
+    fn is_no_call(&self, name: Lexeme) -> bool {
+        if self.mode == Mode::Definition || self.awaits_table || self.explain_options {
+            return true;
+        }
+        match self.previous {
+            // `CAST(x AS type(10))`, `AS alias (a, b)`, `WITH name (a, b)`
+            Previous::Word(Keyword::As | Keyword::With | Keyword::Recursive) => true,
+            // JSON_TABLE(…, 'path' COLUMNS (…))
+            Previous::Literal if self.lexer.text(name).eq_ignore_ascii_case(b"columns") => true,
+            _ => self.is_column_list_of_with(),
+        }
     }
 
     /// Whether `(a, b) AS (` follows: only a common table expression looks so.
