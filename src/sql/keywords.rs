@@ -26,6 +26,8 @@ pub enum Keyword {
     Replace,
     Select,
     Set,
+    /// `SQL%ROWCOUNT` in MariaDB's ORACLE mode.
+    Sql,
     SqlCalcFoundRows,
     /// `mysql`, `performance_schema`, `sys`.
     SystemSchema,
@@ -58,6 +60,7 @@ pub(super) const KEYWORDS: &[(&str, Keyword, Call)] = &[
     ("replace", Keyword::Replace, Call::Harmless),
     ("select", Keyword::Select, Call::Syntax),
     ("set", Keyword::Set, Call::Syntax),
+    ("sql", Keyword::Sql, Call::Unknown),
     ("sql_calc_found_rows", Keyword::SqlCalcFoundRows, Call::Syntax),
     ("table", Keyword::Table, Call::Syntax),
     ("update", Keyword::Update, Call::Syntax),

@@ -8,6 +8,7 @@ use crate::sql::lexer::{Glued, Lexeme, Token, VariableScope};
 use crate::sql::variables::{Reading, reading};
 use crate::sql::words::{Entry, Word, lookup};
 use crate::sql::{Effects, Reason, system_tables};
+use crate::wire::Flavour;
 
 /// How many tokens are looked ahead at most.
 const FURTHEST: u32 = 64;
@@ -185,6 +186,7 @@ impl Scan<'_> {
     fn keyword(&mut self, keyword: Keyword, called: bool) {
         match keyword {
             Keyword::SystemSchema | Keyword::InformationSchema => return self.schema(keyword),
+            Keyword::Sql => self.implicit_cursor(),
             Keyword::SqlCalcFoundRows => {
                 self.effects |= Effects::FOUND_ROWS;
                 self.forbid_read(Reason::CountsRows);
@@ -249,6 +251,18 @@ impl Scan<'_> {
                 self.forbid(Reason::NotUnderstood);
             }
             _ => {}
+        }
+    }
+
+    /// SQL at hand: MariaDB's `SQL%ROWCOUNT` tells of the previous statement.
+    #[cold]
+    fn implicit_cursor(&mut self) {
+        let mut ahead = self.lexer;
+        let asked = self.dialect.flavour == Flavour::MariaDb
+            && ahead.accept(Token::Operator(b'%'))
+            && ["rowcount", "found", "notfound"].into_iter().any(|word| ahead.accept_word(word));
+        if asked {
+            self.effects |= Effects::READS_DIAGNOSTICS;
         }
     }
 
