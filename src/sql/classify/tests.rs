@@ -225,6 +225,9 @@ fn default_databases_of_the_system() {
     let read = of("SELECT * FROM user");
     assert_eq!(read.within(b"shop").destination, Destination::Replica);
     assert_eq!(read.within(b"MySQL").destination, Destination::Primary);
+    for sql in ["SELECT 1 UNION TABLE user", "SELECT (TABLE db LIMIT 1)", "EXPLAIN TABLE user"] {
+        assert_eq!(of(sql).within(b"mysql").destination, Destination::Primary, "{sql}");
+    }
     assert_eq!(of("SELECT 1").within(b"mysql").destination, Destination::Replica);
     assert_eq!(of("SHOW TABLES FROM x").within(b"sys").destination, Destination::Replica);
 }

@@ -184,6 +184,9 @@ impl Scan<'_> {
     }
 
     fn keyword(&mut self, keyword: Keyword, called: bool) {
+        if matches!(keyword, Keyword::From | Keyword::Table) && self.mode == Mode::Read {
+            self.effects |= Effects::READS_TABLES;
+        }
         match keyword {
             Keyword::SystemSchema | Keyword::InformationSchema => return self.schema(keyword),
             Keyword::Sql => self.implicit_cursor(),
@@ -191,19 +194,13 @@ impl Scan<'_> {
                 self.effects |= Effects::FOUND_ROWS;
                 self.forbid_read(Reason::CountsRows);
             }
-            Keyword::From => {
-                self.awaits_table = false;
-                if self.mode == Mode::Read {
-                    self.effects |= Effects::READS_TABLES;
-                }
-            }
             Keyword::Into => self.into(),
             Keyword::Insert | Keyword::Replace if !called && self.depth == 0 => {
                 self.explain_options = false;
                 self.awaits_table = true;
             }
             Keyword::Update | Keyword::Delete => self.explain_options = false,
-            Keyword::Set | Keyword::Value => self.awaits_table = false,
+            Keyword::From | Keyword::Set | Keyword::Value => self.awaits_table = false,
             Keyword::With => self.explain_options = false,
             Keyword::Select | Keyword::Values | Keyword::Table if self.depth == 0 => {
                 self.awaits_query = false;
