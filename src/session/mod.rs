@@ -8,6 +8,7 @@ pub mod plan;
 mod query;
 pub mod settings;
 pub mod state;
+mod switches;
 
 pub use id::SessionId;
 pub use pins::Pins;

@@ -4,7 +4,7 @@
 mod tests;
 
 use super::plan::{Action, Plan, Situation, Then, Why};
-use super::{Change, Pins, SessionId};
+use super::{Change, Pins, SessionId, Settings, switches};
 use crate::routing::Request;
 use crate::sql::connection_id::bare_connection_id;
 use crate::sql::kill::{KillTarget, parse_kill};
@@ -53,7 +53,7 @@ pub(super) fn plan(sql: &[u8], whole: bool, situation: Situation<'_>) -> Action 
         ..Plan::primary(Command::Query, why)
     };
     match statement.kind {
-        Kind::Set if whole => set(sql, dialect, &mut plan),
+        Kind::Set if whole => set(sql, dialect, situation.state.settings(), &mut plan),
         Kind::Unlock(lock) => plan.then = Then::Unlocked(unlocked(lock)),
         _ if effects.contains(Effects::SETS_VARIABLE) => plan.pins |= Pins::SESSION_VARIABLE,
         _ => {}
@@ -136,7 +136,7 @@ fn kill(sql: &[u8], dialect: Dialect) -> Option<Action> {
 }
 
 /// What a SET changes, item by item. What cannot be replayed pins the session.
-fn set(sql: &[u8], dialect: Dialect, plan: &mut Plan) {
+fn set(sql: &[u8], dialect: Dialect, settings: &Settings, plan: &mut Plan) {
     // The items say more exactly what the whole text only announces.
     plan.pins.remove(Pins::ROLE | Pins::NEXT_TRANSACTION | Pins::SESSION_VARIABLE);
     let Some(assignments) = parse_set(sql, dialect) else {
@@ -144,7 +144,7 @@ fn set(sql: &[u8], dialect: Dialect, plan: &mut Plan) {
         return;
     };
     for assignment in assignments {
-        match item(&assignment, dialect) {
+        match item(&assignment, dialect, settings) {
             Ok(Some(change)) => plan.changes.push(change),
             Ok(None) => {}
             Err(pin) => plan.pins |= pin,
@@ -152,10 +152,15 @@ fn set(sql: &[u8], dialect: Dialect, plan: &mut Plan) {
     }
 }
 
-fn item(assignment: &Assignment<'_>, dialect: Dialect) -> Result<Option<Change>, Pins> {
+/// `settings` are those before the SET: servers look at every value before they assign the first.
+fn item(
+    assignment: &Assignment<'_>,
+    dialect: Dialect,
+    settings: &Settings,
+) -> Result<Option<Change>, Pins> {
     match assignment {
         Assignment::Variable { scope: Scope::Session, name, value } => {
-            variable(name, value, dialect)
+            variable(name, value, dialect, settings)
         }
         Assignment::Variable { scope: Scope::NextTransaction, .. } => Err(Pins::NEXT_TRANSACTION),
         // Other sessions' business, and the account's.
@@ -186,7 +191,12 @@ fn item(assignment: &Assignment<'_>, dialect: Dialect) -> Result<Option<Change>,
     }
 }
 
-fn variable(name: &str, value: &Value<'_>, dialect: Dialect) -> Result<Option<Change>, Pins> {
+fn variable(
+    name: &str,
+    value: &Value<'_>,
+    dialect: Dialect,
+    settings: &Settings,
+) -> Result<Option<Change>, Pins> {
     if name == "autocommit" {
         // The status flags of the reply tell it.
         return Ok(None);
@@ -196,7 +206,16 @@ fn variable(name: &str, value: &Value<'_>, dialect: Dialect) -> Result<Option<Ch
     if value.kind == ValueKind::Default {
         return Ok(Some(Change::Default { name }));
     }
-    let value = replayable(value, dialect).ok_or(Pins::SESSION_VARIABLE)?;
+    let replayed = replayable(value, dialect).ok_or(Pins::SESSION_VARIABLE)?;
+    let value = match value.kind {
+        // A number gives every flag.
+        ValueKind::Number => replayed,
+        _ if restored.adds_up() => {
+            let before = settings.variables.get(restored.name).map(|value| &**value);
+            switches::after(before, &replayed).ok_or(Pins::SESSION_VARIABLE)?
+        }
+        _ => replayed,
+    };
     Ok(Some(Change::Variable { name, value }))
 }
 

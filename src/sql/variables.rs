@@ -158,6 +158,11 @@ pub fn session_variable(name: &[u8]) -> Option<&'static SessionVariable> {
 }
 
 impl SessionVariable {
+    /// Whether an assignment changes a part of the value and leaves the rest.
+    pub fn adds_up(&self) -> bool {
+        self.name == "optimizer_switch"
+    }
+
     /// Whether a server of this dialect has it. With the version unknown only what has always
     /// been there is known.
     pub fn exists_in(&self, dialect: Dialect) -> bool {

@@ -128,3 +128,17 @@ fn transaction_characteristics_without_a_scope_are_the_next_transactions() {
         assert_eq!(case.variables().join(" "), variables, "{sql}");
     }
 }
+
+#[test]
+fn optimizer_switches_add_up() {
+    let mut case = Case::new(MYSQL);
+    assert_eq!(case.run("SET optimizer_switch = 'mrr=off'"), Pins::empty());
+    // Servers look at both values before they assign the first: mrr stays off, bka is untouched.
+    case.run("SET optimizer_switch = 'bka=on', optimizer_switch = 'icp=off'");
+    assert_eq!(case.variables(), ["optimizer_switch='default,icp=off,mrr=off'"]);
+    case.run("SET optimizer_switch = DEFAULT");
+    assert!(case.variables().is_empty());
+    case.run("SET optimizer_switch = 7");
+    assert_eq!(case.variables(), ["optimizer_switch=7"]);
+    assert_eq!(case.run("SET optimizer_switch = 'mrr=off'"), Pins::SESSION_VARIABLE);
+}
