@@ -170,7 +170,7 @@ impl Connection {
         if self.settled == Some((session, version)) {
             return Ok(());
         }
-        match wanted.difference(&self.present, set_names) {
+        match wanted.difference(&self.present, set_names, self.access == Access::ReadOnly) {
             Difference::Nothing => {}
             Difference::Impossible => return Err(PrivateError::Impossible),
             Difference::Commands(commands) => {

@@ -11,7 +11,7 @@ use crate::sql::kill::{KillTarget, parse_kill};
 use crate::sql::set::{
     Assignment, Isolation, Scope, TransactionScope, Value, ValueKind, parse_set,
 };
-use crate::sql::variables::session_variable;
+use crate::sql::variables::{ACCESS_MODE, session_variable};
 use crate::sql::{
     Destination, Dialect, Effects, HintTarget, Kind, Lock, Reason, Statement, classify,
 };
@@ -145,8 +145,7 @@ fn set(sql: &[u8], dialect: Dialect, settings: &Settings, plan: &mut Plan) {
     };
     for assignment in assignments {
         match item(&assignment, dialect, settings) {
-            Ok(Some(change)) => plan.changes.push(change),
-            Ok(None) => {}
+            Ok(changes) => plan.changes.extend(changes),
             Err(pin) => plan.pins |= pin,
         }
     }
@@ -157,14 +156,14 @@ fn item(
     assignment: &Assignment<'_>,
     dialect: Dialect,
     settings: &Settings,
-) -> Result<Option<Change>, Pins> {
+) -> Result<Vec<Change>, Pins> {
     match assignment {
         Assignment::Variable { scope: Scope::Session, name, value } => {
-            variable(name, value, dialect, settings)
+            Ok(variable(name, value, dialect, settings)?.into_iter().collect())
         }
         Assignment::Variable { scope: Scope::NextTransaction, .. } => Err(Pins::NEXT_TRANSACTION),
         // Other sessions' business, and the account's.
-        Assignment::Variable { .. } | Assignment::DefaultRole | Assignment::Password => Ok(None),
+        Assignment::Variable { .. } | Assignment::DefaultRole | Assignment::Password => Ok(vec![]),
         Assignment::UserVariable { .. } => Err(Pins::USER_VARIABLE),
         Assignment::Names { charset, collation } => {
             let mut text = format!("NAMES {}", names_value(charset, dialect)?);
@@ -172,19 +171,18 @@ fn item(
                 text.push_str(" COLLATE ");
                 text.push_str(&names_value(collation, dialect)?);
             }
-            Ok(Some(Change::Names(text)))
+            Ok(vec![Change::Names(text)])
         }
         // It takes the connection's collation from the default database of that very moment.
         Assignment::CharacterSet { .. } => Err(Pins::SESSION_VARIABLE),
         Assignment::Transaction { scope: TransactionScope::Next, .. } => {
             Err(Pins::NEXT_TRANSACTION)
         }
-        Assignment::Transaction { scope: TransactionScope::Global, .. } => Ok(None),
+        Assignment::Transaction { scope: TransactionScope::Global, .. } => Ok(vec![]),
         Assignment::Transaction { scope: TransactionScope::Session, isolation, read_only } => {
-            match (isolation, read_only) {
-                (Some(isolation), None) => Ok(Some(isolation_change(*isolation, dialect))),
-                _ => Err(Pins::SESSION_VARIABLE),
-            }
+            let isolation = isolation.map(|isolation| isolation_change(isolation, dialect));
+            let access = read_only.map(|read_only| access_change(read_only, dialect));
+            Ok(isolation.into_iter().chain(access).collect())
         }
         Assignment::Role { .. } => Err(Pins::ROLE),
         Assignment::ResourceGroup => Err(Pins::SESSION_VARIABLE),
@@ -201,6 +199,17 @@ fn variable(
         // The status flags of the reply tell it.
         return Ok(None);
     }
+    if ACCESS_MODE.contains(&name) {
+        return match (value.kind, value.switch(dialect)) {
+            (ValueKind::Default, _) => {
+                let name = access_mode(dialect).to_owned();
+                Ok(Some(Change::Default { name }))
+            }
+            (_, Some(read_only)) => Ok(Some(access_change(read_only, dialect))),
+            (_, None) => Err(Pins::SESSION_VARIABLE),
+        };
+    }
+    let name = if ISOLATION.contains(&name) { isolation_name(dialect) } else { name };
     let restored = session_variable(name.as_bytes()).ok_or(Pins::SESSION_VARIABLE)?;
     let name = restored.name.to_owned();
     if value.kind == ValueKind::Default {
@@ -219,19 +228,37 @@ fn variable(
     Ok(Some(Change::Variable { name, value }))
 }
 
+/// Two names of one variable: of one session, one of them is replayed.
+const ISOLATION: [&str; 2] = ["transaction_isolation", "tx_isolation"];
+
+fn isolation_name(dialect: Dialect) -> &'static str {
+    // MariaDB has the newer names from 11.1 on only, and still the older.
+    match dialect.flavour {
+        Flavour::MySql => ISOLATION[0],
+        Flavour::MariaDb => ISOLATION[1],
+    }
+}
+
+fn access_mode(dialect: Dialect) -> &'static str {
+    match dialect.flavour {
+        Flavour::MySql => ACCESS_MODE[0],
+        Flavour::MariaDb => ACCESS_MODE[1],
+    }
+}
+
+fn access_change(read_only: bool, dialect: Dialect) -> Change {
+    let value = if read_only { "1" } else { "0" };
+    Change::Variable { name: access_mode(dialect).to_owned(), value: value.to_owned() }
+}
+
 fn isolation_change(isolation: Isolation, dialect: Dialect) -> Change {
-    // MariaDB has the newer name from 11.1 on only, and still the older.
-    let name = match dialect.flavour {
-        Flavour::MySql => "transaction_isolation",
-        Flavour::MariaDb => "tx_isolation",
-    };
     let value = match isolation {
         Isolation::ReadUncommitted => "'READ-UNCOMMITTED'",
         Isolation::ReadCommitted => "'READ-COMMITTED'",
         Isolation::RepeatableRead => "'REPEATABLE-READ'",
         Isolation::Serializable => "'SERIALIZABLE'",
     };
-    Change::Variable { name: name.to_owned(), value: value.to_owned() }
+    Change::Variable { name: isolation_name(dialect).to_owned(), value: value.to_owned() }
 }
 
 /// A value as text that reads the same under every `sql_mode` and character set; `None` when it

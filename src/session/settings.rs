@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::sql::variables::ACCESS_MODE;
+
 /// Character set and collation of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Names {
@@ -97,10 +99,12 @@ impl Settings {
 
     /// What brings a connection that has `present` to `self`. `set_names` gives the statement for
     /// a login collation by its number, as the server lists it; `None` when it is not known.
+    /// `read_only`: the connection is one to a replica and keeps its own access mode.
     pub fn difference(
         &self,
         present: &Settings,
         set_names: impl Fn(u16) -> Option<String>,
+        read_only: bool,
     ) -> Difference {
         let mut commands = Vec::new();
         let names_differ = self.names != present.names
@@ -121,7 +125,7 @@ impl Settings {
             }
             _ => {}
         }
-        if let Some(statement) = self.variables_statement(present, names_differ) {
+        if let Some(statement) = self.variables_statement(present, names_differ, read_only) {
             commands.push(Restore::Statement(statement));
         }
         match commands.is_empty() {
@@ -145,9 +149,17 @@ impl Settings {
 
     /// One SET for every variable that differs; what the connection has and the session does not
     /// want goes back to its default, which is what a new session would find.
-    fn variables_statement(&self, present: &Settings, names_were_set: bool) -> Option<String> {
+    fn variables_statement(
+        &self,
+        present: &Settings,
+        names_were_set: bool,
+        read_only: bool,
+    ) -> Option<String> {
         let mut text = String::new();
         let mut assign = |name: &str, value: &str| {
+            if read_only && ACCESS_MODE.contains(&name) {
+                return;
+            }
             text.push_str(if text.is_empty() { "SET " } else { ", " });
             text.push_str("@@session.");
             text.push_str(name);
@@ -191,7 +203,7 @@ mod tests {
 
     #[test]
     fn equal_settings_need_nothing() {
-        assert_eq!(fresh().difference(&fresh(), names), Difference::Nothing);
+        assert_eq!(fresh().difference(&fresh(), names, false), Difference::Nothing);
     }
 
     #[test]
@@ -202,7 +214,7 @@ mod tests {
         wanted.set_names("NAMES latin1");
         wanted.set_variable("sql_mode", "'ANSI'");
         assert_eq!(
-            wanted.difference(&fresh(), names),
+            wanted.difference(&fresh(), names, false),
             Difference::Commands(vec![
                 statement("SET NAMES latin1"),
                 Restore::Database((*b"other").into()),
@@ -211,7 +223,7 @@ mod tests {
         );
         // And back: what the next session does not want returns to its default.
         assert_eq!(
-            fresh().difference(&wanted, names),
+            fresh().difference(&wanted, names, false),
             Difference::Commands(vec![
                 statement("SET NAMES utf8mb4 COLLATE utf8mb4_0900_ai_ci"),
                 Restore::Database((*b"app").into()),
@@ -228,17 +240,17 @@ mod tests {
         let mut present = fresh();
         present.set_names("NAMES utf8mb4");
         assert_eq!(
-            wanted.difference(&present, names),
+            wanted.difference(&present, names, false),
             Difference::Commands(vec![statement("SET @@session.character_set_results=NULL")])
         );
         assert_eq!(
-            present.difference(&wanted, names),
+            present.difference(&wanted, names, false),
             Difference::Commands(vec![statement("SET NAMES utf8mb4")])
         );
         present.set_names("NAMES latin1");
         present.set_variable("character_set_results", "NULL");
         assert_eq!(
-            wanted.difference(&present, names),
+            wanted.difference(&present, names, false),
             Difference::Commands(vec![
                 statement("SET NAMES utf8mb4"),
                 statement("SET @@session.character_set_results=NULL"),
@@ -254,11 +266,14 @@ mod tests {
         wanted.set_variable("collation_connection", "'utf8mb4_bin'");
         wanted.set_variable("character_set_connection", "'latin1'");
         let latin1 = statement("SET @@session.character_set_connection='latin1'");
-        assert_eq!(wanted.difference(&fresh(), names), Difference::Commands(vec![latin1.clone()]));
+        assert_eq!(
+            wanted.difference(&fresh(), names, false),
+            Difference::Commands(vec![latin1.clone()])
+        );
         let mut present = wanted.clone();
         present.set_variable("collation_connection", "'latin1_bin'");
         assert_eq!(
-            wanted.difference(&present, names),
+            wanted.difference(&present, names, false),
             Difference::Commands(vec![
                 statement("SET NAMES utf8mb4 COLLATE utf8mb4_0900_ai_ci"),
                 latin1,
@@ -267,15 +282,33 @@ mod tests {
     }
 
     #[test]
+    fn connections_to_replicas_keep_their_access_mode() {
+        for name in ACCESS_MODE {
+            let mut wanted = fresh();
+            wanted.set_variable(name, "0");
+            let set = statement(&format!("SET @@session.{name}=0"));
+            let reset = statement(&format!("SET @@session.{name}=DEFAULT"));
+            let commands = |command| Difference::Commands(vec![command]);
+            assert_eq!(wanted.difference(&fresh(), names, false), commands(set));
+            assert_eq!(fresh().difference(&wanted, names, false), commands(reset));
+            assert_eq!(wanted.difference(&fresh(), names, true), Difference::Nothing);
+            assert_eq!(fresh().difference(&wanted, names, true), Difference::Nothing);
+            wanted.set_variable("sql_mode", "''");
+            let rest = statement("SET @@session.sql_mode=''");
+            assert_eq!(wanted.difference(&fresh(), names, true), commands(rest));
+        }
+    }
+
+    #[test]
     fn a_connection_cannot_lose_its_database_nor_learn_an_unknown_collation() {
         let mut wanted = fresh();
         wanted.database = None;
-        assert_eq!(wanted.difference(&fresh(), names), Difference::Impossible);
+        assert_eq!(wanted.difference(&fresh(), names, false), Difference::Impossible);
         let mut wanted = fresh();
         wanted.names = Names::Collation(9999);
-        assert_eq!(wanted.difference(&fresh(), names), Difference::Impossible);
+        assert_eq!(wanted.difference(&fresh(), names, false), Difference::Impossible);
         let mut present = fresh();
         present.names = Names::Global;
-        assert_ne!(fresh().difference(&present, names), Difference::Nothing);
+        assert_ne!(fresh().difference(&present, names, false), Difference::Nothing);
     }
 }

@@ -46,7 +46,7 @@ const fn carried(name: &'static str, mysql: (Since, Since), mariadb: Since) -> S
 
 /// The session variables that are restored, in alphabetical order. Not here: what no SET can
 /// bring back (`insert_id`, `pseudo_*`), what a replica must not get (`sql_log_bin`, `gtid_next`,
-/// `transaction_read_only`), and `session_track_*`, which belong to the proxy.
+/// [`ACCESS_MODE`]), and `session_track_*`, which belong to the proxy.
 #[rustfmt::skip]
 pub const SESSION_VARIABLES: &[SessionVariable] = &[
     carried("auto_increment_increment", ANY, ALWAYS),
@@ -130,6 +130,10 @@ pub const SESSION_VARIABLES: &[SessionVariable] = &[
     carried("wait_timeout", ANY, ALWAYS),
     carried("windowing_use_high_precision", FROM_8, NEVER),
 ];
+
+/// The transaction access mode of the session, by its names. It is restored on connections to the
+/// primary alone: those to replicas are READ ONLY for good.
+pub const ACCESS_MODE: [&str; 2] = ["transaction_read_only", "tx_read_only"];
 
 /// Variables whose value only the session's own connection knows. All others that are not
 /// restored are about the server.

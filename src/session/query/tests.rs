@@ -142,3 +142,34 @@ fn optimizer_switches_add_up() {
     assert_eq!(case.variables(), ["optimizer_switch=7"]);
     assert_eq!(case.run("SET optimizer_switch = 'mrr=off'"), Pins::SESSION_VARIABLE);
 }
+
+#[test]
+fn the_access_mode_is_a_setting() {
+    let table = [
+        (MYSQL, "SET SESSION TRANSACTION READ ONLY", "transaction_read_only=1"),
+        (MYSQL, "SET SESSION TRANSACTION READ WRITE", "transaction_read_only=0"),
+        (MYSQL, "SET SESSION transaction_read_only = ON", "transaction_read_only=1"),
+        (MARIADB, "SET SESSION TRANSACTION READ ONLY", "tx_read_only=1"),
+        (MARIADB, "SET transaction_read_only = 'OFF'", "tx_read_only=0"),
+        (MARIADB, "SET @@session.tx_read_only = 1", "tx_read_only=1"),
+        (MARIADB, "SET transaction_isolation = 'SERIALIZABLE'", "tx_isolation='SERIALIZABLE'"),
+        (
+            MYSQL,
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY",
+            "transaction_isolation='READ-COMMITTED' transaction_read_only=1",
+        ),
+        (MYSQL, "SET GLOBAL TRANSACTION READ ONLY", ""),
+    ];
+    for (dialect, sql, variables) in table {
+        let mut case = Case::new(dialect);
+        assert_eq!(case.run(sql), Pins::empty(), "{sql}");
+        assert_eq!(case.variables().join(" "), variables, "{sql}");
+    }
+    let mut case = Case::new(MYSQL);
+    case.run("SET SESSION TRANSACTION READ ONLY");
+    case.run("SET SESSION transaction_read_only = DEFAULT");
+    assert!(case.variables().is_empty());
+    assert_eq!(case.run("SET transaction_read_only = @a + 1"), {
+        Pins::SESSION_VARIABLE | Pins::USER_VARIABLE
+    });
+}
