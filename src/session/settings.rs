@@ -56,6 +56,16 @@ const NAMES_VARIABLES: [&str; 4] = [
     "collation_connection",
 ];
 
+/// Two faces of one variable: setting the one changes the other with it.
+const FACES: [[&str; 2]; 2] = [
+    ["character_set_connection", "collation_connection"],
+    ["character_set_server", "collation_server"],
+];
+
+/// Setting it also sets [`SQL_BIG_SELECTS`]: to 1 if it is unlimited, else to 0.
+const MAX_JOIN_SIZE: &str = "max_join_size";
+const SQL_BIG_SELECTS: &str = "sql_big_selects";
+
 impl Settings {
     /// The settings of a session that has just logged in.
     pub fn at_login(database: Option<Box<[u8]>>, collation: u16, autocommit: bool) -> Self {
@@ -78,13 +88,24 @@ impl Settings {
     /// Notes a successful SET of a session variable. `value` must read the same under every
     /// `sql_mode`.
     pub fn set_variable(&mut self, name: &str, value: &str) {
-        // Two faces of one variable: setting the one changes the other with it.
-        match name {
-            "character_set_connection" => drop(self.variables.remove("collation_connection")),
-            "collation_connection" => drop(self.variables.remove("character_set_connection")),
-            _ => {}
-        }
+        self.forget_other_face(name);
         self.variables.insert(name.into(), value.into());
+        if name == MAX_JOIN_SIZE {
+            // The server sets it along.
+            let unlimited = value.parse::<u64>() == Ok(u64::MAX);
+            let value = if unlimited { "1" } else { "0" };
+            self.variables.insert(SQL_BIG_SELECTS.into(), value.into());
+        }
+    }
+
+    fn forget_other_face(&mut self, name: &str) {
+        for [one, other] in FACES {
+            if name == one {
+                self.variables.remove(other);
+            } else if name == other {
+                self.variables.remove(one);
+            }
+        }
     }
 
     /// Notes a successful SET of a session variable to DEFAULT. What SET NAMES covers keeps the
@@ -93,7 +114,11 @@ impl Settings {
         if NAMES_VARIABLES.contains(&name) {
             self.set_variable(name, "DEFAULT");
         } else {
+            self.forget_other_face(name);
             self.variables.remove(name);
+            if name == MAX_JOIN_SIZE {
+                self.variables.remove(SQL_BIG_SELECTS);
+            }
         }
     }
 
@@ -169,16 +194,19 @@ impl Settings {
         if self.autocommit != present.autocommit {
             assign("autocommit", if self.autocommit { "1" } else { "0" });
         }
-        for (name, value) in &self.variables {
-            let overwritten = names_were_set && NAMES_VARIABLES.contains(&&**name);
-            if overwritten || present.variables.get(name) != Some(value) {
-                assign(name, value);
-            }
-        }
+        // Defaults first: what is set along with another variable is set anew behind it.
         for name in present.variables.keys() {
             let covered = names_were_set && NAMES_VARIABLES.contains(&&**name);
             if !covered && !self.variables.contains_key(name) {
                 assign(name, "DEFAULT");
+            }
+        }
+        let size_is_set = self.variables.get(MAX_JOIN_SIZE) != present.variables.get(MAX_JOIN_SIZE);
+        for (name, value) in &self.variables {
+            let overwritten = (names_were_set && NAMES_VARIABLES.contains(&&**name))
+                || (size_is_set && **name == *SQL_BIG_SELECTS);
+            if overwritten || present.variables.get(name) != Some(value) {
+                assign(name, value);
             }
         }
         (!text.is_empty()).then_some(text)
@@ -279,6 +307,59 @@ mod tests {
                 latin1,
             ])
         );
+    }
+
+    #[test]
+    fn of_the_faces_of_the_servers_collation_the_last_that_was_set_counts() {
+        let mut wanted = fresh();
+        wanted.set_variable("collation_server", "'latin1_bin'");
+        wanted.set_variable("character_set_server", "'utf8mb4'");
+        let mut present = fresh();
+        present.set_variable("collation_server", "'latin1_bin'");
+        assert_eq!(
+            wanted.difference(&present, names, false),
+            Difference::Commands(vec![statement(
+                "SET @@session.collation_server=DEFAULT, @@session.character_set_server='utf8mb4'"
+            )])
+        );
+        wanted.set_default("collation_server");
+        assert_eq!(wanted.difference(&fresh(), names, false), Difference::Nothing);
+    }
+
+    /// `SET max_join_size` also sets `sql_big_selects`, on both servers.
+    #[test]
+    fn max_join_size_and_sql_big_selects() {
+        let difference = |wanted: &[(&str, &str)], present: &[(&str, &str)]| {
+            let settings = |variables: &[(&str, &str)]| {
+                let mut settings = fresh();
+                for (name, value) in variables {
+                    settings.set_variable(name, value);
+                }
+                settings
+            };
+            match settings(wanted).difference(&settings(present), names, false) {
+                Difference::Nothing => String::new(),
+                Difference::Commands(commands) => match &commands[..] {
+                    [Restore::Statement(text)] => text.replace("@@session.", ""),
+                    other => panic!("{other:?}"),
+                },
+                Difference::Impossible => panic!(),
+            }
+        };
+        let (limit, none) = (("max_join_size", "1000"), ("max_join_size", "18446744073709551615"));
+        let (big, small) = (("sql_big_selects", "1"), ("sql_big_selects", "0"));
+        let table = [
+            (&[big, limit][..], &[][..], "SET max_join_size=1000, sql_big_selects=0"),
+            (&[limit, big], &[], "SET max_join_size=1000, sql_big_selects=1"),
+            (&[none], &[], "SET max_join_size=18446744073709551615, sql_big_selects=1"),
+            (&[limit], &[big], "SET max_join_size=1000, sql_big_selects=0"),
+            (&[], &[limit], "SET max_join_size=DEFAULT, sql_big_selects=DEFAULT"),
+            (&[small], &[limit], "SET max_join_size=DEFAULT, sql_big_selects=0"),
+            (&[limit, big], &[limit], "SET sql_big_selects=1"),
+        ];
+        for (wanted, present, expected) in table {
+            assert_eq!(difference(wanted, present), expected, "{wanted:?} {present:?}");
+        }
     }
 
     #[test]
