@@ -211,6 +211,9 @@ fn variable(
     }
     let name = if ISOLATION.contains(&name) { isolation_name(dialect) } else { name };
     let restored = session_variable(name.as_bytes()).ok_or(Pins::SESSION_VARIABLE)?;
+    if restored.ties_when_on() && value.switch(dialect) != Some(false) {
+        return Err(Pins::SESSION_VARIABLE);
+    }
     let name = restored.name.to_owned();
     if value.kind == ValueKind::Default {
         return Ok(Some(Change::Default { name }));

@@ -162,6 +162,12 @@ pub fn session_variable(name: &[u8]) -> Option<&'static SessionVariable> {
 }
 
 impl SessionVariable {
+    /// Whether its value, a switch, makes statements depend on those before them on the same
+    /// connection: under `sql_auto_is_null` a comparison finds the last insert id.
+    pub fn ties_when_on(&self) -> bool {
+        self.name == "sql_auto_is_null"
+    }
+
     /// Whether an assignment changes a part of the value and leaves the rest.
     pub fn adds_up(&self) -> bool {
         self.name == "optimizer_switch"

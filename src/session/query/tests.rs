@@ -173,3 +173,18 @@ fn the_access_mode_is_a_setting() {
         Pins::SESSION_VARIABLE | Pins::USER_VARIABLE
     });
 }
+
+#[test]
+fn variables_that_tie_a_session() {
+    let table = [
+        ("SET sql_auto_is_null = 1", Pins::SESSION_VARIABLE),
+        ("SET sql_auto_is_null = ON", Pins::SESSION_VARIABLE),
+        ("SET sql_auto_is_null = DEFAULT", Pins::SESSION_VARIABLE),
+        ("SET sql_auto_is_null = 0", Pins::empty()),
+        ("SET sql_safe_updates = 1", Pins::empty()),
+        ("SET rand_seed1 = 1", Pins::SESSION_VARIABLE),
+    ];
+    for (sql, pins) in table {
+        assert_eq!(Case::new(MYSQL).run(sql), pins, "{sql}");
+    }
+}
