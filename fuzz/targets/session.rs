@@ -287,7 +287,7 @@ fuzz_target!(|input: Input| {
         }
         let session = &mut sessions[which];
         let version = session.state.version();
-        match session.state.settings().difference(&present, set_names) {
+        match session.state.settings().difference(&present, set_names, false) {
             Difference::Nothing => {}
             Difference::Commands(commands) => {
                 assert!(!commands.is_empty());
@@ -301,7 +301,7 @@ fuzz_target!(|input: Input| {
                 shared = Server::at_login(login);
                 let fresh = Settings::at_login(None, login.collation.into(), true);
                 shared.database = None;
-                match session.state.settings().difference(&fresh, set_names) {
+                match session.state.settings().difference(&fresh, set_names, false) {
                     Difference::Nothing => {}
                     Difference::Commands(commands) => {
                         commands.iter().for_each(|command| shared.run(command));

@@ -239,7 +239,7 @@ impl Connection {
         set_names: impl Fn(u16) -> Option<String>,
         deadline: Duration,
     ) -> Result<(), PrivateError> {
-        match wanted.difference(&self.present, set_names) {
+        match wanted.difference(&self.present, set_names, self.access == Access::ReadOnly) {
             Difference::Nothing => Ok(()),
             Difference::Impossible => Err(PrivateError::Impossible),
             Difference::Commands(commands) => {

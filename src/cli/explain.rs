@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use clap::ValueEnum;
+use rwproxy::sql::sql_mode::{has_ansi_quotes, has_no_backslash_escapes};
 use rwproxy::sql::{ClientCharset, Destination, Dialect, classify};
 use rwproxy::wire::Flavour;
 
@@ -18,8 +19,6 @@ const NEWEST_MARIADB: u32 = 129_999;
 
 /// The answer in a few lines. `database` is the session's default database.
 pub fn explain(sql: &str, flavour: FlavourArgument, sql_mode: &str, database: &str) -> String {
-    let has_mode =
-        |name: &str| sql_mode.split(',').any(|mode| mode.trim().eq_ignore_ascii_case(name));
     let (flavour, version) = match flavour {
         FlavourArgument::Mysql => (Flavour::MySql, NEWEST_MYSQL),
         FlavourArgument::Mariadb => (Flavour::MariaDb, NEWEST_MARIADB),
@@ -27,11 +26,8 @@ pub fn explain(sql: &str, flavour: FlavourArgument, sql_mode: &str, database: &s
     let dialect = Dialect {
         flavour,
         version,
-        no_backslash_escapes: has_mode("NO_BACKSLASH_ESCAPES"),
-        // These modes hold ANSI_QUOTES.
-        ansi_quotes: ["ANSI_QUOTES", "ANSI", "DB2", "MAXDB", "MSSQL", "ORACLE", "POSTGRESQL"]
-            .into_iter()
-            .any(has_mode),
+        no_backslash_escapes: has_no_backslash_escapes(sql_mode),
+        ansi_quotes: has_ansi_quotes(sql_mode),
         charset: ClientCharset::of_name(b"utf8mb4"),
     };
     let statement = classify(sql.as_bytes(), dialect).within(database.as_bytes());
@@ -69,6 +65,8 @@ mod tests {
             ("SELECT 1", "", "", "a replica", "read"),
             ("DELETE FROM t", "", "", "the primary", "write"),
             ("SELECT \"it\" FROM t", "ansi_quotes", "", "a replica", "read"),
+            ("SELECT \"f\"(1)", "oracle", "", "the primary", "unknown_function"),
+            ("SELECT \"f\"(1)", "4", "", "the primary", "unknown_function"),
             ("SELECT * FROM user", "", "mysql", "the primary", "system_table"),
             ("SHOW WARNINGS", "", "", "previous statement", "diagnostics"),
         ];

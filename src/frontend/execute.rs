@@ -327,7 +327,7 @@ impl Session {
     fn follow(&mut self, lease: &mut Lease, plan: &Plan) {
         match plan.then {
             Then::Nothing => {}
-            Then::Unlocked => self.state.unpin(crate::session::Pins::TABLE_LOCK),
+            Then::Unlocked(pins) => self.state.unpin(pins),
             Then::Reset => {
                 let autocommit = lease.status.contains(Status::AUTOCOMMIT);
                 self.state.reset(self.dialect.flavour, autocommit);

@@ -1,4 +1,5 @@
-//! Watches the accounts of the primary, and reads once what clients are greeted with.
+//! Watches the accounts of the primary and its defaults for sessions, and reads once what clients
+//! are greeted with.
 //!
 //! Every `auth.refresh` the checksums of the grant tables are compared; only when one has changed
 //! are the tables read. The connection is one of its own: a slow reading delays no probe.
@@ -27,13 +28,23 @@ use super::supervisor::credential;
 /// How long all queries of one reading may take together.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the primary says to everybody, read whenever a connection to it is made.
+/// What the primary says to everybody.
 #[derive(Debug, Clone)]
 pub struct PrimaryProfile {
     /// Version, default collation and plugin, capabilities.
     pub greeting: Greeting,
     /// Every collation: number in a login, character set, name; in order of the numbers.
     pub collations: Vec<(u16, Box<str>, Box<str>)>,
+    pub defaults: SessionDefaults,
+}
+
+/// What of a new session's settings changes how its statements are read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionDefaults {
+    /// `@@global.sql_mode`.
+    pub sql_mode: Box<str>,
+    /// `@@global.character_set_client`.
+    pub character_set: Box<str>,
 }
 
 pub struct Watcher {
@@ -97,7 +108,7 @@ impl Watcher {
         told: &mut Option<Trouble>,
     ) -> Result<(), Trouble> {
         let mut client = self.connect(address).await?;
-        self.read_profile(&mut client).await?;
+        let mut profile = self.read_profile(&mut client).await?;
         let user = self.config.borrow().monitor.user.clone();
         let tables = Tables::find(&mut client, &user).await?;
         if let Some(advice) = &tables.advice {
@@ -113,6 +124,11 @@ impl Watcher {
         let mut asked = true;
         while self.topology.load().primary().is_some_and(|primary| primary.id == id) {
             let deadline = Instant::now() + PATIENCE;
+            let defaults = defaults(&mut client, deadline).await?;
+            if defaults != profile.defaults {
+                profile.defaults = defaults;
+                self.profile.send_replace(Some(Arc::new(profile.clone())));
+            }
             // Taken before the rows: a change in between shows next time.
             let checksums = tables.checksums(&mut client, deadline).await?;
             if known.as_ref().is_none_or(|(before, _)| *before != checksums) {
@@ -142,17 +158,27 @@ impl Watcher {
             .map_err(|error| Trouble(error.to_string()))
     }
 
-    async fn read_profile(&self, client: &mut SqlClient) -> Result<(), Trouble> {
+    /// The greeting and the collations do not change while a server runs.
+    async fn read_profile(&self, client: &mut SqlClient) -> Result<PrimaryProfile, Trouble> {
         let deadline = Instant::now() + PATIENCE;
         let rows = client.query(rows::collations(client.version()), deadline).await?;
         let profile = PrimaryProfile {
             greeting: client.greeting().clone(),
             collations: rows::read_collations(&rows),
+            defaults: defaults(client, deadline).await?,
         };
         self.greeting.store(Some(Arc::new(profile.greeting.clone())));
-        self.profile.send_replace(Some(Arc::new(profile)));
-        Ok(())
+        self.profile.send_replace(Some(Arc::new(profile.clone())));
+        Ok(profile)
     }
+}
+
+async fn defaults(
+    client: &mut SqlClient,
+    deadline: Instant,
+) -> Result<SessionDefaults, QueryError> {
+    let rows = client.query(rows::DEFAULTS, deadline).await?;
+    Ok(rows::read_defaults(&rows))
 }
 
 /// A user's name, and one way to log in as it.

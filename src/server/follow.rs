@@ -15,7 +15,8 @@ use crate::frontend::context::{Collations, Context};
 use crate::frontend::mailbox::Mail;
 use crate::monitor::Handles;
 use crate::monitor::accounts::PrimaryProfile;
-use crate::sql::Dialect;
+use crate::sql::sql_mode::{has_ansi_quotes, has_no_backslash_escapes};
+use crate::sql::{ClientCharset, Dialect};
 
 /// How often idle connections are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -100,7 +101,9 @@ async fn follow_profile(
             context.dialect.store(Arc::new(Dialect {
                 flavour: version.flavour,
                 version: version.comment_number(),
-                ..Dialect::default()
+                no_backslash_escapes: has_no_backslash_escapes(&profile.defaults.sql_mode),
+                ansi_quotes: has_ansi_quotes(&profile.defaults.sql_mode),
+                charset: ClientCharset::of_name(profile.defaults.character_set.as_bytes()),
             }));
             context.collations.store(Arc::new(Collations(profile.collations.clone())));
         }

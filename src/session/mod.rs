@@ -10,6 +10,7 @@ mod query;
 pub mod settings;
 pub mod state;
 pub mod statements;
+mod switches;
 
 pub use id::SessionId;
 pub use pins::Pins;

@@ -13,13 +13,14 @@ bitflags! {
         const USER_VARIABLE = 1 << 1;
         const NAMED_LOCK = 1 << 2;
         const TABLE_LOCK = 1 << 3;
+        /// FLUSH TABLES … WITH READ LOCK; ends with UNLOCK TABLES, too.
         const GLOBAL_LOCK = 1 << 4;
         const HANDLER = 1 << 5;
         /// A statement prepared by COM_STMT_PREPARE whose text is too long to be prepared elsewhere.
         const PREPARED_STATEMENT = 1 << 6;
         /// Statements prepared by the text `PREPARE`.
         const TEXT_PREPARE = 1 << 7;
-        /// CALL and other statements whose effects nobody can see.
+        /// CALL, calls of stored functions, and other statements whose effects nobody can see.
         const UNKNOWN_EFFECTS = 1 << 8;
         const XA = 1 << 9;
         /// A session variable that cannot be replayed elsewhere.
@@ -35,22 +36,31 @@ bitflags! {
         const CURSOR = 1 << 15;
         /// COM_STMT_SEND_LONG_DATA for an execution to come.
         const LONG_DATA = 1 << 16;
+        /// LOCK INSTANCE FOR BACKUP.
+        const INSTANCE_LOCK = 1 << 17;
+        /// BACKUP LOCK, of one table.
+        const BACKUP_LOCK = 1 << 18;
+        const BACKUP_STAGE = 1 << 19;
     }
 }
 
 impl Pins {
     /// The pins that a statement's text announces.
     pub fn from_effects(effects: Effects) -> Pins {
-        const TABLE: [(Effects, Pins); 12] = [
+        const TABLE: [(Effects, Pins); 16] = [
             (Effects::TEMPORARY_TABLE, Pins::TEMPORARY_TABLE),
             (Effects::SETS_USER_VARIABLE, Pins::USER_VARIABLE),
             (Effects::READS_USER_VARIABLE, Pins::USER_VARIABLE),
             (Effects::NAMED_LOCK, Pins::NAMED_LOCK),
             (Effects::TABLE_LOCK, Pins::TABLE_LOCK),
             (Effects::GLOBAL_LOCK, Pins::GLOBAL_LOCK),
+            (Effects::INSTANCE_LOCK, Pins::INSTANCE_LOCK),
+            (Effects::BACKUP_LOCK, Pins::BACKUP_LOCK),
+            (Effects::BACKUP_STAGE, Pins::BACKUP_STAGE),
             (Effects::HANDLER, Pins::HANDLER),
             (Effects::TEXT_PREPARE, Pins::TEXT_PREPARE),
             (Effects::UNKNOWN, Pins::UNKNOWN_EFFECTS),
+            (Effects::CALLS_ROUTINE, Pins::UNKNOWN_EFFECTS),
             (Effects::XA, Pins::XA),
             (Effects::SETS_ROLE, Pins::ROLE),
             (Effects::SETS_TRANSACTION, Pins::NEXT_TRANSACTION),
@@ -76,6 +86,11 @@ mod tests {
         let pins = Pins::from_effects(Effects::TEMPORARY_TABLE | Effects::NAMED_LOCK);
         assert_eq!(pins, Pins::TEMPORARY_TABLE | Pins::NAMED_LOCK);
         assert_eq!(Pins::from_effects(Effects::IMPLICIT_COMMIT), Pins::empty());
+        assert_eq!(Pins::from_effects(Effects::CALLS_ROUTINE), Pins::UNKNOWN_EFFECTS);
+        for effect in Effects::all().iter() {
+            let binds = !Pins::from_effects(effect).is_empty();
+            assert_eq!(binds, Effects::BINDING.contains(effect), "{effect:?}");
+        }
         let names: Vec<_> = pins.names().collect();
         assert_eq!(names, ["temporary_table", "named_lock"]);
     }

@@ -74,8 +74,8 @@ pub enum Then {
     Nothing,
     /// COM_RESET_CONNECTION.
     Reset,
-    /// UNLOCK TABLES.
-    Unlocked,
+    /// UNLOCK TABLES and the like: these pins have ended.
+    Unlocked(Pins),
 }
 
 /// What to do with a command.

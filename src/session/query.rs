@@ -1,17 +1,22 @@
 //! The plan of a text statement: its class and the session's state together.
 
+#[cfg(test)]
+mod tests;
+
 use super::plan::{Action, Plan, Situation, Then, Why};
-use super::{Change, Pins, SessionId};
+use super::{Change, Pins, SessionId, Settings, switches};
 use crate::routing::Request;
 use crate::sql::connection_id::bare_connection_id;
 use crate::sql::kill::{KillTarget, parse_kill};
 use crate::sql::set::{
     Assignment, Isolation, Scope, TransactionScope, Value, ValueKind, parse_set,
 };
-use crate::sql::variables::session_variable;
-use crate::sql::{Destination, Dialect, Effects, HintTarget, Kind, Reason, Statement, classify};
-use crate::wire::Flavour;
+use crate::sql::variables::{ACCESS_MODE, session_variable};
+use crate::sql::{
+    Destination, Dialect, Effects, HintTarget, Kind, Lock, Reason, Statement, classify,
+};
 use crate::wire::command::Command;
+use crate::wire::{Capabilities, Flavour};
 
 /// Plans a statement. `whole` is false when `sql` is only the beginning of it.
 pub(super) fn plan(sql: &[u8], whole: bool, situation: Situation<'_>) -> Action {
@@ -62,8 +67,8 @@ pub(super) fn judged(
         ..Plan::primary(Command::Query, why)
     };
     match statement.kind {
-        Kind::Set if whole => set(sql, dialect, &mut plan),
-        Kind::Unlock => plan.then = Then::Unlocked,
+        Kind::Set if whole => set(sql, dialect, situation.state.settings(), &mut plan),
+        Kind::Unlock(lock) => plan.then = Then::Unlocked(unlocked(lock)),
         _ if effects.contains(Effects::SETS_VARIABLE) => plan.pins |= Pins::SESSION_VARIABLE,
         _ => {}
     }
@@ -78,7 +83,7 @@ pub(super) fn judged(
     }
     if !whole {
         // What the rest may do to the session nobody has looked at.
-        plan.pins |= unseen(&statement);
+        plan.pins |= unseen(&statement, situation.capabilities);
     }
     Action::Run(plan)
 }
@@ -86,10 +91,10 @@ pub(super) fn judged(
 /// MySQL clears warnings and errors with every statement but those that ask for them; MariaDB
 /// keeps them over statements that use no table.
 fn clears_diagnostics(statement: &Statement, dialect: Dialect) -> bool {
-    match (statement.destination, dialect.flavour) {
-        (Destination::Previous, _) => false,
-        (_, Flavour::MySql) => true,
-        (_, Flavour::MariaDb) => {
+    match dialect.flavour {
+        _ if statement.effects.contains(Effects::READS_DIAGNOSTICS) => false,
+        Flavour::MySql => true,
+        Flavour::MariaDb => {
             statement.kind != Kind::Select || statement.effects.contains(Effects::READS_TABLES)
         }
     }
@@ -128,11 +133,23 @@ fn may_commit(statement: &Statement) -> bool {
         )
 }
 
-/// A long statement of a harmless kind is just long; of any other, it may do anything.
-fn unseen(statement: &Statement) -> Pins {
+/// A statement whose end nobody has looked at may do anything there. Only of DML it is taken that
+/// it is long by its data, unless another statement may follow it: a session would be pinned by
+/// each large INSERT.
+fn unseen(statement: &Statement, capabilities: Capabilities) -> Pins {
     match statement.kind {
-        Kind::Dml | Kind::Select => Pins::empty(),
+        Kind::Dml if !capabilities.contains(Capabilities::MULTI_STATEMENTS) => Pins::empty(),
         _ => Pins::UNKNOWN_EFFECTS,
+    }
+}
+
+/// The pins that end with a lock.
+fn unlocked(lock: Lock) -> Pins {
+    match lock {
+        Lock::Tables => Pins::TABLE_LOCK | Pins::GLOBAL_LOCK,
+        Lock::Instance => Pins::INSTANCE_LOCK,
+        Lock::Backup => Pins::BACKUP_LOCK,
+        Lock::BackupStage => Pins::BACKUP_STAGE,
     }
 }
 
@@ -175,7 +192,7 @@ fn kill(sql: &[u8], dialect: Dialect) -> Option<Action> {
 }
 
 /// What a SET changes, item by item. What cannot be replayed pins the session.
-fn set(sql: &[u8], dialect: Dialect, plan: &mut Plan) {
+fn set(sql: &[u8], dialect: Dialect, settings: &Settings, plan: &mut Plan) {
     // The items say more exactly what the whole text only announces.
     plan.pins.remove(Pins::ROLE | Pins::NEXT_TRANSACTION | Pins::SESSION_VARIABLE);
     let Some(assignments) = parse_set(sql, dialect) else {
@@ -183,21 +200,26 @@ fn set(sql: &[u8], dialect: Dialect, plan: &mut Plan) {
         return;
     };
     for assignment in assignments {
-        match item(&assignment, dialect) {
-            Ok(Some(change)) => plan.changes.push(change),
-            Ok(None) => {}
+        match item(&assignment, dialect, settings) {
+            Ok(changes) => plan.changes.extend(changes),
             Err(pin) => plan.pins |= pin,
         }
     }
 }
 
-fn item(assignment: &Assignment<'_>, dialect: Dialect) -> Result<Option<Change>, Pins> {
+/// `settings` are those before the SET: servers look at every value before they assign the first.
+fn item(
+    assignment: &Assignment<'_>,
+    dialect: Dialect,
+    settings: &Settings,
+) -> Result<Vec<Change>, Pins> {
     match assignment {
         Assignment::Variable { scope: Scope::Session, name, value } => {
-            variable(name, value, dialect)
+            Ok(variable(name, value, dialect, settings)?.into_iter().collect())
         }
+        Assignment::Variable { scope: Scope::NextTransaction, .. } => Err(Pins::NEXT_TRANSACTION),
         // Other sessions' business, and the account's.
-        Assignment::Variable { .. } | Assignment::DefaultRole | Assignment::Password => Ok(None),
+        Assignment::Variable { .. } | Assignment::DefaultRole | Assignment::Password => Ok(vec![]),
         Assignment::UserVariable { .. } => Err(Pins::USER_VARIABLE),
         Assignment::Names { charset, collation } => {
             let mut text = format!("NAMES {}", names_value(charset, dialect)?);
@@ -205,52 +227,97 @@ fn item(assignment: &Assignment<'_>, dialect: Dialect) -> Result<Option<Change>,
                 text.push_str(" COLLATE ");
                 text.push_str(&names_value(collation, dialect)?);
             }
-            Ok(Some(Change::Names(text)))
+            Ok(vec![Change::Names(text)])
         }
         // It takes the connection's collation from the default database of that very moment.
         Assignment::CharacterSet { .. } => Err(Pins::SESSION_VARIABLE),
         Assignment::Transaction { scope: TransactionScope::Next, .. } => {
             Err(Pins::NEXT_TRANSACTION)
         }
-        Assignment::Transaction { scope: TransactionScope::Global, .. } => Ok(None),
+        Assignment::Transaction { scope: TransactionScope::Global, .. } => Ok(vec![]),
         Assignment::Transaction { scope: TransactionScope::Session, isolation, read_only } => {
-            match (isolation, read_only) {
-                (Some(isolation), None) => Ok(Some(isolation_change(*isolation, dialect))),
-                _ => Err(Pins::SESSION_VARIABLE),
-            }
+            let isolation = isolation.map(|isolation| isolation_change(isolation, dialect));
+            let access = read_only.map(|read_only| access_change(read_only, dialect));
+            Ok(isolation.into_iter().chain(access).collect())
         }
         Assignment::Role { .. } => Err(Pins::ROLE),
         Assignment::ResourceGroup => Err(Pins::SESSION_VARIABLE),
     }
 }
 
-fn variable(name: &str, value: &Value<'_>, dialect: Dialect) -> Result<Option<Change>, Pins> {
+fn variable(
+    name: &str,
+    value: &Value<'_>,
+    dialect: Dialect,
+    settings: &Settings,
+) -> Result<Option<Change>, Pins> {
     if name == "autocommit" {
         // The status flags of the reply tell it.
         return Ok(None);
     }
+    if ACCESS_MODE.contains(&name) {
+        return match (value.kind, value.switch(dialect)) {
+            (ValueKind::Default, _) => {
+                let name = access_mode(dialect).to_owned();
+                Ok(Some(Change::Default { name }))
+            }
+            (_, Some(read_only)) => Ok(Some(access_change(read_only, dialect))),
+            (_, None) => Err(Pins::SESSION_VARIABLE),
+        };
+    }
+    let name = if ISOLATION.contains(&name) { isolation_name(dialect) } else { name };
     let restored = session_variable(name.as_bytes()).ok_or(Pins::SESSION_VARIABLE)?;
+    if restored.ties_when_on() && value.switch(dialect) != Some(false) {
+        return Err(Pins::SESSION_VARIABLE);
+    }
     let name = restored.name.to_owned();
     if value.kind == ValueKind::Default {
         return Ok(Some(Change::Default { name }));
     }
-    let value = replayable(value, dialect).ok_or(Pins::SESSION_VARIABLE)?;
+    let replayed = replayable(value, dialect).ok_or(Pins::SESSION_VARIABLE)?;
+    let value = match value.kind {
+        // A number gives every flag.
+        ValueKind::Number => replayed,
+        _ if restored.adds_up() => {
+            let before = settings.variables.get(restored.name).map(|value| &**value);
+            switches::after(before, &replayed).ok_or(Pins::SESSION_VARIABLE)?
+        }
+        _ => replayed,
+    };
     Ok(Some(Change::Variable { name, value }))
 }
 
+/// Two names of one variable: of one session, one of them is replayed.
+const ISOLATION: [&str; 2] = ["transaction_isolation", "tx_isolation"];
+
+fn isolation_name(dialect: Dialect) -> &'static str {
+    // MariaDB has the newer names from 11.1 on only, and still the older.
+    match dialect.flavour {
+        Flavour::MySql => ISOLATION[0],
+        Flavour::MariaDb => ISOLATION[1],
+    }
+}
+
+fn access_mode(dialect: Dialect) -> &'static str {
+    match dialect.flavour {
+        Flavour::MySql => ACCESS_MODE[0],
+        Flavour::MariaDb => ACCESS_MODE[1],
+    }
+}
+
+fn access_change(read_only: bool, dialect: Dialect) -> Change {
+    let value = if read_only { "1" } else { "0" };
+    Change::Variable { name: access_mode(dialect).to_owned(), value: value.to_owned() }
+}
+
 fn isolation_change(isolation: Isolation, dialect: Dialect) -> Change {
-    // MariaDB has the newer name from 11.1 on only, and still the older.
-    let name = match dialect.flavour {
-        Flavour::MySql => "transaction_isolation",
-        Flavour::MariaDb => "tx_isolation",
-    };
     let value = match isolation {
         Isolation::ReadUncommitted => "'READ-UNCOMMITTED'",
         Isolation::ReadCommitted => "'READ-COMMITTED'",
         Isolation::RepeatableRead => "'REPEATABLE-READ'",
         Isolation::Serializable => "'SERIALIZABLE'",
     };
-    Change::Variable { name: name.to_owned(), value: value.to_owned() }
+    Change::Variable { name: isolation_name(dialect).to_owned(), value: value.to_owned() }
 }
 
 /// A value as text that reads the same under every `sql_mode` and character set; `None` when it

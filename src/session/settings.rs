@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::sql::variables::ACCESS_MODE;
+
 /// Character set and collation of the connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Names {
@@ -54,6 +56,16 @@ const NAMES_VARIABLES: [&str; 4] = [
     "collation_connection",
 ];
 
+/// Two faces of one variable: setting the one changes the other with it.
+const FACES: [[&str; 2]; 2] = [
+    ["character_set_connection", "collation_connection"],
+    ["character_set_server", "collation_server"],
+];
+
+/// Setting it also sets [`SQL_BIG_SELECTS`]: to 1 if it is unlimited, else to 0.
+const MAX_JOIN_SIZE: &str = "max_join_size";
+const SQL_BIG_SELECTS: &str = "sql_big_selects";
+
 impl Settings {
     /// The settings of a session that has just logged in.
     pub fn at_login(database: Option<Box<[u8]>>, collation: u16, autocommit: bool) -> Self {
@@ -76,13 +88,24 @@ impl Settings {
     /// Notes a successful SET of a session variable. `value` must read the same under every
     /// `sql_mode`.
     pub fn set_variable(&mut self, name: &str, value: &str) {
-        // Two faces of one variable: setting the one changes the other with it.
-        match name {
-            "character_set_connection" => drop(self.variables.remove("collation_connection")),
-            "collation_connection" => drop(self.variables.remove("character_set_connection")),
-            _ => {}
-        }
+        self.forget_other_face(name);
         self.variables.insert(name.into(), value.into());
+        if name == MAX_JOIN_SIZE {
+            // The server sets it along.
+            let unlimited = value.parse::<u64>() == Ok(u64::MAX);
+            let value = if unlimited { "1" } else { "0" };
+            self.variables.insert(SQL_BIG_SELECTS.into(), value.into());
+        }
+    }
+
+    fn forget_other_face(&mut self, name: &str) {
+        for [one, other] in FACES {
+            if name == one {
+                self.variables.remove(other);
+            } else if name == other {
+                self.variables.remove(one);
+            }
+        }
     }
 
     /// Notes a successful SET of a session variable to DEFAULT. What SET NAMES covers keeps the
@@ -91,16 +114,22 @@ impl Settings {
         if NAMES_VARIABLES.contains(&name) {
             self.set_variable(name, "DEFAULT");
         } else {
+            self.forget_other_face(name);
             self.variables.remove(name);
+            if name == MAX_JOIN_SIZE {
+                self.variables.remove(SQL_BIG_SELECTS);
+            }
         }
     }
 
     /// What brings a connection that has `present` to `self`. `set_names` gives the statement for
     /// a login collation by its number, as the server lists it; `None` when it is not known.
+    /// `read_only`: the connection is one to a replica and keeps its own access mode.
     pub fn difference(
         &self,
         present: &Settings,
         set_names: impl Fn(u16) -> Option<String>,
+        read_only: bool,
     ) -> Difference {
         let mut commands = Vec::new();
         let names_differ = self.names != present.names
@@ -121,7 +150,7 @@ impl Settings {
             }
             _ => {}
         }
-        if let Some(statement) = self.variables_statement(present, names_differ) {
+        if let Some(statement) = self.variables_statement(present, names_differ, read_only) {
             commands.push(Restore::Statement(statement));
         }
         match commands.is_empty() {
@@ -145,9 +174,17 @@ impl Settings {
 
     /// One SET for every variable that differs; what the connection has and the session does not
     /// want goes back to its default, which is what a new session would find.
-    fn variables_statement(&self, present: &Settings, names_were_set: bool) -> Option<String> {
+    fn variables_statement(
+        &self,
+        present: &Settings,
+        names_were_set: bool,
+        read_only: bool,
+    ) -> Option<String> {
         let mut text = String::new();
         let mut assign = |name: &str, value: &str| {
+            if read_only && ACCESS_MODE.contains(&name) {
+                return;
+            }
             text.push_str(if text.is_empty() { "SET " } else { ", " });
             text.push_str("@@session.");
             text.push_str(name);
@@ -157,16 +194,19 @@ impl Settings {
         if self.autocommit != present.autocommit {
             assign("autocommit", if self.autocommit { "1" } else { "0" });
         }
-        for (name, value) in &self.variables {
-            let overwritten = names_were_set && NAMES_VARIABLES.contains(&&**name);
-            if overwritten || present.variables.get(name) != Some(value) {
-                assign(name, value);
-            }
-        }
+        // Defaults first: what is set along with another variable is set anew behind it.
         for name in present.variables.keys() {
             let covered = names_were_set && NAMES_VARIABLES.contains(&&**name);
             if !covered && !self.variables.contains_key(name) {
                 assign(name, "DEFAULT");
+            }
+        }
+        let size_is_set = self.variables.get(MAX_JOIN_SIZE) != present.variables.get(MAX_JOIN_SIZE);
+        for (name, value) in &self.variables {
+            let overwritten = (names_were_set && NAMES_VARIABLES.contains(&&**name))
+                || (size_is_set && **name == *SQL_BIG_SELECTS);
+            if overwritten || present.variables.get(name) != Some(value) {
+                assign(name, value);
             }
         }
         (!text.is_empty()).then_some(text)
@@ -191,7 +231,7 @@ mod tests {
 
     #[test]
     fn equal_settings_need_nothing() {
-        assert_eq!(fresh().difference(&fresh(), names), Difference::Nothing);
+        assert_eq!(fresh().difference(&fresh(), names, false), Difference::Nothing);
     }
 
     #[test]
@@ -202,7 +242,7 @@ mod tests {
         wanted.set_names("NAMES latin1");
         wanted.set_variable("sql_mode", "'ANSI'");
         assert_eq!(
-            wanted.difference(&fresh(), names),
+            wanted.difference(&fresh(), names, false),
             Difference::Commands(vec![
                 statement("SET NAMES latin1"),
                 Restore::Database((*b"other").into()),
@@ -211,7 +251,7 @@ mod tests {
         );
         // And back: what the next session does not want returns to its default.
         assert_eq!(
-            fresh().difference(&wanted, names),
+            fresh().difference(&wanted, names, false),
             Difference::Commands(vec![
                 statement("SET NAMES utf8mb4 COLLATE utf8mb4_0900_ai_ci"),
                 Restore::Database((*b"app").into()),
@@ -228,17 +268,17 @@ mod tests {
         let mut present = fresh();
         present.set_names("NAMES utf8mb4");
         assert_eq!(
-            wanted.difference(&present, names),
+            wanted.difference(&present, names, false),
             Difference::Commands(vec![statement("SET @@session.character_set_results=NULL")])
         );
         assert_eq!(
-            present.difference(&wanted, names),
+            present.difference(&wanted, names, false),
             Difference::Commands(vec![statement("SET NAMES utf8mb4")])
         );
         present.set_names("NAMES latin1");
         present.set_variable("character_set_results", "NULL");
         assert_eq!(
-            wanted.difference(&present, names),
+            wanted.difference(&present, names, false),
             Difference::Commands(vec![
                 statement("SET NAMES utf8mb4"),
                 statement("SET @@session.character_set_results=NULL"),
@@ -254,11 +294,14 @@ mod tests {
         wanted.set_variable("collation_connection", "'utf8mb4_bin'");
         wanted.set_variable("character_set_connection", "'latin1'");
         let latin1 = statement("SET @@session.character_set_connection='latin1'");
-        assert_eq!(wanted.difference(&fresh(), names), Difference::Commands(vec![latin1.clone()]));
+        assert_eq!(
+            wanted.difference(&fresh(), names, false),
+            Difference::Commands(vec![latin1.clone()])
+        );
         let mut present = wanted.clone();
         present.set_variable("collation_connection", "'latin1_bin'");
         assert_eq!(
-            wanted.difference(&present, names),
+            wanted.difference(&present, names, false),
             Difference::Commands(vec![
                 statement("SET NAMES utf8mb4 COLLATE utf8mb4_0900_ai_ci"),
                 latin1,
@@ -267,15 +310,86 @@ mod tests {
     }
 
     #[test]
+    fn of_the_faces_of_the_servers_collation_the_last_that_was_set_counts() {
+        let mut wanted = fresh();
+        wanted.set_variable("collation_server", "'latin1_bin'");
+        wanted.set_variable("character_set_server", "'utf8mb4'");
+        let mut present = fresh();
+        present.set_variable("collation_server", "'latin1_bin'");
+        assert_eq!(
+            wanted.difference(&present, names, false),
+            Difference::Commands(vec![statement(
+                "SET @@session.collation_server=DEFAULT, @@session.character_set_server='utf8mb4'"
+            )])
+        );
+        wanted.set_default("collation_server");
+        assert_eq!(wanted.difference(&fresh(), names, false), Difference::Nothing);
+    }
+
+    /// `SET max_join_size` also sets `sql_big_selects`, on both servers.
+    #[test]
+    fn max_join_size_and_sql_big_selects() {
+        let difference = |wanted: &[(&str, &str)], present: &[(&str, &str)]| {
+            let settings = |variables: &[(&str, &str)]| {
+                let mut settings = fresh();
+                for (name, value) in variables {
+                    settings.set_variable(name, value);
+                }
+                settings
+            };
+            match settings(wanted).difference(&settings(present), names, false) {
+                Difference::Nothing => String::new(),
+                Difference::Commands(commands) => match &commands[..] {
+                    [Restore::Statement(text)] => text.replace("@@session.", ""),
+                    other => panic!("{other:?}"),
+                },
+                Difference::Impossible => panic!(),
+            }
+        };
+        let (limit, none) = (("max_join_size", "1000"), ("max_join_size", "18446744073709551615"));
+        let (big, small) = (("sql_big_selects", "1"), ("sql_big_selects", "0"));
+        let table = [
+            (&[big, limit][..], &[][..], "SET max_join_size=1000, sql_big_selects=0"),
+            (&[limit, big], &[], "SET max_join_size=1000, sql_big_selects=1"),
+            (&[none], &[], "SET max_join_size=18446744073709551615, sql_big_selects=1"),
+            (&[limit], &[big], "SET max_join_size=1000, sql_big_selects=0"),
+            (&[], &[limit], "SET max_join_size=DEFAULT, sql_big_selects=DEFAULT"),
+            (&[small], &[limit], "SET max_join_size=DEFAULT, sql_big_selects=0"),
+            (&[limit, big], &[limit], "SET sql_big_selects=1"),
+        ];
+        for (wanted, present, expected) in table {
+            assert_eq!(difference(wanted, present), expected, "{wanted:?} {present:?}");
+        }
+    }
+
+    #[test]
+    fn connections_to_replicas_keep_their_access_mode() {
+        for name in ACCESS_MODE {
+            let mut wanted = fresh();
+            wanted.set_variable(name, "0");
+            let set = statement(&format!("SET @@session.{name}=0"));
+            let reset = statement(&format!("SET @@session.{name}=DEFAULT"));
+            let commands = |command| Difference::Commands(vec![command]);
+            assert_eq!(wanted.difference(&fresh(), names, false), commands(set));
+            assert_eq!(fresh().difference(&wanted, names, false), commands(reset));
+            assert_eq!(wanted.difference(&fresh(), names, true), Difference::Nothing);
+            assert_eq!(fresh().difference(&wanted, names, true), Difference::Nothing);
+            wanted.set_variable("sql_mode", "''");
+            let rest = statement("SET @@session.sql_mode=''");
+            assert_eq!(wanted.difference(&fresh(), names, true), commands(rest));
+        }
+    }
+
+    #[test]
     fn a_connection_cannot_lose_its_database_nor_learn_an_unknown_collation() {
         let mut wanted = fresh();
         wanted.database = None;
-        assert_eq!(wanted.difference(&fresh(), names), Difference::Impossible);
+        assert_eq!(wanted.difference(&fresh(), names, false), Difference::Impossible);
         let mut wanted = fresh();
         wanted.names = Names::Collation(9999);
-        assert_eq!(wanted.difference(&fresh(), names), Difference::Impossible);
+        assert_eq!(wanted.difference(&fresh(), names, false), Difference::Impossible);
         let mut present = fresh();
         present.names = Names::Global;
-        assert_ne!(fresh().difference(&present, names), Difference::Nothing);
+        assert_ne!(fresh().difference(&present, names, false), Difference::Nothing);
     }
 }

@@ -4,6 +4,7 @@
 use super::pins::Pins;
 use super::settings::{Names, Settings};
 use super::statements::{Home, Statements};
+use crate::sql::sql_mode::has_ansi_quotes;
 use crate::sql::{ClientCharset, Dialect};
 use crate::wire::Flavour;
 use crate::wire::capabilities::Status;
@@ -124,11 +125,11 @@ impl State {
     /// How the session's statements are to be read. `server` is what a new session on the server
     /// has.
     pub fn dialect(&self, server: Dialect) -> Dialect {
-        let ansi_quotes = match self.settings.variables.get("sql_mode") {
-            // ANSI includes ANSI_QUOTES. A mode that only looks like it costs nothing but a trip
-            // to the primary.
-            Some(mode) => mode.to_ascii_uppercase().contains("ANSI"),
-            None => server.ansi_quotes || self.status.contains(Status::ANSI_QUOTES),
+        let ansi_quotes = match (server.flavour, self.settings.variables.get("sql_mode")) {
+            (Flavour::MariaDb, _) => self.status.contains(Status::ANSI_QUOTES),
+            // MySQL has no flag for it.
+            (Flavour::MySql, Some(mode)) => has_ansi_quotes(mode.trim_matches('\'')),
+            (Flavour::MySql, None) => server.ansi_quotes,
         };
         Dialect {
             no_backslash_escapes: self.status.contains(Status::NO_BACKSLASH_ESCAPES),
@@ -139,7 +140,7 @@ impl State {
     }
 
     fn charset(&self, server: ClientCharset) -> ClientCharset {
-        let named = |name: &str| ClientCharset::of_name(name.trim_matches('\'').as_bytes());
+        let named = |name: &str| ClientCharset::of_setting(name).unwrap_or(server);
         if let Some(name) = self.settings.variables.get("character_set_client") {
             return named(name);
         }
@@ -148,10 +149,7 @@ impl State {
             Names::Global => server,
             Names::Statement(text) => {
                 let name = text.strip_prefix("NAMES ");
-                match name.and_then(|text| text.split(' ').next()) {
-                    Some("DEFAULT") | None => server,
-                    Some(name) => named(name),
-                }
+                name.and_then(|text| text.split(' ').next()).map_or(server, named)
             }
         }
     }
@@ -300,6 +298,48 @@ mod tests {
         ]);
         let dialect = state.dialect(server);
         assert!(!dialect.ansi_quotes && dialect.charset == ClientCharset::Utf8);
+    }
+
+    #[test]
+    fn the_dialect_of_each_way_to_say_it() {
+        let gbk = ClientCharset::Multibyte;
+        let server = Dialect { ansi_quotes: true, charset: gbk, ..Dialect::default() };
+        let dialect = |name: &str, value: &str| {
+            let mut state = fresh();
+            let value = value.to_owned();
+            state.apply(&[Change::Variable { name: name.to_owned(), value }]);
+            state.dialect(server)
+        };
+        assert!(fresh().dialect(server).ansi_quotes, "the server's own mode");
+        let modes = [("4", true), ("'ORACLE'", true), ("ANSI", true), ("''", false), ("0", false)];
+        for (mode, expected) in modes {
+            assert_eq!(dialect("sql_mode", mode).ansi_quotes, expected, "{mode}");
+        }
+        let charsets = [
+            ("utf8mb4", ClientCharset::Utf8),
+            ("'sjis'", gbk),
+            ("28", gbk),
+            ("8", ClientCharset::SingleByte),
+            ("DEFAULT", gbk),
+        ];
+        for (charset, expected) in charsets {
+            assert_eq!(dialect("character_set_client", charset).charset, expected, "{charset}");
+        }
+        let mut state = fresh();
+        state.apply(&[Change::Names("NAMES DEFAULT".into())]);
+        assert_eq!(state.dialect(server).charset, gbk);
+        state.reset(Flavour::MySql, true);
+        assert_eq!(state.dialect(server).charset, gbk);
+    }
+
+    #[test]
+    fn mariadb_tells_its_quotes_by_a_flag() {
+        let server = Dialect { flavour: Flavour::MariaDb, ansi_quotes: true, ..Dialect::default() };
+        let mut state = fresh();
+        assert!(!state.dialect(server).ansi_quotes);
+        let status = Some(Status::AUTOCOMMIT | Status::ANSI_QUOTES);
+        state.observe(&Observation { status, ..Observation::default() });
+        assert!(state.dialect(server).ansi_quotes);
     }
 
     #[test]

@@ -98,9 +98,7 @@ impl Worker {
             return statement;
         }
         match self.verdicts.get(sql, dialect) {
-            Some(Known::Settled(destination, reason)) => {
-                Statement { destination, reason, open: false, ..statement }
-            }
+            Some(Known::Settled(destination, reason)) => statement.settled(destination, reason),
             Some(Known::Unsettled) => statement,
             None => {
                 self.submit(sql, dialect);

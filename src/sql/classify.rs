@@ -4,9 +4,12 @@
 //! it is known to be harmless there. A statement that is misjudged as needing the primary costs a
 //! little load; the other way round it would lose a write or a lock.
 
+mod body;
 #[cfg(test)]
 mod tests;
 mod tokens;
+
+use body::Body;
 
 use super::database::is_system_database;
 use super::digest::Digester;
@@ -51,6 +54,18 @@ impl Statement {
             };
         }
         self
+    }
+
+    /// The open statement as a full parse has judged it.
+    #[must_use]
+    pub fn settled(self, destination: Destination, reason: Reason) -> Self {
+        let mut effects = self.effects;
+        match (destination, reason) {
+            (Destination::Replica, _) => effects.remove(Effects::CALLS_ROUTINE),
+            (_, Reason::UnknownFunction) => effects.insert(Effects::CALLS_ROUTINE),
+            _ => {}
+        }
+        Statement { destination, reason, effects, open: false, ..self }
     }
 
     /// Whether a replica would do while there is no primary: the statement is a read, and only
@@ -114,6 +129,8 @@ struct Scan<'a> {
     explain_options: bool,
     /// A table to write to is expected: `name (` is its column list.
     awaits_table: bool,
+    /// Of a routine that is being defined.
+    body: Body,
 }
 
 impl<'a> Scan<'a> {
@@ -138,6 +155,7 @@ impl<'a> Scan<'a> {
             writes: false,
             explain_options: false,
             awaits_table: false,
+            body: Body::default(),
         }
     }
 
@@ -158,13 +176,18 @@ impl<'a> Scan<'a> {
                 // The separator is a part of the shape only when something follows it.
                 self.digest.token(self.sql, separator);
             }
-            // The statements in a routine's body are parts of one CREATE.
-            if separator.is_none() || !self.in_routine_body() {
-                self.begin(before, first);
+            if self.body.is_open() {
+                // A statement in a routine's body is a part of its CREATE. But if the body ended
+                // earlier than it looks, it runs now.
+                self.effects |= Effects::UNKNOWN;
+                self.of_routine(first);
             } else {
-                self.token(first);
+                self.begin(before, first);
             }
-            separator = self.rest();
+            separator = match self.mode {
+                Mode::Routine => self.rest_of_routine(),
+                _ => self.rest(),
+            };
         }
     }
 
@@ -196,15 +219,31 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// The same in the definition of a routine.
+    #[cold]
+    fn rest_of_routine(&mut self) -> Option<Lexeme> {
+        loop {
+            let lexeme = self.lexer.next();
+            match lexeme.token {
+                Token::End => return None,
+                Token::Hint => self.hint(lexeme),
+                Token::Semicolon => {
+                    self.body.pass(lexeme.token, b";");
+                    return Some(lexeme);
+                }
+                _ => self.of_routine(lexeme),
+            }
+        }
+    }
+
+    fn of_routine(&mut self, lexeme: Lexeme) {
+        self.body.pass(lexeme.token, self.lexer.text(lexeme));
+        self.token(lexeme);
+    }
+
     #[cold]
     fn hint(&mut self, lexeme: Lexeme) {
         self.hints.read(self.lexer.text(lexeme), lexeme.start);
-    }
-
-    /// Whether a `;` here belongs to the body of a routine, trigger or event: such texts hold
-    /// many and end with END.
-    fn in_routine_body(&self) -> bool {
-        self.kind == Kind::Ddl && self.mode == Mode::Opaque && ends_with_end(self.sql)
     }
 
     /// A statement begins at `lexer` with the token `first`.
@@ -239,8 +278,9 @@ impl<'a> Scan<'a> {
         self.previous = Previous::Start;
         self.depth = 0;
         self.awaits_query = head.kind == Kind::Select && keyword == Keyword::With;
-        self.awaits_table = head.kind == Kind::Dml;
-        self.explain_options = head.kind == Kind::Explain;
+        self.awaits_table = false;
+        self.body = Body::default();
+        self.explain_options = head.kind == Kind::Explain && head.mode == Mode::Read;
         match head.reason {
             Some(reason) if reason.hint_may_overrule() => self.differ(reason),
             Some(reason) => self.forbid(reason),
@@ -295,6 +335,10 @@ impl<'a> Scan<'a> {
             return primary(reason);
         }
         if self.effects.contains(Effects::READS_DIAGNOSTICS) {
+            // The previous statement may have run on a replica, and no session is tied to one.
+            if self.effects.intersects(Effects::BINDING) {
+                return primary(Reason::Diagnostics);
+            }
             return (Destination::Previous, Reason::Diagnostics, false);
         }
         let differs = self.differs.filter(|_| !asks_for_replica);
@@ -313,13 +357,4 @@ impl<'a> Scan<'a> {
         let reason = if self.differs.is_some() { Reason::Hint } else { Reason::Read };
         (Destination::Replica, reason, false)
     }
-}
-
-/// Whether the text's last word, or last but one, is END.
-fn ends_with_end(sql: &[u8]) -> bool {
-    let mut words = sql
-        .rsplit(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'_' || *byte >= 0x80))
-        .filter(|word| !word.is_empty())
-        .take(2);
-    words.any(|word| word.eq_ignore_ascii_case(b"end"))
 }

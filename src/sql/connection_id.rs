@@ -6,6 +6,7 @@ use super::Dialect;
 use super::database::unquoted;
 use super::keywords::Keyword;
 use super::lexer::{Lexer, Token};
+use super::set::string_value;
 use super::words::find;
 
 /// The name of the result's only column when the statement is `SELECT CONNECTION_ID()`, perhaps
@@ -30,6 +31,9 @@ pub fn bare_connection_id(sql: &[u8], dialect: Dialect) -> Option<Cow<'_, [u8]>>
         Token::Word if explicit || !is_clause(lexer.text(alias)) => {
             Cow::Borrowed(lexer.text(alias))
         }
+        Token::String if lexer.began() == alias.start => {
+            Cow::Owned(string_value(lexer.text(alias), dialect)?)
+        }
         Token::Identifier => unquoted(lexer.text(alias), sql.get(lexer.began()).copied()),
         _ => return None,
     };
@@ -46,13 +50,18 @@ mod tests {
 
     #[test]
     fn only_the_bare_question_is_ours() {
-        let table: [(&str, Option<&str>); 14] = [
+        let table: [(&str, Option<&str>); 19] = [
             ("SELECT CONNECTION_ID()", Some("CONNECTION_ID()")),
             ("select connection_id( ) ;", Some("connection_id( )")),
             ("/* x */ SELECT CONNECTION_ID() -- y", Some("CONNECTION_ID()")),
             ("SELECT CONNECTION_ID() AS id", Some("id")),
             ("SELECT CONNECTION_ID() id", Some("id")),
             ("SELECT CONNECTION_ID() AS `my``id`", Some("my`id")),
+            ("SELECT CONNECTION_ID() AS 'id'", Some("id")),
+            ("SELECT CONNECTION_ID() \"the 'id'\"", Some("the 'id'")),
+            ("SELECT CONNECTION_ID() AS 'a''b'", Some("a'b")),
+            ("SELECT CONNECTION_ID() AS 'a' 'b'", None),
+            ("SELECT CONNECTION_ID() AS N'id'", None),
             ("SELECT CONNECTION_ID() AS", None),
             ("SELECT CONNECTION_ID() FROM t", None),
             ("SELECT CONNECTION_ID() FOR UPDATE", None),

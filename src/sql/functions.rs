@@ -43,6 +43,14 @@ pub type Since = u32;
 pub const ALWAYS: Since = 0;
 pub const NEVER: Since = u32::MAX;
 
+/// How many arguments make a call that of the built-in function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arguments {
+    Any,
+    Some,
+    Two,
+}
+
 /// Functions of one class that appeared together.
 pub struct Group {
     pub call: Call,
@@ -70,6 +78,19 @@ pub const GLUED: &[&str] = &[
 #[rustfmt::skip]
 pub const GLUED_IN_MARIADB: &[&str] = &[
     "cume_dist", "dense_rank", "first_value", "lag", "lead", "nth_value", "ntile", "percent_rank", "rank",
+];
+
+/// Functions that MariaDB has built in only for so many arguments; with others it calls a stored
+/// function of the name.
+#[rustfmt::skip]
+pub const COUNTED_IN_MARIADB: &[(&str, Arguments)] = &[
+    ("geometrycollection", Arguments::Some),
+    ("linestring", Arguments::Some),
+    ("multilinestring", Arguments::Some),
+    ("multipoint", Arguments::Some),
+    ("multipolygon", Arguments::Some),
+    ("point", Arguments::Two),
+    ("polygon", Arguments::Some),
 ];
 
 /// Every built-in function that is not also a keyword of [`super::words`].

@@ -5,14 +5,14 @@ use std::ops::Deref;
 
 use super::lexer::{Lexeme, Lexer, Token};
 use super::transaction::parse_begin;
-use super::{Effects, Kind, Reason};
+use super::{Effects, Kind, Lock, Reason};
 
 /// How the tokens behind the head are judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// May be a read: every token may forbid a replica.
     Read,
-    /// SHOW: keywords mean nothing, but conditions may call functions.
+    /// SHOW: few keywords mean anything, but conditions may call functions and hold queries.
     Show,
     /// INSERT, REPLACE, UPDATE, DELETE and what else evaluates expressions.
     Write,
@@ -22,7 +22,9 @@ pub enum Mode {
     Set,
     /// CREATE, ALTER …: `name (` is no call.
     Definition,
-    /// Routine bodies, accounts: the rest says nothing about this session.
+    /// CREATE PROCEDURE and the like: the rest is not run now, and holds statements.
+    Routine,
+    /// Views, accounts: the rest says nothing about this session.
     Opaque,
 }
 
@@ -155,7 +157,8 @@ pub fn head_of(lexer: Lexer<'_>) -> Head {
         b"lock" | b"unlock" | b"backup" | b"handler" => lock(&word, words),
         b"xa" => xa(words),
         b"create" => create(words),
-        b"alter" | b"drop" | b"rename" => change(&*word == b"drop", words),
+        b"alter" => define(words),
+        b"drop" | b"rename" => remove(&*word == b"drop", words),
         b"truncate" => definition(Effects::IMPLICIT_COMMIT),
         b"grant" | b"revoke" => account(),
         b"get" => Head {
@@ -177,15 +180,21 @@ pub fn head_of(lexer: Lexer<'_>) -> Head {
 fn lock(first: &[u8], mut words: Words<'_>) -> Head {
     let none = Effects::empty();
     let (kind, effects) = match first {
-        b"unlock" => (Kind::Unlock, none),
-        b"lock" if words.accept("instance") => (Kind::Lock, Effects::GLOBAL_LOCK),
+        b"unlock" if words.accept("tables") || words.accept("table") => {
+            (Kind::Unlock(Lock::Tables), none)
+        }
+        b"unlock" if words.accept("instance") => (Kind::Unlock(Lock::Instance), none),
+        // Of other servers
+        b"unlock" => (Kind::Other, none),
+        b"lock" if words.accept("instance") => (Kind::Lock, Effects::INSTANCE_LOCK),
         b"lock" => (Kind::Lock, Effects::TABLE_LOCK | Effects::IMPLICIT_COMMIT),
         b"handler" if words.any(b"open") => (Kind::Handler, Effects::HANDLER),
         b"handler" => (Kind::Handler, none),
-        // BACKUP UNLOCK, BACKUP STAGE END, else BACKUP LOCK and the other stages
-        _ if words.accept("unlock") => (Kind::Unlock, none),
-        _ if words.accept("stage") && words.accept("end") => (Kind::Unlock, none),
-        _ => (Kind::Lock, Effects::GLOBAL_LOCK),
+        // BACKUP UNLOCK, BACKUP STAGE END, the other stages, BACKUP LOCK
+        _ if words.accept("unlock") => (Kind::Unlock(Lock::Backup), none),
+        _ if !words.accept("stage") => (Kind::Lock, Effects::BACKUP_LOCK),
+        _ if words.accept("end") => (Kind::Unlock(Lock::BackupStage), none),
+        _ => (Kind::Lock, Effects::BACKUP_STAGE),
     };
     head(kind, Mode::Opaque, Reason::TableLock, effects)
 }
@@ -273,14 +282,21 @@ fn create(mut words: Words<'_>) -> Head {
     if words.accept("or") {
         words.accept("replace");
     }
+    define(words)
+}
+
+/// Behind CREATE [OR REPLACE] and ALTER: what is defined.
+fn define(mut words: Words<'_>) -> Head {
     let mut effects = Effects::IMPLICIT_COMMIT;
     loop {
         match &*words.next() {
             b"temporary" => effects = Effects::TEMPORARY_TABLE,
             b"user" | b"role" => return account(),
             b"procedure" | b"function" | b"trigger" | b"event" | b"package" | b"library" => {
-                return Head { mode: Mode::Opaque, ..definition(effects) };
+                return Head { mode: Mode::Routine, ..definition(effects) };
             }
+            // A view's query is not run now.
+            b"view" => return Head { mode: Mode::Opaque, ..definition(effects) },
             b"definer" => {
                 // DEFINER = user@host | CURRENT_USER[()] | role
                 words.lexer.accept(Token::Operator(b'='));
@@ -297,16 +313,14 @@ fn create(mut words: Words<'_>) -> Head {
     }
 }
 
-fn change(drops: bool, mut words: Words<'_>) -> Head {
+/// DROP and RENAME.
+fn remove(drops: bool, mut words: Words<'_>) -> Head {
     match &*words.next() {
         b"user" | b"role" => account(),
         b"prepare" if drops => {
             head(Kind::Deallocate, Mode::Opaque, Reason::PreparedText, Effects::empty())
         }
         b"temporary" if drops => definition(Effects::empty()),
-        b"procedure" | b"function" | b"event" | b"definer" => {
-            Head { mode: Mode::Opaque, ..definition(Effects::IMPLICIT_COMMIT) }
-        }
         _ => definition(Effects::IMPLICIT_COMMIT),
     }
 }

@@ -1,6 +1,6 @@
 //! The keywords that classification knows.
 
-use super::functions::Call;
+use super::functions::{ALWAYS, Call, NEVER, Since};
 
 /// Keywords that the classifier acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -10,6 +10,7 @@ pub enum Keyword {
     /// A keyword without a meaning of its own here.
     Plain,
     As,
+    JsonTable,
     /// `CURRVAL` and `NEXTVAL`, also behind a point.
     Sequence,
     Delete,
@@ -25,6 +26,8 @@ pub enum Keyword {
     Replace,
     Select,
     Set,
+    /// `SQL%ROWCOUNT` in MariaDB's ORACLE mode.
+    Sql,
     SqlCalcFoundRows,
     /// `mysql`, `performance_schema`, `sys`.
     SystemSchema,
@@ -57,6 +60,7 @@ pub(super) const KEYWORDS: &[(&str, Keyword, Call)] = &[
     ("replace", Keyword::Replace, Call::Harmless),
     ("select", Keyword::Select, Call::Syntax),
     ("set", Keyword::Set, Call::Syntax),
+    ("sql", Keyword::Sql, Call::Unknown),
     ("sql_calc_found_rows", Keyword::SqlCalcFoundRows, Call::Syntax),
     ("table", Keyword::Table, Call::Syntax),
     ("update", Keyword::Update, Call::Syntax),
@@ -90,7 +94,7 @@ pub(super) const KEYWORDS: &[(&str, Keyword, Call)] = &[
     ("interval", Keyword::Plain, Call::Syntax),
     ("is", Keyword::Plain, Call::Syntax),
     ("join", Keyword::Plain, Call::Syntax),
-    ("json_table", Keyword::Plain, Call::Syntax),
+    ("json_table", Keyword::JsonTable, Call::Syntax),
     ("key", Keyword::Plain, Call::Syntax),
     ("lateral", Keyword::Plain, Call::Syntax),
     ("like", Keyword::Plain, Call::Syntax),
@@ -110,6 +114,9 @@ pub(super) const KEYWORDS: &[(&str, Keyword, Call)] = &[
     ("row", Keyword::Plain, Call::Syntax),
     ("some", Keyword::Plain, Call::Syntax),
     ("sql_big_result", Keyword::Plain, Call::Syntax),
+    ("sql_buffer_result", Keyword::Plain, Call::Syntax),
+    ("sql_cache", Keyword::Plain, Call::Syntax),
+    ("sql_no_cache", Keyword::Plain, Call::Syntax),
     ("sql_small_result", Keyword::Plain, Call::Syntax),
     ("straight_join", Keyword::Plain, Call::Syntax),
     ("then", Keyword::Plain, Call::Syntax),
@@ -152,4 +159,24 @@ pub(super) const KEYWORDS: &[(&str, Keyword, Call)] = &[
     ("true", Keyword::Plain, Call::Unknown),
     ("use", Keyword::Plain, Call::Unknown),
     ("window", Keyword::Plain, Call::Unknown),
+];
+
+/// Keywords that are not, or have not always been, kept from being names of functions: the version
+/// from which each flavour reads `word (` as syntax alone. Before that a stored function of the
+/// name is called wherever a call may stand.
+#[rustfmt::skip]
+pub(super) const RESERVED_SINCE: &[(&str, Since, Since)] = &[
+    ("against", ALWAYS, NEVER),
+    ("cube", ALWAYS, NEVER),
+    ("escape", ALWAYS, NEVER),
+    ("except", 80_011, ALWAYS),
+    ("intersect", 80_031, ALWAYS),
+    ("json_table", 80_011, NEVER),
+    ("lateral", 80_014, NEVER),
+    ("of", 80_011, NEVER),
+    ("over", 80_011, ALWAYS),
+    ("rollup", ALWAYS, NEVER),
+    ("sql_buffer_result", ALWAYS, NEVER),
+    ("sql_cache", NEVER, NEVER),
+    ("sql_no_cache", ALWAYS, NEVER),
 ];

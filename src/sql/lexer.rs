@@ -295,6 +295,8 @@ impl<'a> Lexer<'a> {
             }
             match byte {
                 b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => self.at += 1,
+                // `db.5` and `t.1e5` are names.
+                b'0'..=b'9' if self.is_behind_name_and_point(start) => return self.word(start),
                 b'0'..=b'9' => return self.number(start),
                 b'(' => return self.single(Token::Open),
                 b')' => return self.single(Token::Close),
@@ -357,6 +359,11 @@ impl<'a> Lexer<'a> {
                 }
             }
         }
+    }
+
+    /// Whether an unquoted name and a point stand directly before `start`.
+    fn is_behind_name_and_point(&self, start: usize) -> bool {
+        matches!(self.sql[..start], [.., name, b'.'] if is(name, IDENTIFIER))
     }
 
     #[inline(always)]

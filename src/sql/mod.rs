@@ -3,7 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`lexer`] | text to tokens, by the servers' own rules |
-//! | [`words`], [`keywords`], [`functions`], [`variables`], [`system_tables`] | the tables of what is known |
+//! | [`words`], [`keywords`], [`functions`], [`variables`], [`system_tables`], [`sql_mode`] | the tables of what is known |
 //! | [`head`] | what the first words of a statement say |
 //! | [`mod@classify`] | one pass over the tokens: destination, reason, effects, hints, digest |
 //! | [`reason`] | why a statement goes where it goes |
@@ -29,6 +29,7 @@ pub mod lexer;
 pub mod named_locks;
 pub mod reason;
 pub mod set;
+pub mod sql_mode;
 pub mod system_tables;
 pub mod transaction;
 pub mod variables;
@@ -69,6 +70,19 @@ impl ClientCharset {
         } else {
             ClientCharset::SingleByte
         }
+    }
+
+    /// By the value of `character_set_client` as it is assigned: a name, perhaps in quotes, or the
+    /// number of a collation. None for DEFAULT and NULL.
+    pub fn of_setting(value: &str) -> Option<Self> {
+        let value = value.trim_matches('\'');
+        if value.eq_ignore_ascii_case("DEFAULT") || value.eq_ignore_ascii_case("NULL") {
+            return None;
+        }
+        Some(match value.parse() {
+            Ok(number) => ClientCharset::of_collation(number),
+            Err(_) => ClientCharset::of_name(value.as_bytes()),
+        })
     }
 
     /// By the number of a collation, as the handshake and COM_CHANGE_USER carry it. Unknown
@@ -160,12 +174,25 @@ pub enum Kind {
     Execute,
     Deallocate,
     Lock,
-    Unlock,
+    Unlock(Lock),
     Handler,
     Xa,
     /// More than one statement in the text.
     Multi,
     Other,
+}
+
+/// Which locks a statement releases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lock {
+    /// UNLOCK TABLES: those of LOCK TABLES, and those of FLUSH TABLES … WITH READ LOCK.
+    Tables,
+    /// UNLOCK INSTANCE.
+    Instance,
+    /// BACKUP UNLOCK.
+    Backup,
+    /// BACKUP STAGE END.
+    BackupStage,
 }
 
 bitflags! {
@@ -183,7 +210,7 @@ bitflags! {
         const NAMED_LOCK = 1 << 3;
         /// LOCK TABLES.
         const TABLE_LOCK = 1 << 4;
-        /// FLUSH TABLES … WITH READ LOCK, LOCK INSTANCE FOR BACKUP, BACKUP STAGE.
+        /// FLUSH TABLES … WITH READ LOCK or FOR EXPORT.
         const GLOBAL_LOCK = 1 << 5;
         /// HANDLER … OPEN.
         const HANDLER = 1 << 6;
@@ -211,9 +238,35 @@ bitflags! {
         const READS_DIAGNOSTICS = 1 << 17;
         /// RELEASE_LOCK, RELEASE_ALL_LOCKS and the like: a named lock may be gone.
         const RELEASES_LOCK = 1 << 18;
-        /// Calls a function that is not built in: it may have changed what CALL may change.
+        /// Calls a function that is not built in: it may change what CALL may change.
         const CALLS_ROUTINE = 1 << 19;
         /// Reads a table, perhaps of the default database.
         const READS_TABLES = 1 << 20;
+        /// LOCK INSTANCE FOR BACKUP.
+        const INSTANCE_LOCK = 1 << 21;
+        /// BACKUP LOCK.
+        const BACKUP_LOCK = 1 << 22;
+        /// BACKUP STAGE.
+        const BACKUP_STAGE = 1 << 23;
     }
+}
+
+impl Effects {
+    /// What ties a session to its connection, which must be one to the primary.
+    pub const BINDING: Effects = Effects::TEMPORARY_TABLE
+        .union(Effects::SETS_USER_VARIABLE)
+        .union(Effects::READS_USER_VARIABLE)
+        .union(Effects::NAMED_LOCK)
+        .union(Effects::TABLE_LOCK)
+        .union(Effects::GLOBAL_LOCK)
+        .union(Effects::INSTANCE_LOCK)
+        .union(Effects::BACKUP_LOCK)
+        .union(Effects::BACKUP_STAGE)
+        .union(Effects::HANDLER)
+        .union(Effects::TEXT_PREPARE)
+        .union(Effects::UNKNOWN)
+        .union(Effects::CALLS_ROUTINE)
+        .union(Effects::XA)
+        .union(Effects::SETS_ROLE)
+        .union(Effects::SETS_TRANSACTION);
 }

@@ -53,6 +53,8 @@ pub enum Reason {
     LastInsertId,
     /// FOUND_ROWS, ROW_COUNT, SHOW WARNINGS, GET DIAGNOSTICS, `@@warning_count`.
     Diagnostics,
+    /// SQL_CALC_FOUND_ROWS: FOUND_ROWS() is asked for next, perhaps in a statement for the primary.
+    CountsRows,
     /// A built-in that tells about the server (VERSION).
     ServerFunction,
     /// A system variable that tells about the server, or that sessions do not carry along.
@@ -109,6 +111,7 @@ impl Reason {
         Reason::Sequence,
         Reason::LastInsertId,
         Reason::Diagnostics,
+        Reason::CountsRows,
         Reason::ServerFunction,
         Reason::ServerVariable,
         Reason::ConnectionVariable,
@@ -206,6 +209,10 @@ impl Reason {
             Reason::Diagnostics => (
                 "diagnostics",
                 "Only the connection that ran the previous statement has the answer.",
+            ),
+            Reason::CountsRows => (
+                "counts_rows",
+                "It counts rows for FOUND_ROWS(), which may be asked where only the primary runs it.",
             ),
             Reason::ServerFunction => {
                 ("server_function", "It asks a built-in function about the server itself.")

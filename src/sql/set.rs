@@ -15,6 +15,8 @@ use super::lexer::{Doubt, Lexer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
     Session,
+    /// `@@transaction_isolation` and its like without a scope: the next transaction's alone.
+    NextTransaction,
     Global,
     Persist,
     PersistOnly,

@@ -46,7 +46,7 @@ const fn carried(name: &'static str, mysql: (Since, Since), mariadb: Since) -> S
 
 /// The session variables that are restored, in alphabetical order. Not here: what no SET can
 /// bring back (`insert_id`, `pseudo_*`), what a replica must not get (`sql_log_bin`, `gtid_next`,
-/// `transaction_read_only`), and `session_track_*`, which belong to the proxy.
+/// [`ACCESS_MODE`]), and `session_track_*`, which belong to the proxy.
 #[rustfmt::skip]
 pub const SESSION_VARIABLES: &[SessionVariable] = &[
     carried("auto_increment_increment", ANY, ALWAYS),
@@ -131,6 +131,10 @@ pub const SESSION_VARIABLES: &[SessionVariable] = &[
     carried("windowing_use_high_precision", FROM_8, NEVER),
 ];
 
+/// The transaction access mode of the session, by its names. It is restored on connections to the
+/// primary alone: those to replicas are READ ONLY for good.
+pub const ACCESS_MODE: [&str; 2] = ["transaction_read_only", "tx_read_only"];
+
 /// Variables whose value only the session's own connection knows. All others that are not
 /// restored are about the server.
 #[rustfmt::skip]
@@ -158,6 +162,17 @@ pub fn session_variable(name: &[u8]) -> Option<&'static SessionVariable> {
 }
 
 impl SessionVariable {
+    /// Whether its value, a switch, makes statements depend on those before them on the same
+    /// connection: under `sql_auto_is_null` a comparison finds the last insert id.
+    pub fn ties_when_on(&self) -> bool {
+        self.name == "sql_auto_is_null"
+    }
+
+    /// Whether an assignment changes a part of the value and leaves the rest.
+    pub fn adds_up(&self) -> bool {
+        self.name == "optimizer_switch"
+    }
+
     /// Whether a server of this dialect has it. With the version unknown only what has always
     /// been there is known.
     pub fn exists_in(&self, dialect: Dialect) -> bool {

@@ -4,8 +4,10 @@
 //! multiplication per eight bytes and one load. The same hash feeds the digest.
 
 use super::Dialect;
-use super::functions::{ALWAYS, Call, FUNCTIONS, GLUED, GLUED_IN_MARIADB, NEVER, Since};
-use super::keywords::{KEYWORDS, Keyword};
+use super::functions::{
+    ALWAYS, Arguments, COUNTED_IN_MARIADB, Call, FUNCTIONS, GLUED, GLUED_IN_MARIADB, NEVER, Since,
+};
+use super::keywords::{KEYWORDS, Keyword, RESERVED_SINCE};
 use crate::wire::Flavour;
 
 /// Whether a function is built in only with the parenthesis directly behind its name.
@@ -25,6 +27,8 @@ pub struct Entry {
     pub keyword: Keyword,
     pub call: Call,
     glue: Glue,
+    /// In MariaDB.
+    arguments: Arguments,
     mysql: Since,
     mariadb: Since,
 }
@@ -46,6 +50,17 @@ impl Entry {
         };
         // With the version unknown (0) only what has always been there is known.
         if since <= dialect.version { self.call } else { Call::Unknown }
+    }
+}
+
+impl Entry {
+    /// How many arguments make a call that of the built-in function.
+    #[inline]
+    pub fn arguments_in(&self, dialect: Dialect) -> Arguments {
+        match dialect.flavour {
+            Flavour::MySql => Arguments::Any,
+            Flavour::MariaDb => self.arguments,
+        }
     }
 }
 
@@ -191,6 +206,28 @@ const fn glue(name: &str) -> Glue {
     }
 }
 
+const fn arguments(name: &str) -> Arguments {
+    let mut at = 0;
+    while at < COUNTED_IN_MARIADB.len() {
+        if same(COUNTED_IN_MARIADB[at].0, name) {
+            return COUNTED_IN_MARIADB[at].1;
+        }
+        at += 1;
+    }
+    Arguments::Any
+}
+
+const fn reserved_since(name: &str) -> (Since, Since) {
+    let mut at = 0;
+    while at < RESERVED_SINCE.len() {
+        if same(RESERVED_SINCE[at].0, name) {
+            return (RESERVED_SINCE[at].1, RESERVED_SINCE[at].2);
+        }
+        at += 1;
+    }
+    (ALWAYS, ALWAYS)
+}
+
 const fn build() -> Table {
     const EMPTY: Entry = Entry {
         name: "",
@@ -199,6 +236,7 @@ const fn build() -> Table {
         keyword: Keyword::None,
         call: Call::Unknown,
         glue: Glue::No,
+        arguments: Arguments::Any,
         mysql: NEVER,
         mariadb: NEVER,
     };
@@ -207,8 +245,8 @@ const fn build() -> Table {
     let mut at = 0;
     while at < KEYWORDS.len() {
         let (name, keyword, call) = KEYWORDS[at];
-        table.entries[count] =
-            Entry { name, keyword, call, mysql: ALWAYS, mariadb: ALWAYS, ..EMPTY };
+        let (mysql, mariadb) = reserved_since(name);
+        table.entries[count] = Entry { name, keyword, call, mysql, mariadb, ..EMPTY };
         count += 1;
         at += 1;
     }
@@ -222,6 +260,7 @@ const fn build() -> Table {
                 name,
                 call: group.call,
                 glue: glue(name),
+                arguments: arguments(name),
                 mysql: group.mysql,
                 mariadb: group.mariadb,
                 ..EMPTY
@@ -303,7 +342,9 @@ mod tests {
             let padded = format!("{}{padding}", entry.name);
             assert_eq!(Word::new(padded.as_bytes(), 0, length).hash, expected);
         }
-        for name in GLUED.iter().chain(GLUED_IN_MARIADB) {
+        let counted = COUNTED_IN_MARIADB.iter().map(|(name, _)| name);
+        let reserved = RESERVED_SINCE.iter().map(|(name, ..)| name);
+        for name in GLUED.iter().chain(GLUED_IN_MARIADB).chain(counted).chain(reserved) {
             assert!(seen.contains(name), "{name}");
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::SessionDefaults;
 use super::grants::Grants;
 use crate::backend::sql_client::Rows;
 use crate::session::accounts::AccountRow;
@@ -61,6 +62,15 @@ pub fn read_collations(rows: &Rows) -> Vec<(u16, Box<str>, Box<str>)> {
         .collect();
     collations.sort_unstable();
     collations
+}
+
+/// What new sessions begin with, as far as it changes how their statements are read.
+pub const DEFAULTS: &str = "SELECT @@global.sql_mode AS sql_mode, \
+     @@global.character_set_client AS character_set";
+
+pub fn read_defaults(rows: &Rows) -> SessionDefaults {
+    let text = |column: &str| rows.str(0, column).unwrap_or_default().into();
+    SessionDefaults { sql_mode: text("sql_mode"), character_set: text("character_set") }
 }
 
 /// The accounts that the tables (by name, with all their columns) describe.
@@ -272,5 +282,13 @@ pub mod tests {
         );
         let found = read_collations(&rows);
         assert_eq!(found.iter().map(|(id, ..)| *id).collect::<Vec<_>>(), [8, 45]);
+    }
+
+    #[test]
+    fn defaults_of_sessions() {
+        let rows = table(&["sql_mode", "character_set"], &[&["ANSI_QUOTES", "gbk"]]);
+        let expected =
+            SessionDefaults { sql_mode: "ANSI_QUOTES".into(), character_set: "gbk".into() };
+        assert_eq!(read_defaults(&rows), expected);
     }
 }

@@ -1,6 +1,7 @@
 //! Kinds, effects, hints and digests; destinations are tested in `tests/classification.rs`.
 
 use super::*;
+use crate::sql::Lock;
 
 fn of(sql: &str) -> Statement {
     classify(sql.as_bytes(), Dialect { version: 90_704, ..Dialect::default() })
@@ -58,14 +59,23 @@ fn heads_and_kinds() {
         ("DEALLOCATE PREPARE s", Kind::Deallocate),
         ("DROP PREPARE s", Kind::Deallocate),
         ("LOCK TABLES t READ", Kind::Lock),
-        ("UNLOCK TABLES", Kind::Unlock),
+        ("UNLOCK TABLES", Kind::Unlock(Lock::Tables)),
+        ("unlock table", Kind::Unlock(Lock::Tables)),
+        ("UNLOCK INSTANCE", Kind::Unlock(Lock::Instance)),
+        ("UNLOCK BINLOG", Kind::Other),
+        ("BACKUP LOCK t", Kind::Lock),
+        ("BACKUP UNLOCK", Kind::Unlock(Lock::Backup)),
         ("BACKUP STAGE START", Kind::Lock),
-        ("BACKUP STAGE END", Kind::Unlock),
+        ("BACKUP STAGE END", Kind::Unlock(Lock::BackupStage)),
         ("HANDLER t OPEN", Kind::Handler),
         ("XA START 'x'", Kind::Xa),
         ("SELECT 1; SELECT 2", Kind::Multi),
         ("SELECT 1;", Kind::Select),
         ("CREATE PROCEDURE p() BEGIN SELECT 1; SELECT 2; END", Kind::Ddl),
+        ("CREATE PROCEDURE p() BEGIN SELECT 1; END; SELECT 2", Kind::Multi),
+        ("CREATE FUNCTION f() RETURNS INT RETURN 1; SELECT 1 -- end", Kind::Multi),
+        ("DROP PROCEDURE IF EXISTS p; CREATE PROCEDURE p() BEGIN SELECT 1; END", Kind::Multi),
+        ("ALTER EVENT e DO BEGIN SELECT 1; SELECT 2; END", Kind::Ddl),
         ("SET STATEMENT a=1 FOR INSERT INTO t VALUES (1)", Kind::Dml),
         ("FROBNICATE", Kind::Other),
     ];
@@ -95,7 +105,10 @@ fn effects_on_the_session() {
         ("SELECT RELEASE_LOCK('a')", Effects::RELEASES_LOCK),
         ("LOCK TABLES t READ", Effects::TABLE_LOCK | Effects::IMPLICIT_COMMIT),
         ("FLUSH TABLES WITH READ LOCK", Effects::GLOBAL_LOCK | Effects::IMPLICIT_COMMIT),
-        ("LOCK INSTANCE FOR BACKUP", Effects::GLOBAL_LOCK),
+        ("LOCK INSTANCE FOR BACKUP", Effects::INSTANCE_LOCK),
+        ("BACKUP LOCK t", Effects::BACKUP_LOCK),
+        ("BACKUP STAGE FLUSH", Effects::BACKUP_STAGE),
+        ("BACKUP STAGE END", Effects::empty()),
         ("HANDLER t OPEN AS h", Effects::HANDLER),
         ("HANDLER h READ FIRST", Effects::empty()),
         ("PREPARE s FROM @q", Effects::TEXT_PREPARE | Effects::READS_USER_VARIABLE),
@@ -107,6 +120,34 @@ fn effects_on_the_session() {
         ("SELECT FOUND_ROWS()", Effects::READS_DIAGNOSTICS),
         ("SELECT SQL_CALC_FOUND_ROWS 1", Effects::FOUND_ROWS),
         ("UPDATE t SET a = f(1)", Effects::CALLS_ROUTINE),
+        ("UPDATE t JOIN u ON t.a = f(u.b) SET t.c = 1", Effects::CALLS_ROUTINE),
+        ("DELETE FROM t WHERE a = f(1)", Effects::CALLS_ROUTINE),
+        ("SELECT f(1)", Effects::CALLS_ROUTINE),
+        ("SELECT db.f(1)", Effects::CALLS_ROUTINE),
+        ("SELECT `abs`(1)", Effects::CALLS_ROUTINE),
+        ("SELECT a QUALIFY f(1)", Effects::CALLS_ROUTINE),
+        ("SELECT (1) d (a)", Effects::empty()),
+        ("DO f(1)", Effects::CALLS_ROUTINE),
+        ("CREATE TABLE t AS SELECT f(1)", Effects::CALLS_ROUTINE | Effects::IMPLICIT_COMMIT),
+        (
+            "CREATE TABLE t (a INT, KEY k (a)) SELECT f(1) AS a",
+            Effects::CALLS_ROUTINE | Effects::IMPLICIT_COMMIT,
+        ),
+        ("CREATE TABLE t VALUES ROW(f(1))", Effects::CALLS_ROUTINE | Effects::IMPLICIT_COMMIT),
+        (
+            "CREATE TABLE t (a INT, KEY k (a)) PARTITION BY LIST (a) \
+             (PARTITION p VALUES IN (1), PARTITION q VALUES LESS THAN (2))",
+            Effects::IMPLICIT_COMMIT,
+        ),
+        ("CREATE VIEW v AS SELECT f(1)", Effects::IMPLICIT_COMMIT),
+        ("ALTER ALGORITHM=MERGE VIEW v AS SELECT f(1)", Effects::IMPLICIT_COMMIT),
+        ("ALTER TABLE t ADD KEY k (a)", Effects::IMPLICIT_COMMIT),
+        ("ANALYZE UPDATE t SET a = f(1)", Effects::CALLS_ROUTINE),
+        ("ANALYZE FORMAT=JSON UPDATE t SET a = f(1)", Effects::CALLS_ROUTINE),
+        ("ANALYZE INSERT INTO t (a) VALUES (1)", Effects::empty()),
+        ("REPLACE t (a) VALUES (1)", Effects::empty()),
+        ("INSERT INTO t (a) VALUES (1) AS n (b) ON DUPLICATE KEY UPDATE a = b", Effects::empty()),
+        ("LOAD DATA INFILE 'x' INTO TABLE t LINES TERMINATED BY 'y' (a)", Effects::empty()),
         ("INSERT INTO t (a) VALUES (1)", Effects::empty()),
         ("INSERT INTO d.t(a) SELECT d.f(1)", Effects::CALLS_ROUTINE),
         ("CREATE USER u@localhost", Effects::ACCOUNTS | Effects::IMPLICIT_COMMIT),
@@ -118,6 +159,20 @@ fn effects_on_the_session() {
             Effects::SETS_USER_VARIABLE | Effects::READS_USER_VARIABLE,
         ),
         (
+            "CREATE FUNCTION f() RETURNS INT RETURN 1; SELECT GET_LOCK('a', 1) -- end",
+            Effects::IMPLICIT_COMMIT | Effects::NAMED_LOCK,
+        ),
+        (
+            "DROP PROCEDURE IF EXISTS p; CREATE TEMPORARY TABLE t (a INT); \
+             CREATE PROCEDURE p() BEGIN SELECT 1; END",
+            Effects::IMPLICIT_COMMIT | Effects::TEMPORARY_TABLE | Effects::UNKNOWN,
+        ),
+        (
+            "CREATE PROCEDURE p() SELECT 1 AS begin; SELECT GET_LOCK('a', 1) AS end",
+            Effects::IMPLICIT_COMMIT | Effects::UNKNOWN,
+        ),
+        ("CREATE PROCEDURE p() SET @a = 1", Effects::IMPLICIT_COMMIT),
+        (
             "SET autocommit = 0; CREATE TEMPORARY TABLE t (a INT)",
             Effects::SETS_VARIABLE | Effects::TEMPORARY_TABLE,
         ),
@@ -126,6 +181,18 @@ fn effects_on_the_session() {
     for (sql, effects) in table {
         assert_eq!(of(sql).effects, effects, "{sql}");
     }
+}
+
+#[test]
+fn a_verdict_says_whether_a_routine_is_called() {
+    let open = of("SELECT * FROM t u (a)");
+    assert!(open.open && open.effects.contains(Effects::CALLS_ROUTINE), "{open:?}");
+    let read = open.settled(Destination::Replica, Reason::Read);
+    assert!(!read.open && !read.effects.contains(Effects::CALLS_ROUTINE));
+    let open = of("SELECT * FROM (SELECT 1) d (a)");
+    assert!(open.open && !open.effects.contains(Effects::CALLS_ROUTINE));
+    let call = open.settled(Destination::Primary, Reason::UnknownFunction);
+    assert!(call.effects.contains(Effects::CALLS_ROUTINE));
 }
 
 #[test]
@@ -158,6 +225,9 @@ fn default_databases_of_the_system() {
     let read = of("SELECT * FROM user");
     assert_eq!(read.within(b"shop").destination, Destination::Replica);
     assert_eq!(read.within(b"MySQL").destination, Destination::Primary);
+    for sql in ["SELECT 1 UNION TABLE user", "SELECT (TABLE db LIMIT 1)", "EXPLAIN TABLE user"] {
+        assert_eq!(of(sql).within(b"mysql").destination, Destination::Primary, "{sql}");
+    }
     assert_eq!(of("SELECT 1").within(b"mysql").destination, Destination::Replica);
     assert_eq!(of("SHOW TABLES FROM x").within(b"sys").destination, Destination::Replica);
 }

@@ -1,13 +1,17 @@
 //! What each token says about where its statement may run.
 
 use super::{Previous, Scan};
-use crate::sql::functions::Call;
+use crate::sql::functions::{Arguments, Call};
 use crate::sql::head::Mode;
 use crate::sql::keywords::Keyword;
 use crate::sql::lexer::{Glued, Lexeme, Token, VariableScope};
 use crate::sql::variables::{Reading, reading};
 use crate::sql::words::{Entry, Word, lookup};
 use crate::sql::{Effects, Reason, system_tables};
+use crate::wire::Flavour;
+
+/// How many tokens are looked ahead at most.
+const FURTHEST: u32 = 64;
 
 impl Scan<'_> {
     /// Any token. Words have a way of their own where they are frequent.
@@ -32,6 +36,7 @@ impl Scan<'_> {
                 self.depth = self.depth.saturating_sub(1);
                 Previous::Close
             }
+            Token::String if self.sql[lexeme.start] == b'"' => return self.double_quoted(lexeme),
             Token::String | Token::Number | Token::Parameter => {
                 self.digest.literal();
                 Previous::Literal
@@ -79,7 +84,7 @@ impl Scan<'_> {
     pub(super) fn word_with(&mut self, lexeme: Lexeme, word: Word, entry: Option<&'static Entry>) {
         let keyword = entry.map_or(Keyword::None, |entry| entry.keyword);
         self.digest.word(word, keyword, lexeme);
-        if self.mode == Mode::Opaque {
+        if self.is_not_run() {
             self.previous = Previous::Name;
             return;
         }
@@ -122,8 +127,9 @@ impl Scan<'_> {
     fn identifier(&mut self, lexeme: Lexeme) {
         let word = Word::new(self.sql, lexeme.start, lexeme.end);
         self.digest.word(word, Keyword::None, lexeme);
-        if self.mode != Mode::Opaque {
-            match lookup(&word).map(|entry| entry.keyword) {
+        if !self.is_not_run() {
+            let entry = lookup(&word);
+            match entry.map(|entry| entry.keyword) {
                 Some(keyword @ (Keyword::SystemSchema | Keyword::InformationSchema)) => {
                     self.schema(keyword);
                 }
@@ -133,14 +139,36 @@ impl Scan<'_> {
                 _ => {}
             }
             if self.lexer.at_open_parenthesis().is_some() {
+                let is_built_in =
+                    |entry: &Entry| entry.call_in(self.dialect, true) != Call::Unknown;
                 if self.previous == Previous::Dot {
                     self.qualified_call();
+                } else if entry.is_some_and(is_built_in) {
+                    // The full parse sees no quotes either.
+                    self.stored_call(lexeme);
                 } else {
                     self.unknown_call(lexeme);
                 }
             }
         }
         self.previous = Previous::Name;
+    }
+
+    /// A string between double quotes. Under ANSI_QUOTES it would be a name; the primary may have
+    /// changed its global `sql_mode` a moment ago, and a replica may have another. No string stands
+    /// before a parenthesis, so that a call by such a name is found all the same.
+    #[inline(never)]
+    fn double_quoted(&mut self, lexeme: Lexeme) {
+        self.digest.literal();
+        if !self.is_not_run() && self.lexer.at_open_parenthesis().is_some() {
+            self.unknown_call(lexeme);
+        }
+        self.previous = Previous::Literal;
+    }
+
+    /// Whether the rest of the statement is something that does not run now.
+    fn is_not_run(&self) -> bool {
+        matches!(self.mode, Mode::Opaque | Mode::Routine)
     }
 
     fn reads(&self) -> bool {
@@ -156,17 +184,23 @@ impl Scan<'_> {
     }
 
     fn keyword(&mut self, keyword: Keyword, called: bool) {
+        if matches!(keyword, Keyword::From | Keyword::Table) && self.mode == Mode::Read {
+            self.effects |= Effects::READS_TABLES;
+        }
         match keyword {
             Keyword::SystemSchema | Keyword::InformationSchema => return self.schema(keyword),
-            Keyword::SqlCalcFoundRows => self.effects |= Effects::FOUND_ROWS,
-            Keyword::From => {
-                self.awaits_table = false;
-                if self.mode == Mode::Read {
-                    self.effects |= Effects::READS_TABLES;
-                }
+            Keyword::Sql => self.implicit_cursor(),
+            Keyword::SqlCalcFoundRows => {
+                self.effects |= Effects::FOUND_ROWS;
+                self.forbid_read(Reason::CountsRows);
             }
             Keyword::Into => self.into(),
-            Keyword::Set | Keyword::Value => self.awaits_table = false,
+            Keyword::Insert | Keyword::Replace if !called && self.depth == 0 => {
+                self.explain_options = false;
+                self.awaits_table = true;
+            }
+            Keyword::Update | Keyword::Delete => self.explain_options = false,
+            Keyword::From | Keyword::Set | Keyword::Value => self.awaits_table = false,
             Keyword::With => self.explain_options = false,
             Keyword::Select | Keyword::Values | Keyword::Table if self.depth == 0 => {
                 self.awaits_query = false;
@@ -176,8 +210,14 @@ impl Scan<'_> {
             }
             _ => {}
         }
-        if self.mode != Mode::Read {
-            return;
+        if self.mode == Mode::Definition && self.begins_query(keyword) {
+            // CREATE TABLE … SELECT runs the query.
+            self.mode = Mode::Write;
+        }
+        match self.mode {
+            Mode::Read => {}
+            Mode::Show => return self.keyword_of_show(keyword),
+            _ => return,
         }
         match keyword {
             Keyword::Insert | Keyword::Replace if called => {}
@@ -194,13 +234,58 @@ impl Scan<'_> {
         }
     }
 
+    /// SHOW may have a condition, which may hold whole queries, or (MariaDB) sequences.
+    #[cold]
+    fn keyword_of_show(&mut self, keyword: Keyword) {
+        match keyword {
+            Keyword::Lock => self.forbid(Reason::LockingRead),
+            Keyword::For if self.previous == Previous::Word(Keyword::Value) => {
+                self.forbid(Reason::Sequence);
+            }
+            Keyword::Sequence if self.previous == Previous::Dot => self.forbid(Reason::Sequence),
+            Keyword::Select => self.forbid(Reason::NotUnderstood),
+            Keyword::Table | Keyword::Values | Keyword::With if self.depth > 0 => {
+                self.forbid(Reason::NotUnderstood);
+            }
+            _ => {}
+        }
+    }
+
+    /// SQL at hand: MariaDB's `SQL%ROWCOUNT` tells of the previous statement.
+    #[cold]
+    fn implicit_cursor(&mut self) {
+        let mut ahead = self.lexer;
+        let asked = self.dialect.flavour == Flavour::MariaDb
+            && ahead.accept(Token::Operator(b'%'))
+            && ["rowcount", "found", "notfound"].into_iter().any(|word| ahead.accept_word(word));
+        if asked {
+            self.effects |= Effects::READS_DIAGNOSTICS;
+        }
+    }
+
     fn into(&mut self) {
         let mut ahead = self.lexer;
         if ahead.next_significant().token == Token::UserVariable {
             self.effects |= Effects::SETS_USER_VARIABLE;
         }
-        if self.mode == Mode::Read {
-            self.forbid(Reason::Into);
+        match self.mode {
+            Mode::Read => self.forbid(Reason::Into),
+            // LOAD DATA … INTO TABLE t (a, b)
+            Mode::Assigning => self.awaits_table = true,
+            _ => {}
+        }
+    }
+
+    /// Whether a query begins with this word in a definition. VALUES also begins the bounds of a
+    /// partition.
+    fn begins_query(&self, keyword: Keyword) -> bool {
+        match keyword {
+            Keyword::Select => true,
+            Keyword::Values => {
+                let mut ahead = self.lexer;
+                ahead.accept_word("row") || ahead.accept(Token::Open)
+            }
+            _ => false,
         }
     }
 
@@ -249,7 +334,22 @@ impl Scan<'_> {
     /// A word of the table stands before a parenthesis.
     fn known_call(&mut self, entry: &Entry, glued: Glued, lexeme: Lexeme) {
         match entry.call_in(self.dialect, glued == Glued::Yes) {
+            Call::Harmless if !self.has_arguments(entry.arguments_in(self.dialect)) => {
+                self.unknown_call(lexeme);
+            }
             Call::Harmless | Call::Syntax => {}
+            // A keyword that this server does not reserve: syntax where no call can stand.
+            Call::Unknown
+                if entry.call == Call::Syntax
+                    && (matches!(self.previous, Previous::Close | Previous::Literal)
+                        || (entry.keyword == Keyword::JsonTable && self.is_json_table())) => {}
+            // Were the parenthesis at its name, it would be a built-in: the full parse, which sees
+            // no blanks, must not take it for that.
+            Call::Unknown
+                if glued == Glued::No && entry.call_in(self.dialect, true) != Call::Unknown =>
+            {
+                self.stored_call(lexeme);
+            }
             Call::Unknown => self.unknown_call(lexeme),
             Call::Diagnostics => self.effects |= Effects::READS_DIAGNOSTICS,
             Call::LastInsertId => {
@@ -273,6 +373,57 @@ impl Scan<'_> {
         }
     }
 
+    /// Whether the parenthesis that follows holds so many arguments. Only a short way is looked
+    /// ahead, so that nested calls cost little.
+    #[inline]
+    fn has_arguments(&self, wanted: Arguments) -> bool {
+        match wanted {
+            Arguments::Any => true,
+            Arguments::Some => self.arguments() != Some(0),
+            Arguments::Two => self.arguments() == Some(2),
+        }
+    }
+
+    /// How many arguments the parenthesis that follows holds; None when it does not end soon.
+    #[cold]
+    fn arguments(&self) -> Option<u32> {
+        let mut ahead = self.lexer;
+        ahead.accept(Token::Open);
+        if ahead.accept(Token::Close) {
+            return Some(0);
+        }
+        let (mut arguments, mut depth) = (1, 0u32);
+        for _ in 0..FURTHEST {
+            match ahead.next_significant().token {
+                Token::Close if depth == 0 => return Some(arguments),
+                Token::Close => depth -= 1,
+                Token::Open => depth += 1,
+                Token::Comma if depth == 0 => arguments += 1,
+                Token::End | Token::Semicolon => return None,
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// Whether the parenthesis that follows holds `expression, 'path' COLUMNS (`: no arguments of a
+    /// call look so.
+    #[cold]
+    fn is_json_table(&self) -> bool {
+        let mut ahead = self.lexer;
+        ahead.accept(Token::Open);
+        for _ in 0..FURTHEST {
+            match ahead.next_significant().token {
+                Token::String if ahead.accept_word("columns") => {
+                    return ahead.accept(Token::Open);
+                }
+                Token::End | Token::Semicolon => return false,
+                _ => {}
+            }
+        }
+        false
+    }
+
     #[cold]
     fn qualified_call(&mut self) {
         if self.mode == Mode::Definition || self.awaits_table {
@@ -286,23 +437,40 @@ impl Scan<'_> {
     /// a table or alias with its columns.
     #[cold]
     fn unknown_call(&mut self, name: Lexeme) {
+        match self.previous {
+            _ if self.is_no_call(name) => {}
+            // Behind an operand no call can stand, but an alias with its columns.
+            Previous::Close | Previous::Literal => self.ambiguous |= self.mode == Mode::Read,
+            // The name may be a keyword that is not in the table.
+            Previous::Name if self.mode == Mode::Read => {
+                self.ambiguous = true;
+                self.effects |= Effects::CALLS_ROUTINE;
+            }
+            _ => self.stored_call(name),
+        }
+    }
+
+    /// A name that is no built-in as it stands there, and must not be taken for one.
+    #[cold]
+    fn stored_call(&mut self, name: Lexeme) {
+        if !self.is_no_call(name) {
+            self.effects |= Effects::CALLS_ROUTINE;
+            self.forbid_read(Reason::UnknownFunction);
+        }
+    }
+
+    /// Whether `name (` stands where only columns or the length of a type can follow.
+    fn is_no_call(&self, name: Lexeme) -> bool {
         if self.mode == Mode::Definition || self.awaits_table || self.explain_options {
-            return;
+            return true;
         }
         match self.previous {
             // `CAST(x AS type(10))`, `AS alias (a, b)`, `WITH name (a, b)`
-            Previous::Word(Keyword::As | Keyword::With | Keyword::Recursive) => return,
+            Previous::Word(Keyword::As | Keyword::With | Keyword::Recursive) => true,
             // JSON_TABLE(…, 'path' COLUMNS (…))
-            Previous::Literal if self.lexer.text(name).eq_ignore_ascii_case(b"columns") => return,
-            _ if self.is_column_list_of_with() => return,
-            Previous::Name | Previous::Close | Previous::Literal if self.mode == Mode::Read => {
-                self.ambiguous = true;
-                return;
-            }
-            _ => {}
+            Previous::Literal if self.lexer.text(name).eq_ignore_ascii_case(b"columns") => true,
+            _ => self.is_column_list_of_with(),
         }
-        self.effects |= Effects::CALLS_ROUTINE;
-        self.forbid_read(Reason::UnknownFunction);
     }
 
     /// Whether `(a, b) AS (` follows: only a common table expression looks so.
@@ -329,7 +497,7 @@ impl Scan<'_> {
 
     fn user_variable(&mut self, lexeme: Lexeme) {
         let assigned = match self.mode {
-            Mode::Opaque => return,
+            Mode::Opaque | Mode::Routine => return,
             Mode::Definition => {
                 if self.is_host(lexeme) {
                     return;
@@ -365,7 +533,7 @@ impl Scan<'_> {
     }
 
     fn assignment(&mut self) {
-        if self.mode == Mode::Opaque {
+        if self.is_not_run() {
             return;
         }
         if self.previous == Previous::UserVariable {
@@ -375,7 +543,7 @@ impl Scan<'_> {
     }
 
     fn system_variable(&mut self, scope: VariableScope, lexeme: Lexeme) {
-        if self.mode == Mode::Opaque {
+        if self.is_not_run() {
             return;
         }
         match reading(scope, self.lexer.text(lexeme)) {

@@ -5,14 +5,16 @@ use super::{DIGIT, Doubt, HEX, IDENTIFIER, Lexeme, Lexer, Token, is};
 impl Lexer<'_> {
     /// A token that begins with a digit, as `MY_LEX_NUMBER_IDENT` of both servers cuts it.
     pub(super) fn number(&mut self, start: usize) -> Lexeme {
-        let radix_class = match (self.sql[start], self.peek(1)) {
-            (b'0', Some(b'x')) => Some(HEX),
-            (b'0', Some(b'b')) => Some(DIGIT),
+        let is_digit: Option<fn(u8) -> bool> = match (self.sql[start], self.peek(1)) {
+            (b'0', Some(b'x')) => Some(|byte| is(byte, HEX)),
+            (b'0', Some(b'b')) => Some(|byte| matches!(byte, b'0' | b'1')),
             _ => None,
         };
-        if let Some(class) = radix_class {
+        if let Some(is_digit) = is_digit {
             self.at += 2;
-            self.skip_class(class);
+            while self.peek(0).is_some_and(is_digit) {
+                self.at += 1;
+            }
             let whole = self.at > start + 2 && !self.peek(0).is_some_and(|b| is(b, IDENTIFIER));
             if whole {
                 return self.lexeme(Token::Number, start);

@@ -44,7 +44,12 @@ fn text_is_cut_where_the_server_cuts_it() {
             "1 1.5 .5 1. 1e5 1E+5 1e 0x1F 0b01 0X1F 12ab t.5a",
             "1|1.5|.5|1.|1e5|1E+5|1e|0x1F|0b01|0X1F|12ab|t|.|5a",
         ),
+        (
+            "0b12 0b1x 0xfg t.1e5 t.5 `t`.5 t .5 1.5 t.5.6",
+            "0b12|0b1x|0xfg|t|.|1e5|t|.|5|t|.|5|t|.5|1.5|t|.|5|.|6",
+        ),
         ("@a @`b c` @'d' @@e @@global.f @@SESSION.`g` @", "a|b c|d|e|f|g|"),
+        ("@@session .a @@global. b @@local/* x */ . -- y\n`c` @@session a", "a|b|c|session|a"),
         ("a:=1", "a|:=|1"),
         ("a--b", "a|-|-|b"),
         ("a-- b\nc#d\ne", "a|c|e"),
@@ -57,6 +62,13 @@ fn text_is_cut_where_the_server_cuts_it() {
     ];
     for (sql, expected) in table {
         assert_eq!(cut(sql, MYSQL), (expected.to_owned(), None), "{sql}");
+    }
+}
+
+#[test]
+fn no_chain_of_variables_overflows_the_stack() {
+    for link in ["@@session", "@@session ", "@@session/**/", "@@local."] {
+        assert!(!tokens(&link.repeat(200_000), MYSQL).0.is_empty(), "{link}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! User variables and system variables.
 
-use super::{IDENTIFIER, Lexeme, Lexer, Token, VariableScope, is};
+use super::{IDENTIFIER, Lexeme, Lexer, SPACE, Token, VariableScope, is};
 
 impl Lexer<'_> {
     /// `@name`, `@'name'`, `@@[scope.]name`.
@@ -38,13 +38,56 @@ impl Lexer<'_> {
             word if word.eq_ignore_ascii_case(b"persist_only") => VariableScope::Persist,
             _ => VariableScope::Unspecified,
         };
-        if scope != VariableScope::Unspecified && self.peek(0) == Some(b'.') {
-            self.at += 1;
-            let name = self.variable_part();
+        if scope != VariableScope::Unspecified
+            && let Some(name) = self.name_behind_point()
+        {
             return Lexeme { token: Token::SystemVariable(scope), ..name };
         }
-        // A scope without a point directly behind it is read as a name that nobody knows.
+        // A scope without a point behind it is read as a name that nobody knows.
         Lexeme { token: Token::SystemVariable(VariableScope::Unspecified), ..name }
+    }
+
+    /// The name behind a scope. Blanks and comments may stand around the point.
+    fn name_behind_point(&mut self) -> Option<Lexeme> {
+        let mut ahead = *self;
+        ahead.skip_blanks();
+        if ahead.peek(0) != Some(b'.') {
+            return None;
+        }
+        ahead.at += 1;
+        ahead.skip_blanks();
+        let name = ahead.variable_part();
+        if name.start == name.end {
+            return None;
+        }
+        *self = ahead;
+        Some(name)
+    }
+
+    /// Passes blanks and comments, and no token: those that follow may be as many variables again.
+    fn skip_blanks(&mut self) {
+        loop {
+            self.skip_class(SPACE);
+            let start = self.at;
+            match (self.peek(0), self.peek(1)) {
+                (Some(b'/'), Some(b'*')) => {
+                    let _ = self.block_comment(start);
+                }
+                (Some(b'#'), _) => {
+                    let _ = self.line_comment(start + 1);
+                }
+                (Some(b'-'), Some(b'-'))
+                    if self.peek(2).is_none_or(|next| next == b' ' || next.is_ascii_control()) =>
+                {
+                    let _ = self.line_comment(start + 2);
+                }
+                (Some(b'*'), Some(b'/')) if self.in_executable_comment => {
+                    self.at += 2;
+                    self.in_executable_comment = false;
+                }
+                _ => return,
+            }
+        }
     }
 
     fn variable_part(&mut self) -> Lexeme {

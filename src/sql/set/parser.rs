@@ -146,12 +146,14 @@ impl<'a> Parser<'a> {
                 Some(Assignment::UserVariable { name, value })
             }
             Token::SystemVariable(written) => {
+                let text = self.lexer.text(name);
                 let scope = match written {
                     VariableScope::Global => Scope::Global,
                     VariableScope::Persist => Scope::Persist,
+                    VariableScope::Unspecified if is_of_transaction(text) => Scope::NextTransaction,
                     VariableScope::Session | VariableScope::Unspecified => Scope::Session,
                 };
-                self.variable(scope, self.lexer.text(name))
+                self.variable(scope, text)
             }
             Token::Word | Token::Identifier => {
                 let mut text = self.lexer.text(name);
@@ -284,6 +286,14 @@ fn is_niladic_function(word: &[u8]) -> bool {
     ]
     .iter()
     .any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// Variables that `SET @@name` sets for the next transaction, while `SET name` sets them for the
+/// session [tried on both servers].
+fn is_of_transaction(name: &[u8]) -> bool {
+    ["transaction_isolation", "tx_isolation", "transaction_read_only", "tx_read_only"]
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 fn lower(name: &[u8]) -> Cow<'_, [u8]> {

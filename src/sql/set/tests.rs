@@ -26,6 +26,13 @@ fn single_variables() {
         ("SET @@GLOBAL.read_only = 1", variable(Global, "read_only", Number, "1")),
         ("SET PERSIST x = 1", variable(Persist, "x", Number, "1")),
         ("SET PERSIST_ONLY x = 1", variable(PersistOnly, "x", Number, "1")),
+        (
+            "SET @@TRANSACTION_ISOLATION = 'SERIALIZABLE'",
+            variable(NextTransaction, "transaction_isolation", String, "'SERIALIZABLE'"),
+        ),
+        ("SET @@tx_read_only = 1", variable(NextTransaction, "tx_read_only", Number, "1")),
+        ("SET tx_read_only = 1", variable(Session, "tx_read_only", Number, "1")),
+        ("SET @@local.tx_read_only = 1", variable(Session, "tx_read_only", Number, "1")),
         ("SET x = -1.5e3", variable(Session, "x", Number, "-1.5e3")),
         (
             "SET character_set_results = NULL",
