@@ -184,8 +184,11 @@ impl Statements {
         }
     }
 
+    /// The server has closed them all. Their numbers are not given again: a client that has missed
+    /// it must not find another statement under an old number.
     pub fn clear(&mut self) {
-        *self = Statements::default();
+        self.open.clear();
+        self.bytes = 0;
     }
 }
 
@@ -237,5 +240,9 @@ mod tests {
         assert_eq!(statements.next_id(), 2, "1 is taken, 0 and the last are no numbers");
         statements.remove(1);
         assert!(statements.find(1).is_none() && statements.next_id() == 1);
+        let mut statements = Statements::default();
+        statements.add(1, Home::Here(9), 0);
+        statements.clear();
+        assert!(statements.find(1).is_none() && statements.next_id() == 2);
     }
 }

@@ -28,7 +28,7 @@ const DIRECT: usize = 16;
 const MOST: usize = 3;
 
 async fn random_sessions(flavour: Flavour) {
-    let cluster = Cluster::start(flavour, &["--", "--max-connections=400"]);
+    let cluster = Cluster::start(flavour, &[]);
     let total = setting("DIFFERENTIAL_OPERATIONS", 4_000);
     let seed = setting("DIFFERENTIAL_SEED", 1);
     let each = total as usize / SESSIONS;

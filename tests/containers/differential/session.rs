@@ -10,7 +10,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use rwproxy::wire::Capabilities;
 use rwproxy::wire::packet::Packet;
-use rwproxy::wire::reply::ERR;
+use rwproxy::wire::reply::{EOF, ERR, OK};
 use tokio::sync::Mutex;
 
 use super::operation::{Operation, SLOTS};
@@ -124,7 +124,25 @@ async fn ask(
             }
         },
     };
-    without_numbers(reply)
+    match operation {
+        // MySQL tells the warnings of the statement before, which are known as long as that
+        // statement's connection is: see the limits in README.md.
+        Operation::UseDatabase(_) => without_warnings(reply),
+        Operation::Command(payload) if payload[0] == 0x1B => without_warnings(reply),
+        _ => without_numbers(reply),
+    }
+}
+
+fn without_warnings(mut reply: Vec<Packet>) -> Vec<Packet> {
+    let mut payload = reply[0].payload.to_vec();
+    match payload[0] {
+        // Affected rows, insert id and status stand before them.
+        OK => payload[5..7].fill(0),
+        EOF => payload[1..3].fill(0),
+        _ => return reply,
+    }
+    reply[0].payload = payload.into();
+    reply
 }
 
 /// ER_UNKNOWN_STMT_HANDLER and ER_STMT_HAS_NO_OPEN_CURSOR name statements by number.
