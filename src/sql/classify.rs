@@ -9,8 +9,7 @@ mod body;
 mod tests;
 mod tokens;
 
-use body::Body;
-
+use self::body::Body;
 use super::database::is_system_database;
 use super::digest::Digester;
 use super::head::{Head, Mode, head_of, under_harmless_settings};
