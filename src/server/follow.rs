@@ -95,6 +95,7 @@ async fn follow_profile(
     mut profile: watch::Receiver<Option<Arc<PrimaryProfile>>>,
     context: Arc<Context>,
 ) {
+    let mut defaults = None;
     loop {
         if let Some(profile) = profile.borrow_and_update().clone() {
             let version = &profile.greeting.version;
@@ -106,6 +107,14 @@ async fn follow_profile(
                 charset: ClientCharset::of_name(profile.defaults.character_set.as_bytes()),
             }));
             context.collations.store(Arc::new(Collations(profile.collations.clone())));
+            if defaults.replace(profile.defaults.clone()) != Some(profile.defaults.clone()) {
+                // Connections keep the defaults that they were opened with. Those that are in use
+                // at this moment return with the old ones: whoever changes a server's globals under
+                // load has clients of both kinds without a proxy, too.
+                for pool in context.pools.all() {
+                    pool.sweep(Duration::ZERO);
+                }
+            }
         }
         if profile.changed().await.is_err() {
             return;

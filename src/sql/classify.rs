@@ -9,16 +9,16 @@ mod body;
 mod tests;
 mod tokens;
 
-use body::Body;
-
+use self::body::Body;
 use super::database::is_system_database;
 use super::digest::Digester;
-use super::head::{Head, Mode, head_of};
+use super::head::{Head, Mode, head_of, under_harmless_settings};
 use super::hint::{HintTarget, Hints};
 use super::keywords::Keyword;
 use super::lexer::{Lexeme, Lexer, Token};
 use super::words::{Word, lookup};
 use super::{Destination, Dialect, Effects, Kind, Reason};
+use crate::wire::Flavour;
 
 /// What the text of a statement says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,6 +182,7 @@ impl<'a> Scan<'a> {
                 self.effects |= Effects::UNKNOWN;
                 self.of_routine(first);
             } else {
+                let (before, first) = self.inner(before, first);
                 self.begin(before, first);
             }
             separator = match self.mode {
@@ -203,6 +204,33 @@ impl<'a> Scan<'a> {
                 _ => return Some((before, lexeme)),
             }
         }
+    }
+
+    /// The statement itself, behind settings that hold for it alone.
+    #[inline]
+    fn inner(&mut self, before: Lexer<'a>, first: Lexeme) -> (Lexer<'a>, Lexeme) {
+        let is_set = self.dialect.flavour == Flavour::MariaDb
+            && first.token == Token::Word
+            && self.lexer.text(first).eq_ignore_ascii_case(b"set");
+        match is_set.then(|| under_harmless_settings(before)).flatten() {
+            Some(inner) => self.pass_settings(first, inner),
+            None => (before, first),
+        }
+    }
+
+    #[cold]
+    fn pass_settings(&mut self, first: Lexeme, inner: Lexer<'a>) -> (Lexer<'a>, Lexeme) {
+        // They are a part of the shape.
+        self.mode = Mode::Opaque;
+        self.token(first);
+        while self.lexer.position() < inner.position() {
+            let lexeme = self.lexer.next();
+            match lexeme.token {
+                Token::Hint => self.hint(lexeme),
+                _ => self.token(lexeme),
+            }
+        }
+        self.first().unwrap_or((self.lexer, Lexeme { token: Token::End, ..first }))
     }
 
     /// Passes the rest of a statement; gives the `;` behind it.

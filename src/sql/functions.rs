@@ -55,12 +55,20 @@ pub enum Arguments {
 pub struct Group {
     pub call: Call,
     pub mysql: Since,
+    /// The first version of MySQL that has them no more.
+    pub mysql_until: Since,
     pub mariadb: Since,
     pub names: &'static [&'static str],
 }
 
 const fn group(call: Call, mysql: Since, mariadb: Since, names: &'static [&'static str]) -> Group {
-    Group { call, mysql, mariadb, names }
+    Group { call, mysql, mysql_until: NEVER, mariadb, names }
+}
+
+impl Group {
+    const fn until(self, mysql_until: Since) -> Self {
+        Group { mysql_until, ..self }
+    }
 }
 
 /// Functions that are built-ins only with the parenthesis directly behind the name (without
@@ -124,7 +132,7 @@ pub const FUNCTIONS: &[Group] = &[
         // Control flow, types, comparison
         "cast", "coalesce", "convert", "default", "if", "ifnull", "isnull", "name_const", "nullif",
         // Digests, compression, random bytes; waiting and burning time are reads too
-        "aes_decrypt", "aes_encrypt", "benchmark", "compress", "md5", "sha", "sha1", "sha2", "sleep", "uncompress",
+        "aes_decrypt", "aes_encrypt", "benchmark", "compress", "sha2", "sleep", "uncompress",
         "uncompressed_length", "uuid",
         // Addresses
         "inet6_aton", "inet6_ntoa", "inet_aton", "inet_ntoa", "is_ipv4", "is_ipv4_compat", "is_ipv4_mapped", "is_ipv6",
@@ -159,7 +167,7 @@ pub const FUNCTIONS: &[Group] = &[
     ]),
     group(Call::Harmless, ALWAYS, 101_000, &["random_bytes"]),
     group(Call::Harmless, ALWAYS, 100_612, &["json_pretty"]),
-    group(Call::Harmless, ALWAYS, 110_800, &["st_geohash", "st_isvalid", "st_latfromgeohash", "st_longfromgeohash", "st_pointfromgeohash", "st_simplify", "st_validate"]),
+    group(Call::Harmless, ALWAYS, 120_000, &["st_geohash", "st_isvalid", "st_latfromgeohash", "st_longfromgeohash", "st_pointfromgeohash", "st_simplify", "st_validate"]),
     group(Call::Harmless, 50_705, ALWAYS, &["st_distance_sphere"]),
     group(Call::Harmless, 50_722, ALWAYS, &["json_arrayagg", "json_merge_patch", "json_merge_preserve", "json_objectagg"]),
     group(Call::Harmless, ALWAYS, NEVER, &[
@@ -216,6 +224,9 @@ pub const FUNCTIONS: &[Group] = &[
     group(Call::Harmless, NEVER, 110_300, &["kdf"]),
     group(Call::Harmless, NEVER, 110_700, &["uuid_v4", "uuid_v7", "vec_distance_cosine", "vec_distance_euclidean", "vec_fromtext", "vec_totext"]),
     group(Call::Harmless, NEVER, 110_800, &["vec_distance"]),
+
+    // In MySQL a component since 9.6: without it a stored function of the name is called.
+    group(Call::Harmless, ALWAYS, ALWAYS, &["md5", "sha", "sha1"]).until(90_600),
 
     // Bound to the connection
     group(Call::Diagnostics, ALWAYS, ALWAYS, &["found_rows", "row_count"]),

@@ -274,6 +274,53 @@ fn set_statement(mut words: Words<'_>) -> Head {
     }
 }
 
+/// Variables that change how a statement runs and neither how it is read nor what it does.
+const HARMLESS_SETTINGS: [&[u8]; 13] = [
+    b"group_concat_max_len",
+    b"join_buffer_size",
+    b"lock_wait_timeout",
+    b"long_query_time",
+    b"max_heap_table_size",
+    b"max_sort_length",
+    b"max_statement_time",
+    b"optimizer_search_depth",
+    b"optimizer_switch",
+    b"read_rnd_buffer_size",
+    b"sort_buffer_size",
+    b"sql_select_limit",
+    b"tmp_table_size",
+];
+
+/// Where the inner statement stands of MariaDB's `SET STATEMENT variable = constant, … FOR` when
+/// the settings are harmless; another SET STATEMENT is none.
+pub fn under_harmless_settings(mut lexer: Lexer<'_>) -> Option<Lexer<'_>> {
+    if !lexer.accept_words(&["set", "statement"]) {
+        return None;
+    }
+    loop {
+        let name = lexer.next_significant();
+        let text = lexer.text(name);
+        let harmless = name.token == Token::Word
+            && HARMLESS_SETTINGS.iter().any(|known| text.eq_ignore_ascii_case(known));
+        if !harmless || !lexer.accept(Token::Operator(b'=')) {
+            return None;
+        }
+        if !matches!(lexer.next_significant().token, Token::Number | Token::String) {
+            return None;
+        }
+        if !lexer.accept(Token::Comma) {
+            break;
+        }
+    }
+    let inner = lexer.accept_word("for").then_some(lexer)?;
+    let first = lexer.next_significant();
+    let is_statement = match first.token {
+        Token::Word => !lexer.text(first).eq_ignore_ascii_case(b"set"),
+        token => token == Token::Open,
+    };
+    is_statement.then_some(inner)
+}
+
 fn unknown() -> Head {
     head(Kind::Other, Mode::Write, Reason::NotUnderstood, Effects::UNKNOWN)
 }

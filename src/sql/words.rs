@@ -30,6 +30,7 @@ pub struct Entry {
     /// In MariaDB.
     arguments: Arguments,
     mysql: Since,
+    mysql_until: Since,
     mariadb: Since,
 }
 
@@ -44,12 +45,14 @@ impl Entry {
         {
             return Call::Unknown;
         }
-        let since = match dialect.flavour {
-            Flavour::MySql => self.mysql,
-            Flavour::MariaDb => self.mariadb,
+        let (since, until) = match dialect.flavour {
+            Flavour::MySql => (self.mysql, self.mysql_until),
+            Flavour::MariaDb => (self.mariadb, NEVER),
         };
-        // With the version unknown (0) only what has always been there is known.
-        if since <= dialect.version { self.call } else { Call::Unknown }
+        // With the version unknown (0) only what has always been there, and still is, is known.
+        let is_known =
+            since <= dialect.version && (until == NEVER || (1..until).contains(&dialect.version));
+        if is_known { self.call } else { Call::Unknown }
     }
 }
 
@@ -238,6 +241,7 @@ const fn build() -> Table {
         glue: Glue::No,
         arguments: Arguments::Any,
         mysql: NEVER,
+        mysql_until: NEVER,
         mariadb: NEVER,
     };
     let mut table = Table { entries: [EMPTY; COUNT], slots: [0; SLOTS] };
@@ -262,6 +266,7 @@ const fn build() -> Table {
                 glue: glue(name),
                 arguments: arguments(name),
                 mysql: group.mysql,
+                mysql_until: group.mysql_until,
                 mariadb: group.mariadb,
                 ..EMPTY
             };
@@ -369,6 +374,11 @@ mod tests {
             ("json_overlaps", Flavour::MariaDb, 101_119, Call::Harmless),
             ("abs", Flavour::MySql, 0, Call::Harmless),
             ("etag", Flavour::MySql, 0, Call::Unknown),
+            ("md5", Flavour::MySql, 90_500, Call::Harmless),
+            ("md5", Flavour::MySql, 90_600, Call::Unknown),
+            ("md5", Flavour::MySql, 0, Call::Unknown),
+            ("md5", Flavour::MariaDb, 101_119, Call::Harmless),
+            ("st_geohash", Flavour::MariaDb, 110_803, Call::Unknown),
             ("nextval", Flavour::MariaDb, 101_119, Call::Sequence),
             ("count", Flavour::MySql, 0, Call::Harmless),
         ];
