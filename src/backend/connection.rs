@@ -252,14 +252,18 @@ impl Connection {
     }
 
     /// Prepares a text under the settings that it was first prepared under, and goes back to the
-    /// session's; the number that the server gives it, or its refusal. After an error the
+    /// session's; under these if the connection is to stay `as_it_is`. The number that the server gives it, or its refusal. After an error the
     /// connection must be closed. Not cancel safe, for the same reason.
     pub async fn prepare(
         &mut self,
         text: &PreparedText,
+        as_it_is: bool,
         set_names: impl Fn(u16) -> Option<String>,
         deadline: Duration,
     ) -> Result<Result<u32, ServerError>, PrivateError> {
+        if as_it_is {
+            return self.ask_to_prepare(&text.sql, deadline).await;
+        }
         let session = self.present.clone();
         let mut wanted = text.settings.clone();
         wanted.autocommit = session.autocommit;
@@ -267,14 +271,22 @@ impl Connection {
         wanted.database = wanted.database.or(session.database.clone());
         self.adapt(&wanted, &set_names, deadline).await?;
         self.present = wanted;
-        let asked = timeout(deadline, self.ask_to_prepare(&text.sql));
-        let answer = asked.await.unwrap_or(Err(PrivateError::TimedOut(deadline)))?;
+        let answer = self.ask_to_prepare(&text.sql, deadline).await?;
         self.adapt(&session, &set_names, deadline).await?;
         self.present = session;
         Ok(answer)
     }
 
     async fn ask_to_prepare(
+        &mut self,
+        sql: &[u8],
+        deadline: Duration,
+    ) -> Result<Result<u32, ServerError>, PrivateError> {
+        let asked = timeout(deadline, self.ask_to_prepare_for_ever(sql));
+        asked.await.unwrap_or(Err(PrivateError::TimedOut(deadline)))
+    }
+
+    async fn ask_to_prepare_for_ever(
         &mut self,
         sql: &[u8],
     ) -> Result<Result<u32, ServerError>, PrivateError> {

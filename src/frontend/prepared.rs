@@ -12,6 +12,7 @@ use super::relay::Reply;
 use super::session::Session;
 use crate::backend::pool::Lease;
 use crate::backend::statements::Owner;
+use crate::session::Pins;
 use crate::session::plan::{Plan, Prepares, StatementUse};
 use crate::session::statements::{Home, PreparedText};
 use crate::wire::capabilities::Status;
@@ -84,7 +85,10 @@ impl Session {
         let deadline = self.context.traffic.load().connect_timeout;
         let collations = self.context.collations.load_full();
         let set_names = |id| collations.set_names(id);
-        let preparing = lease.prepare(text, set_names, deadline);
+        // A connection whose settings are not known in full cannot be brought back to them.
+        let unknown = Pins::SESSION_VARIABLE | Pins::UNKNOWN_EFFECTS;
+        let as_it_is = self.state.pins().intersects(unknown);
+        let preparing = lease.prepare(text, as_it_is, set_names, deadline);
         let answer = watched(&mut self.client, preparing).await;
         match answer.map_err(|error| Failure::End(error.into()))? {
             Ok(answer) => Ok(answer),

@@ -2,7 +2,8 @@
 //! through a proxy whose pools are far too small for them, and directly: every packet is the same.
 //!
 //! `DIFFERENTIAL_OPERATIONS` says how many in all (100,000 in `make soak`), `DIFFERENTIAL_SEED`
-//! which. A difference is shrunk to a short sequence.
+//! which, `DIFFERENTIAL_CONTEXT` how many of the operations before a difference are shown. A
+//! difference is shrunk to a short sequence.
 
 mod operation;
 mod schema;
@@ -101,7 +102,8 @@ fn describe(
     direct: &Transcript,
     proxied: &Transcript,
 ) -> String {
-    let before = plan[at.saturating_sub(8)..at].iter().map(|step| format!("    {step:?}\n"));
+    let context = setting("DIFFERENTIAL_CONTEXT", 8) as usize;
+    let before = plan[at.saturating_sub(context)..at].iter().map(|step| format!("    {step:?}\n"));
     format!(
         "session {number}, operation {at}: {:?}\n  directly: {}\n  proxied:  {}\n  after\n{}",
         plan[at],

@@ -138,7 +138,8 @@ fn without_warnings(mut reply: Vec<Packet>) -> Vec<Packet> {
     match payload[0] {
         // Affected rows, insert id and status stand before them.
         OK => payload[5..7].fill(0),
-        EOF => payload[1..3].fill(0),
+        EOF if payload.len() == 5 => payload[1..3].fill(0),
+        EOF => payload[5..7].fill(0),
         _ => return reply,
     }
     reply[0].payload = payload.into();
