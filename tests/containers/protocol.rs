@@ -1,6 +1,7 @@
 //! Every kind of command is answered through the proxy as the server itself answers it.
 
 mod commands;
+mod step;
 // mod kill;
 // mod large;
 // mod memory;
