@@ -169,8 +169,7 @@ impl Session {
             Ok(reply) => {
                 let refused = reply.bytes == 0 && reply.error.is_some();
                 let hit = reply.error.as_ref().is_some_and(|error| error.code == INTERRUPTED);
-                // One that came too late may still be on its way to whatever runs there next.
-                let clean = kill.settled().await && (hit || !kill.was_sent());
+                let clean = kill.settled(hit).await;
                 self.settle(lease, plan, reply, clean);
                 if refused { Err(Failure::OnPrimary) } else { Ok(()) }
             }

@@ -417,7 +417,19 @@ impl Session {
         if victim.view().profile.user.as_bytes() != &self.account.user[..] {
             return self.answer_error(1, &errors::not_owner(id.get().into())).await;
         }
+        if id == self.client.handle.id {
+            return self.kill_oneself(connection).await;
+        }
         victim.mailbox.send(if connection { Mail::KILL_CONNECTION } else { Mail::KILL_QUERY });
         self.answer_ok().await
+    }
+
+    /// The statement that is to end is the KILL itself.
+    async fn kill_oneself(&mut self, connection: bool) -> Result<(), End> {
+        if !connection {
+            return self.answer_error(1, &errors::interrupted()).await;
+        }
+        self.answer_error(1, &errors::connection_killed(self.dialect.flavour)).await?;
+        Err(End::Killed)
     }
 }
