@@ -18,6 +18,7 @@ use crate::routing::{BackendId, Request};
 use crate::session::plan::{Plan, Then};
 use crate::session::{Observation, Pins};
 use crate::sql::digest;
+use crate::wire::Capabilities;
 use crate::wire::capabilities::Status;
 use crate::wire::packet::HEADER;
 use crate::wire::query;
@@ -268,6 +269,10 @@ impl Session {
         match plan.then {
             Then::Nothing => {}
             Then::Closed(statement) => self.state.statement_closed(statement),
+            // On a server it outlives COM_CHANGE_USER, too, which here leaves the connection.
+            Then::MultiStatements(on) => {
+                self.client.capabilities.set(Capabilities::MULTI_STATEMENTS, on);
+            }
             Then::Unlocked => self.state.unpin(crate::session::Pins::TABLE_LOCK),
             Then::Reset => {
                 let autocommit = lease.status.contains(Status::AUTOCOMMIT);

@@ -49,6 +49,8 @@ pub enum Then {
     Closed(u32),
     /// UNLOCK TABLES.
     Unlocked,
+    /// COM_SET_OPTION: whether a query may hold several statements.
+    MultiStatements(bool),
 }
 
 /// What to do with a command.
@@ -189,7 +191,11 @@ pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situatio
         }),
         StmtSendLongData if !situation.state.keeps_connection() => Action::Ignore,
         ResetConnection => run(Plan { then: Then::Reset, ..Plan::primary(command, Why::Command) }),
-        SetOption => run(Plan::pinned(command, Pins::CONNECTION_OPTION)),
+        SetOption => run(Plan {
+            // MYSQL_OPTION_MULTI_STATEMENTS_ON is 0, _OFF is 1; servers refuse others.
+            then: Then::MultiStatements(arguments.starts_with(&[0, 0])),
+            ..Plan::pinned(command, Pins::CONNECTION_OPTION)
+        }),
         RegisterReplica | BinlogDump | BinlogDumpGtid | TableDump => {
             run(Plan::pinned(command, Pins::CONNECTION_OPTION))
         }
