@@ -68,9 +68,12 @@ fuzz_target!(|input: Input<'_>| {
             assert!(input.whole && column.eq_ignore_ascii_case(b"CONNECTION_ID()"));
             return;
         }
-        Action::Kill { .. } | Action::Ok | Action::Ignore | Action::Quit | Action::ChangeUser => {
-            return;
-        }
+        Action::Kill { .. }
+        | Action::Ok
+        | Action::Ignore
+        | Action::Malformed
+        | Action::Quit
+        | Action::ChangeUser => return,
     };
     let _ = Why::names()[plan.why.index()];
     assert_eq!(plan.expect, command.expects());

@@ -54,6 +54,9 @@ pub struct Connection {
     pub access: Access,
     /// Status flags of the last reply.
     pub status: Status,
+    /// Since the last reply something was sent that has none, but to which the server may object
+    /// (data longer than its max_allowed_packet): its word would be taken for the next reply.
+    pub awaits_word: bool,
     /// What the server remembers of those who used the connection.
     present: Settings,
     /// Session and version of its settings that `present` is known to equal.
@@ -100,6 +103,7 @@ impl Connection {
             settled: None,
             insert_id: Some(0),
             set_up: false,
+            awaits_word: false,
         }
     }
 

@@ -244,6 +244,12 @@ impl Session {
             self.state.apply(&plan.changes);
             self.follow(&mut lease, plan, &reply);
         }
+        match plan.then {
+            Then::LongData => lease.awaits_word = true,
+            _ if plan.expect.is_some() => lease.awaits_word = false,
+            _ => {}
+        }
+        let clean = clean && !lease.awaits_word;
         let session = self.client.handle.id;
         lease.settle(session, self.state.version(), self.state.settings());
         self.places.note(lease.backend(), lease.number);
@@ -267,7 +273,7 @@ impl Session {
             self.state.statement_prepared(statement);
         }
         match plan.then {
-            Then::Nothing => {}
+            Then::Nothing | Then::LongData => {}
             Then::Closed(statement) => self.state.statement_closed(statement),
             // On a server it outlives COM_CHANGE_USER, too, which here leaves the connection.
             Then::MultiStatements(on) => {

@@ -362,6 +362,7 @@ impl Session {
         };
         let why = match action {
             Action::Run(plan) => return self.execute(plan, incoming).await,
+            Action::Malformed => return Err(End::Protocol("a command that is cut off")),
             Action::Quit => return Err(End::Quit),
             Action::Ok => {
                 self.discard(incoming).await?;

@@ -47,6 +47,8 @@ pub enum Then {
     Reset,
     /// COM_STMT_CLOSE of this statement.
     Closed(u32),
+    /// COM_STMT_SEND_LONG_DATA: an error of the server's may still come.
+    LongData,
     /// UNLOCK TABLES.
     Unlocked,
     /// COM_SET_OPTION: whether a query may hold several statements.
@@ -61,6 +63,8 @@ pub enum Action {
     Ok,
     /// Forget it: a command without reply about something that is gone.
     Ignore,
+    /// The client has broken the protocol.
+    Malformed,
     Quit,
     ChangeUser,
     /// A bare `SELECT CONNECTION_ID()`: the id that the client was greeted with. `column` is the
@@ -184,6 +188,9 @@ pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situatio
             Err(_) => run(Plan::primary(command, Why::Command)),
         },
         StmtPrepare => run(Plan::primary(command, Why::Prepared)),
+        // MySQL answers those that are cut off, where nobody expects an answer.
+        StmtClose if arguments.len() < 4 => Action::Malformed,
+        StmtSendLongData if arguments.len() < 6 => Action::Malformed,
         StmtClose if !situation.state.keeps_connection() => Action::Ignore,
         StmtClose => run(Plan {
             then: Then::Closed(statement_id()),
@@ -204,7 +211,10 @@ pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situatio
             None => run(Plan::primary(command, Why::Text(Reason::Administration))),
         },
         StmtExecute | StmtBulkExecute => run(Plan::unknown(command, Why::Prepared)),
-        StmtFetch | StmtReset | StmtSendLongData => run(Plan::primary(command, Why::Prepared)),
+        StmtSendLongData => {
+            run(Plan { then: Then::LongData, ..Plan::primary(command, Why::Prepared) })
+        }
+        StmtFetch | StmtReset => run(Plan::primary(command, Why::Prepared)),
         InitDb | FieldList | CreateDb | DropDb | Refresh | Shutdown | Statistics | ProcessInfo
         | Debug | Ping | Unknown(_) => run(Plan::primary(command, Why::Command)),
     }
