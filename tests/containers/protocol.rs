@@ -1,7 +1,9 @@
 //! Every kind of command is answered through the proxy as the server itself answers it.
 
 mod commands;
+mod files;
 mod kill;
+mod large;
 mod step;
 
 use std::net::SocketAddr;
