@@ -4,6 +4,7 @@ mod commands;
 mod files;
 mod kill;
 mod large;
+mod memory;
 mod step;
 
 use std::net::SocketAddr;
