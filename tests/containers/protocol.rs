@@ -5,6 +5,7 @@ mod files;
 mod kill;
 mod large;
 mod memory;
+mod sessions;
 mod step;
 
 use std::net::SocketAddr;

@@ -6,7 +6,7 @@ use rwproxy::wire::packet::Packet;
 use rwproxy::wire::reply::ERR;
 use tokio::time::timeout;
 
-use crate::support::raw::{Raw, error_code};
+use crate::support::raw::{Login, Raw, error_code};
 
 /// For each step.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,6 +23,8 @@ pub enum Step {
     Statement(u8, Vec<u8>),
     /// A query that asks for a file, and the file's packets.
     File(&'static str, Vec<&'static [u8]>),
+    /// COM_CHANGE_USER.
+    Login(Login<'static>),
 }
 
 pub fn command(code: u8, arguments: &[u8]) -> Step {
@@ -40,6 +42,7 @@ impl Step {
         match self {
             Step::Command(payload) => format!("command {:#04x} {:?}", payload[0], &payload[1..]),
             Step::Query(sql) | Step::Prepare(sql) | Step::File(sql, _) => format!("{sql:?}"),
+            Step::Login(login) => format!("{login:?}"),
             Step::Statement(code, rest) => format!("statement command {code:#04x} {rest:?}"),
         }
     }
@@ -86,6 +89,7 @@ impl Script {
                 client.send(&payload).await;
                 client.reply(payload[0], file).await
             }
+            Step::Login(login) => vec![client.change_user(*login).await],
         };
         without_numbers(reply)
     }
