@@ -1,5 +1,6 @@
 //! Every kind of command is answered through the proxy as the server itself answers it.
 
+mod bad_input;
 mod commands;
 mod files;
 mod kill;
