@@ -45,6 +45,8 @@ lint() {
     cargo fmt --check
     rustfmt --check --edition 2024 fuzz/src/*.rs fuzz/targets/*.rs
     cargo clippy --all-targets -- -D warnings
+    # Not among all targets: it has test = false.
+    cargo clippy --test containers -- -D warnings
     RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --quiet
     if command -v shellcheck >/dev/null 2>&1; then
         git ls-files -- '*.sh' .ci/run | xargs shellcheck --external-sources --source-path=SCRIPTDIR

@@ -75,6 +75,7 @@ fuzz_target!(|input: Input<'_>| {
         Action::Kill { .. }
         | Action::Ok
         | Action::Ignore
+        | Action::Malformed
         | Action::Quit
         | Action::ChangeUser
         | Action::Close(_)

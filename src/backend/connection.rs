@@ -60,6 +60,9 @@ pub struct Connection {
     pub status: Status,
     /// What is prepared on it.
     pub statements: ServerStatements,
+    /// Since the last reply something was sent that has none, but to which the server may object
+    /// (data longer than its max_allowed_packet): its word would be taken for the next reply.
+    pub awaits_word: bool,
     /// What the server remembers of those who used the connection.
     present: Settings,
     /// Session and version of its settings that `present` is known to equal.
@@ -107,6 +110,7 @@ impl Connection {
             settled: None,
             insert_id: Some(0),
             set_up: false,
+            awaits_word: false,
         }
     }
 

@@ -3,6 +3,7 @@
 //! The codes are the servers' own, chosen by what drivers do with them.
 
 use crate::metrics::ErrorKind;
+use crate::wire::Flavour;
 use crate::wire::reply::ServerError;
 
 /// As which an error of this file is counted.
@@ -120,6 +121,20 @@ pub fn no_such_session(id: u64) -> ServerError {
 /// ER_KILL_DENIED_ERROR.
 pub fn not_owner(id: u64) -> ServerError {
     error(1095, b"HY000", format!("You are not owner of thread {id}"))
+}
+
+/// ER_QUERY_INTERRUPTED, of a statement that a KILL has ended.
+pub fn interrupted() -> ServerError {
+    error(1317, b"70100", "Query execution was interrupted".into())
+}
+
+/// What a session answers that has killed its own connection.
+pub fn connection_killed(flavour: Flavour) -> ServerError {
+    match flavour {
+        Flavour::MySql => interrupted(),
+        // ER_CONNECTION_KILLED.
+        Flavour::MariaDb => error(1927, b"70100", "Connection was killed".into()),
+    }
 }
 
 /// ER_CLIENT_INTERACTION_TIMEOUT of MySQL 8.0.24 and later.

@@ -18,6 +18,7 @@ use crate::routing::{BackendId, Request};
 use crate::session::plan::{Plan, Then};
 use crate::session::{Observation, Pins};
 use crate::sql::digest;
+use crate::wire::Capabilities;
 use crate::wire::capabilities::Status;
 use crate::wire::packet::HEADER;
 use crate::wire::query;
@@ -195,8 +196,7 @@ impl Session {
             Ok(reply) => {
                 let refused = reply.bytes == 0 && reply.error.is_some();
                 let hit = reply.error.as_ref().is_some_and(|error| error.code == INTERRUPTED);
-                // One that came too late may still be on its way to whatever runs there next.
-                let clean = kill.settled().await && (hit || !kill.was_sent());
+                let clean = kill.settled(hit).await;
                 self.settle(lease, plan, reply, clean);
                 if refused { Err(Failure::OnPrimary) } else { Ok(()) }
             }
@@ -296,6 +296,12 @@ impl Session {
             self.state.apply(&plan.changes);
             self.follow(&mut lease, plan);
         }
+        match plan.then {
+            Then::LongData => lease.awaits_word = true,
+            _ if plan.expect.is_some() => lease.awaits_word = false,
+            _ => {}
+        }
+        let clean = clean && !lease.awaits_word;
         let session = self.client.handle.id;
         lease.settle(session, self.state.version(), self.state.settings());
         self.places.note(lease.backend(), lease.number);
@@ -326,7 +332,11 @@ impl Session {
 
     fn follow(&mut self, lease: &mut Lease, plan: &Plan) {
         match plan.then {
-            Then::Nothing => {}
+            Then::Nothing | Then::LongData => {}
+            // On a server it outlives COM_CHANGE_USER, too, which here leaves the connection.
+            Then::MultiStatements(on) => {
+                self.client.capabilities.set(Capabilities::MULTI_STATEMENTS, on);
+            }
             Then::Unlocked(pins) => self.state.unpin(pins),
             Then::Reset => {
                 let autocommit = lease.status.contains(Status::AUTOCOMMIT);

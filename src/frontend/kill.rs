@@ -1,6 +1,7 @@
 //! Ends a statement that runs on a server, over a connection of its own.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -23,7 +24,17 @@ pub(super) struct Kill {
     credential: Arc<Credential>,
     backend: BackendId,
     thread: u32,
-    sent: Option<JoinHandle<bool>>,
+    sent: Option<Sent>,
+    /// More than one was asked for: no more than one can have hit.
+    repeated: bool,
+}
+
+/// A task that sends KILL QUERY, once or again.
+struct Sent {
+    /// How many were asked for that it has not done; at 0 it is about to end.
+    wanted: Arc<AtomicU32>,
+    /// False when one of them was not answered.
+    answered: JoinHandle<bool>,
 }
 
 impl Session {
@@ -35,53 +46,81 @@ impl Session {
             backend: lease.backend(),
             thread: lease.thread,
             sent: None,
+            repeated: false,
         }
     }
 }
 
 impl Kill {
-    /// Sends KILL QUERY in the background, outside the pool's permits, once. It ends by itself
-    /// within its deadline; whether it has hit shows in the victim's reply.
+    /// Sends KILL QUERY in the background, outside the pool's permits, one at a time: what comes
+    /// while one is under way is sent behind it, for the statement may have gone on (MySQL does
+    /// behind a SLEEP). It ends by itself within its deadline; whether it has hit shows in the
+    /// victim's reply.
     pub fn send(&mut self) {
-        if self.sent.is_some() {
+        let before = self.sent.take();
+        self.repeated = before.is_some();
+        if let Some(sent) = &before
+            && sent.wanted.fetch_add(1, Ordering::AcqRel) > 0
+        {
+            self.sent = before;
             return;
         }
-        let topology = self.context.topology.load();
-        let Some(address) = topology.backend(self.backend).and_then(|known| known.address.clone())
-        else {
-            return;
-        };
         let (context, credential) = (self.context.clone(), self.credential.clone());
-        let thread = self.thread;
-        self.sent = Some(tokio::spawn(async move {
-            let deadline = Instant::now() + PATIENCE;
-            let tls = &context.backend_tls;
-            let mut client = match SqlClient::connect(&address, &credential, tls, deadline).await {
-                Ok(client) => client,
-                Err(error) => {
-                    tracing::debug!(%error, thread, "no connection for KILL QUERY");
-                    return false;
-                }
+        let (backend, thread) = (self.backend, self.thread);
+        let wanted = Arc::new(AtomicU32::new(1));
+        let left = wanted.clone();
+        let answered = tokio::spawn(async move {
+            let mut answered = match before {
+                Some(sent) => sent.answered.await.unwrap_or(false),
+                None => true,
             };
-            let answer = client.query(&format!("KILL QUERY {thread}"), deadline).await;
-            client.close().await;
-            if let Err(error) = &answer {
-                tracing::debug!(%error, thread, "KILL QUERY was refused");
+            loop {
+                let seen = left.load(Ordering::Acquire);
+                answered &= kill_query(&context, &credential, backend, thread).await;
+                let done = left.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Acquire);
+                if done.is_ok() {
+                    return answered;
+                }
             }
-            answer.is_ok()
-        }));
-    }
-
-    pub fn was_sent(&self) -> bool {
-        self.sent.is_some()
+        });
+        self.sent = Some(Sent { wanted, answered });
     }
 
     /// Waits until a KILL QUERY that was sent is answered: until then the victim's connection may
-    /// serve nobody else. False when it is not known whether it still comes.
-    pub async fn settled(&mut self) -> bool {
+    /// serve nobody else. `hit` tells whether the victim's reply was that of a killed statement.
+    /// False when one may still hit whatever runs there next.
+    pub async fn settled(&mut self, hit: bool) -> bool {
         match &mut self.sent {
             None => true,
-            Some(sent) => sent.await.unwrap_or(false),
+            Some(sent) => (&mut sent.answered).await.unwrap_or(false) && hit && !self.repeated,
         }
     }
+}
+
+/// False when it is not known whether it has reached the server.
+async fn kill_query(
+    context: &Context,
+    credential: &Credential,
+    backend: BackendId,
+    thread: u32,
+) -> bool {
+    let topology = context.topology.load_full();
+    let Some(address) = topology.backend(backend).and_then(|known| known.address.as_ref()) else {
+        return false;
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let tls = &context.backend_tls;
+    let mut client = match SqlClient::connect(address, credential, tls, deadline).await {
+        Ok(client) => client,
+        Err(error) => {
+            tracing::debug!(%error, thread, "no connection for KILL QUERY");
+            return false;
+        }
+    };
+    let answer = client.query(&format!("KILL QUERY {thread}"), deadline).await;
+    client.close().await;
+    if let Err(error) = &answer {
+        tracing::debug!(%error, thread, "KILL QUERY was refused");
+    }
+    answer.is_ok()
 }

@@ -368,6 +368,7 @@ impl Session {
         };
         let why = match action {
             Action::Run(plan) => return self.execute(plan, incoming).await,
+            Action::Malformed => return Err(End::Protocol("a command that is cut off")),
             Action::Quit => return Err(End::Quit),
             Action::Ok => {
                 self.discard(incoming).await?;
@@ -437,7 +438,19 @@ impl Session {
         if victim.view().profile.user.as_bytes() != &self.account.user[..] {
             return self.answer_error(1, &errors::not_owner(id.get().into())).await;
         }
+        if id == self.client.handle.id {
+            return self.kill_oneself(connection).await;
+        }
         victim.mailbox.send(if connection { Mail::KILL_CONNECTION } else { Mail::KILL_QUERY });
         self.answer_ok().await
+    }
+
+    /// The statement that is to end is the KILL itself.
+    async fn kill_oneself(&mut self, connection: bool) -> Result<(), End> {
+        if !connection {
+            return self.answer_error(1, &errors::interrupted()).await;
+        }
+        self.answer_error(1, &errors::connection_killed(self.dialect.flavour)).await?;
+        Err(End::Killed)
     }
 }

@@ -76,6 +76,10 @@ pub enum Then {
     Reset,
     /// UNLOCK TABLES and the like: these pins have ended.
     Unlocked(Pins),
+    /// COM_STMT_SEND_LONG_DATA: an error of the server's may still come.
+    LongData,
+    /// COM_SET_OPTION: whether a query may hold several statements.
+    MultiStatements(bool),
 }
 
 /// What to do with a command.
@@ -93,6 +97,8 @@ pub enum Action {
         error: ServerError,
         kept_for: Option<u32>,
     },
+    /// The client has broken the protocol.
+    Malformed,
     Quit,
     ChangeUser,
     /// A bare `SELECT CONNECTION_ID()`: the id that the client was greeted with. `column` is the
@@ -221,11 +227,18 @@ pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situatio
             Err(_) => run(Plan::primary(command, Why::Command)),
         },
         StmtPrepare => prepared::prepare(arguments, whole, situation),
+        // MySQL answers those that are cut off, where nobody expects an answer.
+        StmtClose if arguments.len() < 4 => Action::Malformed,
+        StmtSendLongData if arguments.len() < 6 => Action::Malformed,
         StmtExecute | StmtBulkExecute | StmtSendLongData | StmtClose | StmtReset | StmtFetch => {
             prepared::plan(command, arguments, situation)
         }
         ResetConnection => run(Plan { then: Then::Reset, ..Plan::primary(command, Why::Command) }),
-        SetOption => run(Plan::pinned(command, Pins::CONNECTION_OPTION)),
+        SetOption => run(Plan {
+            // MYSQL_OPTION_MULTI_STATEMENTS_ON is 0, _OFF is 1; servers refuse others.
+            then: Then::MultiStatements(arguments.starts_with(&[0, 0])),
+            ..Plan::pinned(command, Pins::CONNECTION_OPTION)
+        }),
         RegisterReplica | BinlogDump | BinlogDumpGtid | TableDump => {
             run(Plan::pinned(command, Pins::CONNECTION_OPTION))
         }

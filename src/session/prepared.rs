@@ -2,7 +2,7 @@
 //! as a query.
 
 use super::Pins;
-use super::plan::{Action, Plan, Prepares, Situation, StatementUse, Why};
+use super::plan::{Action, Plan, Prepares, Situation, StatementUse, Then, Why};
 use super::query;
 use super::statements::{Home, Prepared, PreparedText};
 use crate::routing::Request;
@@ -82,7 +82,9 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
         StmtClose => Action::Close(id),
         StmtReset if pinned || at_server => run(plain(), at_server),
         StmtReset => Action::Ok,
-        StmtSendLongData => run(Plan { pins: Pins::LONG_DATA, ..plain() }, true),
+        StmtSendLongData => {
+            run(Plan { pins: Pins::LONG_DATA, then: Then::LongData, ..plain() }, true)
+        }
         StmtFetch if prepared.cursor || pinned => run(plain(), true),
         StmtFetch => refuse(no_cursor(called, situation.dialect.flavour)),
         _ => execute(command, arguments, (id, prepared), situation, run),

@@ -73,7 +73,10 @@ enum Phase {
     },
     /// The legacy EOF between column definitions and rows.
     ColumnsEof,
-    Rows,
+    Rows {
+        /// They are a procedure's OUT parameters.
+        out_parameters: bool,
+    },
     /// Packets behind a prepare header that are still to come: definitions of parameters and of
     /// columns, and without DEPRECATE_EOF an EOF behind each group that is not empty.
     Definitions {
@@ -184,7 +187,7 @@ impl Scanner {
             Phase::First => match self.expect {
                 Expect::Fields => Ok(self.judge_row(header, first)),
                 Expect::Rows => {
-                    self.phase = Phase::Rows;
+                    self.phase = Phase::Rows { out_parameters: false };
                     Ok(self.judge_row(header, first))
                 }
                 Expect::Stream => match first {
@@ -205,14 +208,14 @@ impl Scanner {
                     return Ok(Judgement::NeedsWhole);
                 }
                 self.phase = match left - 1 {
-                    0 if self.deprecate_eof => Phase::Rows,
+                    0 if self.deprecate_eof => Phase::Rows { out_parameters: false },
                     0 => Phase::ColumnsEof,
                     left => Phase::Columns { left },
                 };
                 Ok(Judgement::Pass)
             }
             Phase::ColumnsEof => Ok(Judgement::NeedsWhole),
-            Phase::Rows => Ok(self.judge_row(header, first)),
+            Phase::Rows { .. } => Ok(self.judge_row(header, first)),
             Phase::Definitions { left } => {
                 self.phase = match left - 1 {
                     0 => Phase::Done,
@@ -255,7 +258,8 @@ impl Scanner {
                     // A cursor was opened: rows come by COM_STMT_FETCH.
                     return Ok(Some(self.end_of_result(Significant::Eof(status), status)));
                 }
-                self.phase = Phase::Rows;
+                let out_parameters = status.contains(Status::OUT_PARAMETERS);
+                self.phase = Phase::Rows { out_parameters };
                 Ok(None)
             }
             (_, Phase::ColumnsEof) => Err(Malformed("no EOF behind the column definitions")),
@@ -269,11 +273,13 @@ impl Scanner {
             (0xFB, Phase::First) if self.expect == Expect::Results => {
                 Ok(Some(Significant::LocalInfile))
             }
-            (0xFE, Phase::First | Phase::Rows) if payload.len() < 9 && !self.ok_shaped(payload) => {
+            (0xFE, Phase::First | Phase::Rows { .. })
+                if payload.len() < 9 && !self.ok_shaped(payload) =>
+            {
                 let status = eof_status(payload)?;
                 Ok(Some(self.end_of_result(Significant::Eof(status), status)))
             }
-            (0xFE, Phase::First | Phase::Rows) => {
+            (0xFE, Phase::First | Phase::Rows { .. }) => {
                 let status = ok_status(payload)?;
                 Ok(Some(self.end_of_result(Significant::Ok(status), status)))
             }
@@ -313,10 +319,12 @@ impl Scanner {
 
     fn end_of_result(&mut self, significant: Significant, status: Status) -> Significant {
         // MySQL 9.7 without DEPRECATE_EOF closes the result set of OUT parameters without
-        // MORE_RESULTS although an OK follows.
+        // MORE_RESULTS although an OK follows; which result set that is its closing EOF may say,
+        // or only the one in front of its row.
         let more = Status::MORE_RESULTS.union(Status::OUT_PARAMETERS);
+        let announced = self.phase == Phase::Rows { out_parameters: true };
         self.phase = match self.expect {
-            Expect::Results if status.intersects(more) => Phase::First,
+            Expect::Results if announced || status.intersects(more) => Phase::First,
             _ => Phase::Done,
         };
         significant

@@ -1,14 +1,24 @@
 //! Every kind of command is answered through the proxy as the server itself answers it.
 
+mod bad_input;
 mod commands;
-// mod kill;
-// mod large;
-// mod memory;
-// mod sessions;
+mod files;
+mod kill;
+mod large;
+mod memory;
+mod sessions;
+mod step;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use crate::support::{Cluster, Proxy};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Row};
+
+use crate::support::{Cluster, eventually};
+
+/// For what happens soon.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The primary's own address.
 fn primary(cluster: &Cluster) -> SocketAddr {
@@ -16,16 +26,30 @@ fn primary(cluster: &Cluster) -> SocketAddr {
     SocketAddr::new(primary.ip.parse().expect("an address"), primary.port)
 }
 
-/// How many statements replicas have served through this proxy.
-fn reads_on_replicas(proxy: &Proxy) -> u64 {
-    let metrics = proxy.get("/metrics");
-    let lines = metrics.lines().filter(|line| {
-        line.starts_with("rwproxy_statements_total{") && line.contains("destination=\"replica\"")
-    });
-    lines
-        .map(|line| {
-            let (_, count) = line.rsplit_once(' ').expect("a value");
-            count.parse::<u64>().expect("a number")
-        })
-        .sum()
+/// Waits until a statement with this mark runs on some server, or on none any more.
+async fn runs(cluster: &Cluster, mark: &str, wanted: bool) {
+    let mut servers = Vec::new();
+    for server in &cluster.servers {
+        servers.push(cluster.root(&server.server).await);
+    }
+    let what = if wanted { "the statement runs" } else { "the statement is gone" };
+    eventually(what, PATIENCE, async || {
+        let mut found = false;
+        for server in &mut servers {
+            found |= shows(server, mark).await;
+        }
+        (found == wanted).then_some(())
+    })
+    .await;
+    for server in servers {
+        let _ = server.disconnect().await;
+    }
+}
+
+async fn shows(server: &mut Conn, mark: &str) -> bool {
+    let rows: Vec<Row> = server.query("SHOW FULL PROCESSLIST").await.expect("a list");
+    rows.iter().any(|row| {
+        let statement: Option<String> = row.get("Info").expect("a column of this name");
+        statement.is_some_and(|statement| statement.contains(mark))
+    })
 }

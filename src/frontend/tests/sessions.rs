@@ -375,6 +375,29 @@ async fn a_killed_statements_connection_serves_nobody_before_the_kill_is_answere
     assert_eq!(server.connections.load(Ordering::SeqCst), 3, "two of the session, one for KILL");
 }
 
+/// A server may object to long data, which has no reply: the next session must not get its error.
+#[tokio::test]
+async fn a_connection_with_long_data_that_was_not_used_serves_nobody_else() {
+    const PREPARED: &[u8] = &[0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let server = Server::start(|command| match command[0] {
+        0x16 => Say::Bytes(reply(&[PREPARED])),
+        0x18 => Say::Late(Duration::from_millis(50), reply(&[b"\xFF\x81\x04#08S01too long"])),
+        0x19 => Say::Bytes(vec![]),
+        _ => Say::Bytes(reply(&[OK])),
+    })
+    .await;
+    let mut front = Front::new(&[&server]).await;
+    front.send(0x16, "SELECT ?").await;
+    assert_eq!(front.packet().await.as_deref(), Some(PREPARED));
+    front.send(0x18, "\x01\0\0\0\0\0data").await;
+    front.send(0x19, "\x01\0\0\0").await;
+    assert_eq!(front.query("UPDATE 1").await.as_deref(), Some(OK));
+    assert_eq!(server.connections.load(Ordering::SeqCst), 2);
+    // Without the number of its statement there would be an error, too.
+    front.send(0x19, "\x01").await;
+    assert_eq!(front.packet().await.as_deref().and_then(code), Some(1835));
+}
+
 #[tokio::test]
 async fn a_failed_statement_may_have_begun_a_transaction() {
     const AUTOCOMMIT_OFF: &[u8] = &[0, 0, 0, 0, 0, 0, 0];

@@ -118,6 +118,13 @@ fn cases() -> Vec<Case> {
             &[S::Eof(status(0x1002)), S::Ok(status(2))],
         ),
         case(
+            "legacy OUT parameters are announced in front of their row alone",
+            Expect::Results,
+            false,
+            &[&[1], COLUMN, &[0xFE, 0, 0, 0x0A, 0x10], ROW, EOF, OK],
+            &[S::Eof(status(2)), S::Ok(status(2))],
+        ),
+        case(
             "prepare with both groups",
             Expect::Prepare,
             false,

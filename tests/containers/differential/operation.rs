@@ -160,7 +160,7 @@ impl Chance {
             }
             // The types of the time before.
             12..15 => (0x17, [&b"\0\x01\0\0\0\0\0"[..], &number].concat()),
-            15 => (0x18, b"\0\012".to_vec()),
+            15 => (0x18, b"\0\x0012".to_vec()),
             16 => (0x1A, Vec::new()),
             17 => (0x19, Vec::new()),
             _ => (0x1C, b"\x02\0\0\0".to_vec()),

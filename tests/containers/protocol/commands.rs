@@ -1,13 +1,10 @@
 //! The same packets as directly: each command, with each set of capabilities that clients have.
 
-use std::time::Duration;
-
 use rwproxy::wire::Capabilities;
 use rwproxy::wire::packet::Packet;
-use rwproxy::wire::reply::ERR;
-use tokio::time::timeout;
 
 use super::primary;
+use super::step::{Script, Step, command, describe, execute};
 use crate::support::raw::{OLD, Raw, error_code, value};
 use crate::support::{Cluster, Flavour, Proxy};
 
@@ -29,28 +26,8 @@ fn kinds() -> [(&'static str, Capabilities); 6] {
     ]
 }
 
-/// For each step.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// One command of a script.
-enum Step {
-    /// Its payload.
-    Command(Vec<u8>),
-    Query(&'static str),
-    /// COM_STMT_PREPARE; later steps are about its statement.
-    Prepare(&'static str),
-    /// A command about the statement prepared last: its first byte and what stands behind the
-    /// statement's id.
-    Statement(u8, Vec<u8>),
-    /// A query that asks for a file, and the file's packets.
-    File(&'static str, Vec<&'static [u8]>),
-}
-
 fn script() -> Vec<Step> {
     use Step::*;
-    let command = |code: u8, arguments: &[u8]| Command([&[code], arguments].concat());
-    // iteration count 1 behind the flags; then NULL bitmap, types bound, types, values.
-    let execute = |flags: u8, rest: &[u8]| Statement(0x17, [&[flags, 1, 0, 0, 0], rest].concat());
     vec![
         command(0x0E, b""),
         command(0x02, b"protocol"),
@@ -170,8 +147,7 @@ async fn the_same_packets_as_directly(flavour: Flavour) {
         for address in [primary(cluster), proxy.address] {
             cluster.run_on("primary", SETUP).await;
             cluster.settle().await;
-            let mut client = Raw::app(address, capabilities).await;
-            answers.push(run(&mut client, cluster).await);
+            answers.push(run(Raw::app(address, capabilities).await, cluster).await);
         }
         let steps = script();
         assert_eq!(answers[0].len(), steps.len());
@@ -189,74 +165,16 @@ async fn the_same_packets_as_directly(flavour: Flavour) {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
-/// The replies to the script's steps, with the numbers of prepared statements left out.
-async fn run(client: &mut Raw, cluster: &Cluster) -> Vec<Vec<Packet>> {
-    let mut statement = [0; 4];
+/// The replies to the script's steps.
+async fn run(client: Raw, cluster: &Cluster) -> Vec<Vec<Packet>> {
+    let mut client = Script::new(client);
     let mut replies = Vec::new();
     for step in script() {
-        let name = step.describe();
-        let reply = timeout(PATIENCE, ask(client, step, &mut statement)).await;
-        let number = replies.len();
-        replies.push(reply.unwrap_or_else(|_| panic!("no answer to step {number}, {name}")));
+        replies.push(client.take(&step).await);
         // Reads of replicas are compared with reads of the primary.
         cluster.settle().await;
     }
     replies
-}
-
-async fn ask(client: &mut Raw, step: Step, statement: &mut [u8; 4]) -> Vec<Packet> {
-    let reply = match step {
-        Step::Command(payload) => client.ask(&payload).await,
-        Step::Query(sql) => client.query(sql).await,
-        Step::Prepare(sql) => {
-            let mut reply = client.ask(&[&[0x16], sql.as_bytes()].concat()).await;
-            if reply[0].payload[0] != ERR {
-                let mut payload = reply[0].payload.to_vec();
-                statement.copy_from_slice(&payload[1..5]);
-                payload[1..5].fill(0);
-                reply[0].payload = payload.into();
-            }
-            reply
-        }
-        Step::Statement(code, rest) => {
-            client.ask(&[&[code], &statement[..], &rest[..]].concat()).await
-        }
-        Step::File(sql, file) => {
-            let payload = client.query_payload(sql);
-            client.send(&payload).await;
-            client.reply(payload[0], &file).await
-        }
-    };
-    without_numbers(reply)
-}
-
-/// ER_UNKNOWN_STMT_HANDLER and ER_STMT_HAS_NO_OPEN_CURSOR name statements by number.
-fn without_numbers(mut reply: Vec<Packet>) -> Vec<Packet> {
-    if matches!(error_code(&reply), Some(1243 | 1421))
-        && let Some(last) = reply.last_mut()
-    {
-        let mut payload = last.payload.to_vec();
-        payload.retain(|byte| !byte.is_ascii_digit());
-        last.payload = payload.into();
-    }
-    reply
-}
-
-impl Step {
-    fn describe(&self) -> String {
-        match self {
-            Step::Command(payload) => format!("command {:#04x} {:?}", payload[0], &payload[1..]),
-            Step::Query(sql) | Step::Prepare(sql) | Step::File(sql, _) => format!("{sql:?}"),
-            Step::Statement(code, rest) => format!("statement command {code:#04x} {rest:?}"),
-        }
-    }
-}
-
-fn describe(packets: &[Packet]) -> String {
-    let packets = packets
-        .iter()
-        .map(|packet| format!("\n    {} {}", packet.sequence, packet.payload.escape_ascii()));
-    packets.collect()
 }
 
 async fn commands_sent_at_once_are_answered_in_order(flavour: Flavour) {

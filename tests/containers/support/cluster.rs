@@ -22,8 +22,6 @@ pub enum Flavour {
 }
 
 impl Flavour {
-    pub const BOTH: [Flavour; 2] = [Flavour::MySql, Flavour::MariaDb];
-
     pub fn name(self) -> &'static str {
         match self {
             Flavour::MySql => "mysql",

@@ -4,12 +4,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rwproxy::backend::{ConnectError, Connected, Credential, LoginOptions, connect};
+use rwproxy::net::rsa::encrypt;
 use rwproxy::net::tls::client::ClientTls;
 use rwproxy::net::{PacketError, PacketStream};
 use rwproxy::routing::topology::Address;
 use rwproxy::wire::Capabilities;
-use rwproxy::wire::auth::Secret;
+use rwproxy::wire::auth::{CLEAR_PASSWORD, Nonce, Secret};
 use rwproxy::wire::capabilities::Status;
+use rwproxy::wire::handshake::ChangeUser;
+use rwproxy::wire::login::to_server::{LoginError, LoginToServer, Step};
 use rwproxy::wire::packet::Packet;
 use rwproxy::wire::reply::{EOF, EOF_LIMIT, ERR, OK, OkPacket};
 use tokio::time::{Instant, timeout};
@@ -27,6 +30,15 @@ pub const OLD: Capabilities = Capabilities::MULTI_STATEMENTS
     .union(Capabilities::MULTI_RESULTS)
     .union(Capabilities::PS_MULTI_RESULTS)
     .union(Capabilities::LOCAL_FILES);
+
+/// What COM_CHANGE_USER is to begin.
+#[derive(Debug, Clone, Copy)]
+pub struct Login<'a> {
+    pub user: &'a str,
+    pub password: &'a str,
+    pub database: Option<&'a str>,
+    pub collation: u16,
+}
 
 /// A client that is logged in.
 pub struct Raw {
@@ -51,6 +63,18 @@ impl Raw {
         database: Option<&str>,
         capabilities: Capabilities,
     ) -> Result<Raw, ConnectError> {
+        Self::login_over(&ClientTls::Disabled, address, user, password, database, capabilities)
+            .await
+    }
+
+    pub async fn login_over(
+        tls: &ClientTls,
+        address: SocketAddr,
+        user: &str,
+        password: &str,
+        database: Option<&str>,
+        capabilities: Capabilities,
+    ) -> Result<Raw, ConnectError> {
         let credential = Credential::new(user, Secret::from_password(password));
         let options = LoginOptions {
             credential: &credential,
@@ -59,7 +83,7 @@ impl Raw {
             max_packet: 1 << 30,
             database: database.map(str::as_bytes),
             attributes: &[],
-            tls: &ClientTls::Disabled,
+            tls,
             deadline: Instant::now() + PATIENCE,
         };
         let Connected { stream, greeting, capabilities, .. } =
@@ -75,6 +99,72 @@ impl Raw {
     pub async fn packet(&mut self) -> Result<Packet, PacketError> {
         let read = self.stream.read_packet(LIMIT, None);
         timeout(PATIENCE, read).await.expect("an answer within a minute")
+    }
+
+    /// Reads on until an error, the end of a reply without rows, of the first result set, or of the
+    /// connection.
+    pub async fn outcome(&mut self) -> Outcome {
+        let mut ends = 0;
+        for number in 0.. {
+            let Ok(packet) = self.packet().await else { return Outcome::Closed };
+            match packet.payload[0] {
+                ERR => {
+                    let code = [packet.payload[1], packet.payload[2]];
+                    return Outcome::Error(u16::from_le_bytes(code));
+                }
+                OK | EOF if number == 0 => return Outcome::Served,
+                EOF if packet.payload.len() < EOF_LIMIT => ends += 1,
+                _ => {}
+            }
+            if ends == 2 {
+                break;
+            }
+        }
+        Outcome::Served
+    }
+
+    /// COM_CHANGE_USER, by whatever plugin the server asks for; its last packet, as the first of a
+    /// reply.
+    pub async fn change_user(&mut self, login: Login<'_>) -> Packet {
+        let command = ChangeUser {
+            user: login.user.as_bytes(),
+            auth_response: &[],
+            database: login.database.map(str::as_bytes),
+            collation: Some(login.collation),
+            // Of no account: the server asks for the right one, with a nonce of its own.
+            plugin: Some(CLEAR_PASSWORD),
+            attributes: &[],
+        };
+        let mut payload = Vec::new();
+        command.put(&mut payload, self.capabilities | Capabilities::PLUGIN_AUTH);
+        self.send(&payload).await;
+        let secret = Secret::from_password(login.password);
+        let mut answers =
+            LoginToServer::new(&secret, false, Nonce::from([0; Nonce::LENGTH]), b"", [0; 32]);
+        loop {
+            let packet = self.next().await;
+            let sequence = packet.sequence.wrapping_add(1);
+            let answer = match answers.receive(&packet.payload) {
+                Ok(Step::Done) | Err(LoginError::Refused(_)) => {
+                    return Packet { sequence: 1, ..packet };
+                }
+                Ok(Step::Read) => continue,
+                Ok(Step::Send(answer)) => answer.to_vec(),
+                Ok(Step::Encrypt { public_key, cleartext }) => {
+                    encrypt(&public_key, &cleartext).expect("a public key")
+                }
+                Err(error) => panic!("COM_CHANGE_USER: {error}"),
+            };
+            self.stream.write_packet(sequence, &answer).await.expect("an answer is sent");
+        }
+    }
+
+    /// COM_PING on a connection that may be closed.
+    pub async fn ping(&mut self) -> Outcome {
+        match self.stream.write_packet(0, &[0x0E]).await {
+            Ok(_) => self.outcome().await,
+            Err(_) => Outcome::Closed,
+        }
     }
 
     /// Sends a command and reads its whole reply.
@@ -161,6 +251,11 @@ impl Raw {
             if status.contains(Status::CURSOR_EXISTS) {
                 return Some(status);
             }
+            // Behind a procedure's OUT parameters an OK follows; MySQL says so here alone.
+            if status.contains(Status::OUT_PARAMETERS) {
+                let status = self.rows(packets).await?;
+                return Some(status | Status::MORE_RESULTS);
+            }
         }
         self.rows(packets).await
     }
@@ -220,6 +315,17 @@ impl Raw {
 pub fn error_code(packets: &[Packet]) -> Option<u16> {
     let payload = &packets.last()?.payload;
     (payload[0] == ERR).then(|| u16::from_le_bytes([payload[1], payload[2]]))
+}
+
+/// How a command ended for a client that may have been cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server's error.
+    Error(u16),
+    /// A reply without an error.
+    Served,
+    /// The connection was closed.
+    Closed,
 }
 
 /// The first value of the first row of a text result that has one column.
