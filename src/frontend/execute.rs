@@ -197,6 +197,10 @@ impl Session {
                 let refused = reply.bytes == 0 && reply.error.is_some();
                 let hit = reply.error.as_ref().is_some_and(|error| error.code == INTERRUPTED);
                 let clean = kill.settled(hit).await;
+                if reply.error.as_ref().is_some_and(|error| error.code == TOO_LARGE) {
+                    // It was not even read.
+                    self.state.unpin(plan.pins - pinned_before);
+                }
                 self.settle(lease, plan, reply, clean);
                 if refused { Err(Failure::OnPrimary) } else { Ok(()) }
             }
@@ -436,6 +440,9 @@ impl Rescued {
 
 /// ER_MAX_PREPARED_STMT_COUNT_REACHED.
 pub(super) const TOO_MANY: u16 = 1461;
+
+/// ER_NET_PACKET_TOO_LARGE.
+const TOO_LARGE: u16 = 1153;
 
 /// ER_QUERY_INTERRUPTED: what a statement answers that KILL QUERY has hit.
 const INTERRUPTED: u16 = 1317;

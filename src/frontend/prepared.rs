@@ -22,6 +22,8 @@ use crate::wire::packet::{HEADER, put_packet};
 use crate::wire::reply::ServerError;
 
 const COM_STMT_CLOSE: u8 = 0x19;
+/// ER_MALFORMED_PACKET.
+const MALFORMED: u16 = 1835;
 
 impl Session {
     fn owner(&self, usage: &StatementUse) -> Owner {
@@ -198,7 +200,11 @@ impl Session {
             Command::StmtFetch => reply.error.is_none() && !status.contains(Status::LAST_ROW_SENT),
             _ => false,
         };
-        let long_data = usage.command == Command::StmtSendLongData;
+        // MySQL keeps long data for an execution that it could not read.
+        let unread = usage.command == Command::StmtExecute
+            && reply.error.as_ref().is_some_and(|error| error.code == MALFORMED)
+            && self.state.statements().find(usage.id).is_some_and(|(_, it)| it.long_data);
+        let long_data = usage.command == Command::StmtSendLongData || unread;
         let closed = usage.command == Command::StmtClose;
         if let (Home::Anywhere(text), true) = (&usage.home, usage.exclusive) {
             if closed {

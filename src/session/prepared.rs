@@ -62,6 +62,20 @@ fn settled(text: &PreparedText, situation: Situation<'_>) -> Statement {
 /// The commands about a statement that is prepared.
 pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>) -> Action {
     use Command::*;
+    let least = match command {
+        StmtExecute => 9,
+        StmtFetch => 8,
+        _ => 4,
+    };
+    if arguments.len() < least {
+        // MariaDB looks for whatever statement these few bytes name.
+        return match (situation.dialect.flavour, command) {
+            (Flavour::MariaDb, StmtReset | StmtFetch) => {
+                refuse(unknown(0, command, Flavour::MariaDb))
+            }
+            _ => refuse(malformed()),
+        };
+    }
     let called = statement_id(arguments).unwrap_or(0);
     let Some((id, prepared)) = situation.state.statements().find(called) else {
         return match command {
@@ -132,6 +146,11 @@ fn execute(
 
 fn refuse(error: ServerError) -> Action {
     Action::Refuse { error, kept_for: None }
+}
+
+/// ER_MALFORMED_PACKET.
+fn malformed() -> ServerError {
+    ServerError::new(1835, b"HY000", "Malformed communication packet.")
 }
 
 /// ER_UNKNOWN_STMT_HANDLER, in the servers' words.

@@ -4,6 +4,7 @@
 mod tests;
 
 use super::plan::{Action, Plan, Situation, Then, Why};
+use super::settings::has_true_default;
 use super::{Change, Pins, SessionId, Settings, switches};
 use crate::routing::Request;
 use crate::sql::connection_id::bare_connection_id;
@@ -272,6 +273,9 @@ fn variable(
     }
     let name = restored.name.to_owned();
     if value.kind == ValueKind::Default {
+        if !has_true_default(&name) {
+            return Err(Pins::SESSION_VARIABLE);
+        }
         return Ok(Some(Change::Default { name }));
     }
     let replayed = replayable(value, dialect).ok_or(Pins::SESSION_VARIABLE)?;

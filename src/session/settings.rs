@@ -66,6 +66,12 @@ const FACES: [[&str; 2]; 2] = [
 const MAX_JOIN_SIZE: &str = "max_join_size";
 const SQL_BIG_SELECTS: &str = "sql_big_selects";
 
+/// False for variables whose session value `DEFAULT` does not bring back to what a new session
+/// has: MySQL 9.7 takes it for OFF.
+pub fn has_true_default(name: &str) -> bool {
+    !matches!(name, "foreign_key_checks" | "unique_checks")
+}
+
 impl Settings {
     /// The settings of a session that has just logged in.
     pub fn at_login(database: Option<Box<[u8]>>, collation: u16, autocommit: bool) -> Self {
@@ -198,7 +204,10 @@ impl Settings {
         for name in present.variables.keys() {
             let covered = names_were_set && NAMES_VARIABLES.contains(&&**name);
             if !covered && !self.variables.contains_key(name) {
-                assign(name, "DEFAULT");
+                match has_true_default(name) {
+                    true => assign(name, "DEFAULT"),
+                    false => assign(name, &format!("@@global.{name}")),
+                }
             }
         }
         let size_is_set = self.variables.get(MAX_JOIN_SIZE) != present.variables.get(MAX_JOIN_SIZE);
@@ -258,6 +267,15 @@ mod tests {
                 statement("SET @@session.autocommit=1, @@session.sql_mode=DEFAULT"),
             ])
         );
+    }
+
+    #[test]
+    fn what_has_no_true_default_gets_the_global_value() {
+        let mut present = fresh();
+        present.set_variable("foreign_key_checks", "0");
+        let text = "SET @@session.foreign_key_checks=@@global.foreign_key_checks";
+        let expected = Difference::Commands(vec![statement(text)]);
+        assert_eq!(fresh().difference(&present, names, false), expected);
     }
 
     #[test]

@@ -26,9 +26,11 @@ enum Scenario {
     Diagnostics,
     SessionVariable,
     PreparedStatements,
+    Function,
 }
 
-const SCENARIOS: [Scenario; 13] = [
+const SCENARIOS: [Scenario; 14] = [
+    Scenario::Function,
     Scenario::PreparedStatements,
     Scenario::TemporaryTable,
     Scenario::UserVariable,
@@ -67,6 +69,7 @@ impl Pinning {
             Scenario::TemporaryTable => temporary_table(&mut client).await?,
             Scenario::UserVariable => user_variable(&mut client, self.round).await?,
             Scenario::UserLock => user_lock(&mut client, self.number).await?,
+            Scenario::Function => function(&mut client).await?,
             Scenario::TableLock => table_lock(&mut client, &table(self.number)).await?,
             Scenario::Procedure => procedure(&mut client).await?,
             Scenario::AutocommitOff => autocommit_off(&mut client, &table(self.number)).await?,
@@ -96,6 +99,19 @@ async fn temporary_table(client: &mut Client) -> Outcome {
     let count = client.first(Primary, "temporary", "SELECT COUNT(*) FROM items").await?;
     expect("rows of the temporary table", count, Some(0))?;
     client.run(Primary, "temporary", "DROP TEMPORARY TABLE mine, items").await
+}
+
+/// A stored function may write, and leave behind whatever a procedure may.
+async fn function(client: &mut Client) -> Outcome {
+    for sql in [
+        "SELECT load_note('called')",
+        "SELECT app.load_note('called')",
+        "SELECT name FROM items WHERE id = 3 AND load_note('where') = 1",
+    ] {
+        client.run(Primary, "function", sql).await?;
+        client.run(Any, "function", ITEM).await?;
+    }
+    Ok(())
 }
 
 async fn user_variable(client: &mut Client, value: usize) -> Outcome {

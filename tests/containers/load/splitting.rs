@@ -50,9 +50,6 @@ const WRITES: &[&str] = &[
     "SELECT price FROM items WHERE id = {id} LOCK IN SHARE MODE",
     "SELECT * FROM (SELECT id FROM items WHERE id = {id} FOR UPDATE) AS locked",
     "SELECT 1 UNION (SELECT id FROM items WHERE id = {id} LOCK IN SHARE MODE)",
-    "SELECT load_note('{id}')",
-    "SELECT app.load_note('{id}')",
-    "SELECT name FROM items WHERE id = {id} AND load_note('where') = 1",
 ];
 
 /// One in so many steps is not a read.
