@@ -265,32 +265,26 @@ impl Connection {
         set_names: impl Fn(u16) -> Option<String>,
         deadline: Duration,
     ) -> Result<Result<u32, ServerError>, PrivateError> {
-        if as_it_is {
-            return self.ask_to_prepare(&text.sql, deadline).await;
-        }
         let session = self.present.clone();
-        let mut wanted = text.settings.clone();
+        let mut wanted = if as_it_is { session.clone() } else { text.settings.clone() };
         wanted.autocommit = session.autocommit;
         // Without a default database the text has named every one that it needs.
-        wanted.database = wanted.database.or(session.database.clone());
-        self.adapt(&wanted, &set_names, deadline).await?;
+        wanted.database = text.settings.database.clone().or(session.database.clone());
+        match self.adapt(&wanted, &set_names, deadline).await {
+            // The database is gone, and with it the statement.
+            Err(PrivateError::Refused(error)) if as_it_is => return Ok(Err(error)),
+            adapted => adapted?,
+        }
         self.present = wanted;
-        let answer = self.ask_to_prepare(&text.sql, deadline).await?;
+        let answer = self.ask_to_prepare(&text.sql).await?;
         self.adapt(&session, &set_names, deadline).await?;
         self.present = session;
         Ok(answer)
     }
 
+    /// Without a deadline, as a running statement: it may wait for a lock on its tables. It ends
+    /// with its caller, who watches the client and the server.
     async fn ask_to_prepare(
-        &mut self,
-        sql: &[u8],
-        deadline: Duration,
-    ) -> Result<Result<u32, ServerError>, PrivateError> {
-        let asked = timeout(deadline, self.ask_to_prepare_for_ever(sql));
-        asked.await.unwrap_or(Err(PrivateError::TimedOut(deadline)))
-    }
-
-    async fn ask_to_prepare_for_ever(
         &mut self,
         sql: &[u8],
     ) -> Result<Result<u32, ServerError>, PrivateError> {

@@ -116,13 +116,18 @@ impl Session {
                 }
             }
         }
-        Err(self.kept_is_lost().await)
+        Err(self.kept_is_lost(plan).await)
     }
 
     /// What the loss of the kept connection means to the client.
-    async fn kept_is_lost(&mut self) -> Refusal {
+    async fn kept_is_lost(&mut self, plan: &Plan) -> Refusal {
         let name = self.lost.take().unwrap_or_else(|| "the server".into());
         self.insert_id_lost();
+        if plan.expect.is_none() {
+            // The next command that has a reply is told.
+            self.lost = Some(name.clone());
+            return Refusal::Error(errors::transaction_lost(&name));
+        }
         if self.state.pins().is_empty() {
             self.state.transaction_lost();
             self.publish_state();
@@ -359,7 +364,7 @@ impl Session {
 }
 
 /// What kept a backend from serving an attempt.
-enum Trouble {
+pub(super) enum Trouble {
     /// The client is told this error, or the session ends.
     Refusal(Refusal),
     /// This backend cannot be used now; the error is for a client that has no other.
@@ -382,7 +387,7 @@ impl From<ClientError> for Trouble {
 
 /// Waits for something of a backend, as [`watched`] does, until that is declared down: a server
 /// whose address has vanished answers a dial after seconds, a paused one never.
-async fn attempted<T>(
+pub(super) async fn attempted<T>(
     client: &mut Client,
     context: &Context,
     backend: BackendId,

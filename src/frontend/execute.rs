@@ -76,7 +76,7 @@ impl Session {
                         self.discard(incoming).await?;
                     }
                     self.context.metrics.errors.increment(errors::label(&error));
-                    self.long_data_failed(&plan, &error);
+                    self.no_server_asked(&plan, &error);
                     if plan.expect.is_some() {
                         self.answer_error(1, &error).await?;
                     }
@@ -84,14 +84,21 @@ impl Session {
                 }
             };
             let backend = lease.backend();
+            let name = lease.pool().name.clone();
             let destination = destination(&lease);
             let metrics = self.context.metrics.clone();
             metrics.statements.count(destination, plan.why.index());
             match self.attempt(lease, &plan, &mut text, avoid.len() < TRIES).await {
-                Err(Failure::Unsent) if !self.state.keeps_connection() && avoid.len() < TRIES => {
-                    avoid.push(backend);
+                Err(Failure::Unsent) => {
+                    self.insert_id_lost();
+                    if self.state.keeps_connection() {
+                        self.lost = Some(name);
+                    } else if avoid.len() < TRIES {
+                        avoid.push(backend);
+                    } else {
+                        return Err(End::BackendLost);
+                    }
                 }
-                Err(Failure::Unsent) => return Err(End::BackendLost),
                 Ok(()) => {
                     metrics.statements.took(destination, started.elapsed());
                     self.log_if_slow(&plan, &text, started, destination);
@@ -103,7 +110,10 @@ impl Session {
                     plan.request = Request::Primary;
                     plan.repeatable = false;
                 }
-                Err(Failure::Elsewhere) => avoid.push(backend),
+                Err(Failure::Elsewhere) => {
+                    self.insert_id_lost();
+                    avoid.push(backend);
+                }
             }
             metrics.retries.increment();
         }
@@ -197,9 +207,20 @@ impl Session {
                 let refused = reply.bytes == 0 && reply.error.is_some();
                 let hit = reply.error.as_ref().is_some_and(|error| error.code == INTERRUPTED);
                 let clean = kill.settled(hit).await;
-                if reply.error.as_ref().is_some_and(|error| error.code == TOO_LARGE) {
-                    // It was not even read.
+                let unread = reply.error.as_ref().is_some_and(|error| error.code == TOO_LARGE);
+                if unread || (reply.error.is_some() && plan.prepares.is_some()) {
+                    // It was not even read, or prepared nothing.
                     self.state.unpin(plan.pins - pinned_before);
+                }
+                if unread && lease.awaits_word {
+                    // The word about data before it: its own reply is still to come.
+                    if self.state.keeps_connection() {
+                        self.lost = Some(lease.pool().name.clone());
+                    }
+                    self.insert_id_lost();
+                    drop(lease);
+                    self.publish_state();
+                    return Ok(());
                 }
                 self.settle(lease, plan, reply, clean);
                 if refused { Err(Failure::OnPrimary) } else { Ok(()) }
@@ -231,7 +252,7 @@ impl Session {
             self.give_back(lease, true);
             return Err(Failure::OnPrimary);
         }
-        self.long_data_failed(plan, &error);
+        self.no_server_asked(plan, &error);
         if let Text::Streamed(incoming) = text {
             self.discard(*incoming).await.map_err(Failure::End)?;
         }
@@ -389,8 +410,14 @@ impl Session {
             errors::outcome_unknown(&name)
         };
         self.context.metrics.errors.increment(errors::label(&answer));
-        self.state.transaction_lost();
+        self.no_server_asked(plan, &answer);
         self.state.unpin(plan.pins - loss.pinned_before);
+        if plan.expect.is_none() && self.state.keeps_connection() {
+            // The next command that has a reply is told.
+            self.lost = Some(name);
+            return Ok(());
+        }
+        self.state.transaction_lost();
         self.publish_state();
         if plan.expect.is_some() {
             self.answer_error(1, &answer).await.map_err(Failure::End)?;
@@ -442,7 +469,7 @@ impl Rescued {
 pub(super) const TOO_MANY: u16 = 1461;
 
 /// ER_NET_PACKET_TOO_LARGE.
-const TOO_LARGE: u16 = 1153;
+pub(super) const TOO_LARGE: u16 = 1153;
 
 /// ER_QUERY_INTERRUPTED: what a statement answers that KILL QUERY has hit.
 const INTERRUPTED: u16 = 1317;

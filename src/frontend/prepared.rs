@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::acquire::watched;
+use super::acquire::{Refusal, Trouble, attempted, watched};
 use super::errors;
-use super::execute::{Failure, TOO_MANY, Text};
+use super::execute::{Failure, TOO_LARGE, TOO_MANY, Text};
 use super::relay::Reply;
 use super::session::Session;
 use crate::backend::pool::Lease;
 use crate::backend::statements::Owner;
 use crate::session::Pins;
 use crate::session::plan::{Plan, Prepares, StatementUse};
-use crate::session::statements::{Home, PreparedText};
+use crate::session::statements::{Home, PreparedText, Statements};
 use crate::wire::capabilities::Status;
 use crate::wire::command::Command;
 use crate::wire::execute::{Types, put_statement_id, types, with_types};
@@ -90,15 +90,17 @@ impl Session {
         // A connection whose settings are not known in full cannot be brought back to them.
         let unknown = Pins::SESSION_VARIABLE | Pins::UNKNOWN_EFFECTS;
         let as_it_is = self.state.pins().intersects(unknown);
+        let backend = lease.backend();
         let preparing = lease.prepare(text, as_it_is, set_names, deadline);
-        let answer = watched(&mut self.client, preparing).await;
-        match answer.map_err(|error| Failure::End(error.into()))? {
-            Ok(answer) => Ok(answer),
-            Err(error) => {
+        match attempted(&mut self.client, &self.context, backend, preparing).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
                 let backend = &lease.pool().name;
                 tracing::info!(%backend, %error, "a statement could not be prepared");
                 Err(Failure::Unsent)
             }
+            Err(Trouble::Refusal(Refusal::End(end))) => Err(Failure::End(end)),
+            Err(_) => Err(Failure::Unsent),
         }
     }
 
@@ -189,7 +191,18 @@ impl Session {
             self.state.with_statements(|statements| statements.add(*id, home, parameters));
             self.prepared_at = Some((*id, lease.backend()));
         }
+        if plan.prepares.is_some() && reply.error.is_some() {
+            self.state.with_statements(Statements::none_prepared);
+        }
         let Some(usage) = &plan.statement else { return };
+        let unread =
+            reply.error.as_ref().is_some_and(|error| [TOO_LARGE, MALFORMED].contains(&error.code));
+        if let (Home::Anywhere(text), true) = (&usage.home, unread) {
+            lease.statements.set_types(text, self.owner(usage), b"");
+        }
+        if usage.command == Command::StmtReset && reply.error.is_none() {
+            self.state.with_statements(|statements| statements.forget_failure(usage.id));
+        }
         if self.prepared_at.is_some_and(|(id, _)| id == usage.id) {
             self.prepared_at = None;
         }
@@ -227,16 +240,17 @@ impl Session {
         });
     }
 
-    /// Long data that did not get to a server has no reply to say so: the next execution does.
-    pub(super) fn long_data_failed(&mut self, plan: &Plan, error: &ServerError) {
-        let Some(StatementUse { command: Command::StmtSendLongData, id, .. }) = plan.statement
-        else {
-            return;
-        };
-        self.state.with_statements(|statements| {
-            if let Some(prepared) = statements.get_mut(id) {
-                prepared.failed = Some(error.clone());
+    /// What did not get to a server. Long data has no reply to say so: the next execution does.
+    pub(super) fn no_server_asked(&mut self, plan: &Plan, error: &ServerError) {
+        let Some(StatementUse { command, id, .. }) = plan.statement else { return };
+        self.state.with_statements(|statements| match command {
+            Command::StmtSendLongData => {
+                if let Some(prepared) = statements.get_mut(id) {
+                    prepared.failed = Some(error.clone());
+                }
             }
+            Command::StmtClose => statements.remove(id),
+            _ => {}
         });
     }
 }

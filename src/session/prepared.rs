@@ -6,7 +6,7 @@ use super::plan::{Action, Plan, Prepares, Situation, StatementUse, Then, Why};
 use super::query;
 use super::statements::{Home, Prepared, PreparedText};
 use crate::routing::Request;
-use crate::sql::{Kind, Statement};
+use crate::sql::{Effects, Kind, Statement};
 use crate::wire::Flavour;
 use crate::wire::command::Command;
 use crate::wire::execute::{asks_for_cursor, statement_id};
@@ -19,7 +19,10 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
         return refuse(too_many());
     }
     let id = state.statements().next_id();
-    let kept = whole && state.statements().may_keep(sql.len());
+    // What is not known of the connection changes what a text means: it cannot be prepared alike
+    // elsewhere, nor be told from the same text prepared before.
+    let unknown = state.pins().intersects(Pins::SESSION_VARIABLE | Pins::UNKNOWN_EFFECTS);
+    let kept = whole && !unknown && state.statements().may_keep(sql.len());
     let text = kept.then(|| situation.texts.intern(sql, state.settings(), situation.dialect));
     let plan = Plan {
         only_reads: true,
@@ -33,9 +36,12 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
                 (Request::Previous(_), why) => (Request::Primary, why),
                 decided => decided,
             };
+            // Preparing alone makes the variables that the text names, and their types show.
+            let variables = Effects::SETS_USER_VARIABLE | Effects::READS_USER_VARIABLE;
             Plan {
                 request,
                 why,
+                pins: Pins::from_effects(statement.effects & variables),
                 repeatable: request == Request::Read,
                 prepares: Some((id, Prepares::Text(text))),
                 ..plan
@@ -90,12 +96,14 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
         let home = prepared.home.clone();
         Action::Run(Plan { statement: Some(StatementUse { command, id, home, exclusive }), ..plan })
     };
-    let plain = || Plan { may_commit: false, ..Plan::primary(command, Why::Prepared) };
+    let plain =
+        || Plan { may_commit: false, only_reads: true, ..Plan::primary(command, Why::Prepared) };
     match command {
         StmtClose if pinned || at_server => run(plain(), at_server),
         StmtClose => Action::Close(id),
         StmtReset if pinned || at_server => run(plain(), at_server),
-        StmtReset => Action::Ok,
+        StmtReset if prepared.failed.is_none() => Action::Ok,
+        StmtReset => run(plain(), false),
         StmtSendLongData => {
             run(Plan { pins: Pins::LONG_DATA, then: Then::LongData, ..plain() }, true)
         }

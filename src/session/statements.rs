@@ -121,7 +121,10 @@ pub struct Prepared {
 #[derive(Debug, Default)]
 pub struct Statements {
     open: HashMap<u32, Prepared>,
+    /// The number given last.
     newest: u32,
+    /// The statement that MariaDB's clients call the last one.
+    last: Option<u32>,
     bytes: usize,
 }
 
@@ -152,6 +155,7 @@ impl Statements {
             self.bytes += text.sql.len();
         }
         self.newest = id;
+        self.last = Some(id);
         let (types, cursor, long_data, failed) = (Vec::new(), false, false, None);
         let prepared = Prepared { home, parameters, types, cursor, long_data, failed };
         self.open.insert(id, prepared);
@@ -159,7 +163,7 @@ impl Statements {
 
     /// The statement that a client calls so, and its number.
     pub fn find(&self, id: u32) -> Option<(u32, &Prepared)> {
-        let id = if id == LAST { self.newest } else { id };
+        let id = if id == LAST { self.last? } else { id };
         Some((id, self.open.get(&id)?))
     }
 
@@ -167,7 +171,13 @@ impl Statements {
         self.open.get_mut(&id)
     }
 
+    /// A statement could not be prepared: there is no last one.
+    pub fn none_prepared(&mut self) {
+        self.last = None;
+    }
+
     pub fn remove(&mut self, id: u32) {
+        self.last.take_if(|last| *last == id);
         if let Some(Prepared { home: Home::Anywhere(text), .. }) = self.open.remove(&id) {
             self.bytes -= text.sql.len();
         }
@@ -188,6 +198,7 @@ impl Statements {
     /// it must not find another statement under an old number.
     pub fn clear(&mut self) {
         self.open.clear();
+        self.last = None;
         self.bytes = 0;
     }
 }
@@ -236,6 +247,8 @@ mod tests {
         statements.add(1, Home::Here(9), 0);
         assert_eq!(statements.next_id(), 2);
         assert_eq!(statements.find(LAST).map(|(id, _)| id), Some(1));
+        statements.none_prepared();
+        assert!(statements.find(LAST).is_none());
         statements.newest = LAST - 1;
         assert_eq!(statements.next_id(), 2, "1 is taken, 0 and the last are no numbers");
         statements.remove(1);

@@ -90,8 +90,9 @@ pub fn types(
     if reader.u8()? == 0 {
         return Ok(Types::LeftOut { at: place });
     }
+    // Query attributes stand behind the parameters; they are this execution's alone.
     let begin = at(&reader);
-    for _ in 0..count {
+    for _ in 0..count.min(parameters.into()) {
         reader.u16()?;
         if attributes {
             reader.lenenc_bytes()?;
@@ -168,7 +169,7 @@ mod tests {
         // One parameter, and the attribute `a`.
         let payload = b"\x17\x07\0\0\0\x08\x01\0\0\0\x02\0\x01\x03\0\0\xfe\0\x01a\x2a\0\0\0\x01x";
         let found = types(EXECUTE, payload, 1, ATTRIBUTES);
-        assert_eq!(found, Ok(Types::Sent(b"\x03\0\0\xfe\0\x01a")));
+        assert_eq!(found, Ok(Types::Sent(b"\x03\0\0")));
         // Without the flag the count is not there, but names are.
         let payload = b"\x17\x07\0\0\0\0\x01\0\0\0\0\x01\x03\0\0\x2a\0\0\0";
         assert_eq!(types(EXECUTE, payload, 1, ATTRIBUTES), Ok(Types::Sent(b"\x03\0\0")));

@@ -128,7 +128,9 @@ async fn ask(
         // MySQL tells the warnings of the statement before, which are known as long as that
         // statement's connection is: see the limits in README.md.
         Operation::UseDatabase(_) => without_warnings(reply),
-        Operation::Command(payload) if payload[0] == 0x1B => without_warnings(reply),
+        Operation::Command(payload) if [0x0E, 0x1B].contains(&payload[0]) => {
+            without_warnings(reply)
+        }
         _ => without_numbers(reply),
     }
 }
