@@ -38,6 +38,7 @@ impl Session {
         usage: &StatementUse,
         text: &mut Text,
     ) -> Result<Result<(), ServerError>, Failure> {
+        self.shun_strangers_types(lease, usage, text);
         let number = match &usage.home {
             Home::Here(number) => *number,
             Home::Anywhere(prepared) => match self.number_here(lease, usage, prepared).await? {
@@ -53,6 +54,28 @@ impl Session {
             Text::Streamed(_) => put_statement_id(self.client.packets.buffered_mut(), number),
         }
         Ok(Ok(()))
+    }
+
+    /// A client that has never sent types must not find those of another on the statement that
+    /// they share: it gets one of its own, and the server's error.
+    fn shun_strangers_types(&self, lease: &mut Lease, usage: &StatementUse, text: &Text) {
+        let Home::Anywhere(shared) = &usage.home else { return };
+        let packet: &[u8] = match text {
+            Text::Whole(packet) => packet,
+            Text::Streamed(_) => self.client.packets.buffered(),
+        };
+        let owner = self.owner(usage);
+        if !matches!(usage.command, Command::StmtExecute | Command::StmtBulkExecute)
+            || lease.statements.types(shared, owner).is_empty()
+        {
+            return;
+        }
+        let Some((_, prepared)) = self.state.statements().find(usage.id) else { return };
+        let payload = packet.get(HEADER..).unwrap_or_default();
+        let sent = types(usage.command, payload, prepared.parameters, self.client.capabilities);
+        if prepared.types.is_empty() && !matches!(sent, Ok(Types::Sent(_) | Types::None)) {
+            lease.statements.retire(shared, owner);
+        }
     }
 
     async fn number_here(

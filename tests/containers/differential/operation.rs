@@ -223,6 +223,7 @@ const INSERT_IDS: &[&str] = &[
     "SELECT LAST_INSERT_ID(3{n})",
 ];
 
+/// (Not auto_increment_increment: InnoDB goes on with that of whoever has opened the table before.)
 const VARIABLES: &[&str] = &[
     "SET NAMES latin1",
     "SET NAMES utf8mb4",
@@ -238,7 +239,6 @@ const VARIABLES: &[&str] = &[
     "SET sql_select_limit = {n}",
     "SET sql_select_limit = DEFAULT",
     "SET div_precision_increment = {n}",
-    "SET @@auto_increment_increment = 1{n}",
     "SET SESSION auto_increment_increment = DEFAULT",
     "SET max_sort_length = 10{n}, sql_safe_updates = 0",
     "SET foreign_key_checks = 0, unique_checks = 0",

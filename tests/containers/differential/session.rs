@@ -131,8 +131,21 @@ async fn ask(
         Operation::Command(payload) if [0x0E, 0x1B].contains(&payload[0]) => {
             without_warnings(reply)
         }
+        // MySQL tells the row count of the statement before, as ROW_COUNT() does.
+        Operation::Query(sql) if sql.starts_with("CALL") => without_row_count(reply),
         _ => without_numbers(reply),
     }
+}
+
+fn without_row_count(mut reply: Vec<Packet>) -> Vec<Packet> {
+    if let Some(last) = reply.last_mut()
+        && last.payload[0] == OK
+    {
+        let mut payload = last.payload.to_vec();
+        payload[1] = 0;
+        last.payload = payload.into();
+    }
+    reply
 }
 
 fn without_warnings(mut reply: Vec<Packet>) -> Vec<Packet> {
