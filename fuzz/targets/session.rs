@@ -8,9 +8,13 @@ use std::collections::BTreeMap;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use rwproxy::session::settings::Restore;
+use rwproxy::session::statements::Home;
 use rwproxy::session::{Change, Difference, Observation, Pins, Settings, State};
 use rwproxy::wire::Flavour;
 use rwproxy::wire::capabilities::Status;
+
+/// Pins that follow from what is prepared.
+const OF_STATEMENTS: Pins = Pins::PREPARED_STATEMENT.union(Pins::CURSOR).union(Pins::LONG_DATA);
 
 #[derive(Debug, Arbitrary)]
 struct Input {
@@ -226,22 +230,23 @@ impl Session {
             }
             Operation::Fail => self.state.observe(&Observation::default()),
             Operation::Pin(bits) => {
-                let pins = Pins::from_bits_truncate(bits) - Pins::PREPARED_STATEMENT;
+                let pins = Pins::from_bits_truncate(bits) - OF_STATEMENTS;
                 self.pins |= pins;
                 self.state.pin(pins);
             }
             Operation::Unpin(bits) => {
-                let pins = Pins::from_bits_truncate(bits) - Pins::PREPARED_STATEMENT;
+                let pins = Pins::from_bits_truncate(bits) - OF_STATEMENTS;
                 self.pins -= pins;
                 self.state.unpin(pins);
             }
             Operation::Prepare(id) => {
                 self.statements.push(id);
-                self.state.statement_prepared(id.into());
+                let home = Home::Here(id.into());
+                self.state.with_statements(|open| open.add(id.into(), home, 0));
             }
             Operation::Close(id) => {
                 self.statements.retain(|open| *open != id);
-                self.state.statement_closed(id.into());
+                self.state.with_statements(|open| open.remove(id.into()));
             }
             Operation::Reset => {
                 for server in [&mut self.alone, shared] {
@@ -253,7 +258,7 @@ impl Session {
                 }
                 self.in_transaction = false;
                 self.statements.clear();
-                self.pins = Pins::empty();
+                self.pins &= Pins::CONNECTION_OPTION;
                 self.state.reset(flavour, true);
             }
         }
