@@ -8,15 +8,17 @@ use bytes::BytesMut;
 use super::acquire::Refusal;
 use super::errors;
 use super::kill::Kill;
+use super::loss::Loss;
 use super::mailbox::Mail;
 use super::relay::{Relay, RelayError, Reply, copy_run, send};
+use super::rescue::{INTERRUPTED, Rescued, TOO_LARGE, TOO_MANY, is_farewell, is_rescued};
 use super::session::{End, Incoming, Session};
 use crate::backend::connection::Access;
 use crate::backend::pool::Lease;
-use crate::metrics::{Destination, ErrorKind, Label};
+use crate::metrics::{Destination, Label};
 use crate::routing::{BackendId, Request};
+use crate::session::Observation;
 use crate::session::plan::{Plan, Then};
-use crate::session::{Observation, Pins};
 use crate::sql::digest;
 use crate::wire::Capabilities;
 use crate::wire::capabilities::Status;
@@ -371,66 +373,6 @@ impl Session {
             }
         }
     }
-
-    /// The server is gone, before or in the middle of its reply.
-    async fn lost(
-        &mut self,
-        lease: Lease,
-        plan: &Plan,
-        text: &Text,
-        error: RelayError,
-        loss: Loss,
-    ) -> Result<(), Failure> {
-        let forwarded = match &error {
-            RelayError::Server { forwarded, .. }
-            | RelayError::Malformed { forwarded, .. }
-            | RelayError::BackendDown { forwarded } => *forwarded,
-            RelayError::Client(_) => true,
-        };
-        let name = lease.pool().name.clone();
-        tracing::info!(backend = %name, %error, "a server was lost while it ran a statement");
-        if let RelayError::Malformed { .. } = error {
-            self.context.metrics.errors.increment(ErrorKind::BackendProtocol);
-        }
-        drop(lease);
-        if forwarded || matches!(text, Text::Streamed(_)) {
-            // The client's stream has half a reply, or ours half a command.
-            return Err(Failure::End(End::BackendLost));
-        }
-        self.insert_id_lost();
-        if loss.repeatable {
-            return Err(Failure::Elsewhere);
-        }
-        let causes: Vec<_> = loss.pinned_before.names().collect();
-        let answer = if !causes.is_empty() {
-            errors::state_lost(&name, &causes.join(", "))
-        } else if self.state.in_transaction() && !plan.may_commit {
-            errors::transaction_lost(&name)
-        } else {
-            errors::outcome_unknown(&name)
-        };
-        self.context.metrics.errors.increment(errors::label(&answer));
-        self.no_server_asked(plan, &answer);
-        self.state.unpin(plan.pins - loss.pinned_before);
-        if plan.expect.is_none() && self.state.keeps_connection() {
-            // The next command that has a reply is told.
-            self.lost = Some(name);
-            return Ok(());
-        }
-        self.state.transaction_lost();
-        self.publish_state();
-        if plan.expect.is_some() {
-            self.answer_error(1, &answer).await.map_err(Failure::End)?;
-        }
-        if causes.is_empty() { Ok(()) } else { Err(Failure::End(End::BackendLost)) }
-    }
-}
-
-/// What was so before a statement whose server is lost was sent.
-struct Loss {
-    pinned_before: Pins,
-    /// It may run once more elsewhere.
-    repeatable: bool,
 }
 
 fn destination(lease: &Lease) -> Destination {
@@ -444,43 +386,4 @@ fn destination(lease: &Lease) -> Destination {
             Destination::Replica
         }
     }
-}
-
-/// Errors that are kept from the client because the command is tried once more in another way.
-#[derive(Debug, Clone, Copy)]
-struct Rescued {
-    /// A replica's refusals, and a server's last words.
-    read: bool,
-    /// That there are too many prepared statements.
-    too_many: bool,
-}
-
-impl Rescued {
-    const READ: Rescued = Rescued { read: true, too_many: false };
-    const NOTHING: Rescued = Rescued { read: false, too_many: false };
-
-    fn holds(self, code: u16) -> bool {
-        (self.read && (is_rescued(code) || is_farewell(code)))
-            || (self.too_many && code == TOO_MANY)
-    }
-}
-
-/// ER_MAX_PREPARED_STMT_COUNT_REACHED.
-pub(super) const TOO_MANY: u16 = 1461;
-
-/// ER_NET_PACKET_TOO_LARGE.
-pub(super) const TOO_LARGE: u16 = 1153;
-
-/// ER_QUERY_INTERRUPTED: what a statement answers that KILL QUERY has hit.
-const INTERRUPTED: u16 = 1317;
-
-/// ER_SERVER_SHUTDOWN: MySQL's last words to those whose statements it ends when it is stopped.
-fn is_farewell(code: u16) -> bool {
-    code == 1053
-}
-
-/// Errors by which a replica says that it must not or cannot run a statement that the primary
-/// may: refused writes, and objects that it does not know (yet).
-fn is_rescued(code: u16) -> bool {
-    matches!(code, 1290 | 1792 | 1836 | 1146 | 1049 | 1054 | 1305)
 }

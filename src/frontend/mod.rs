@@ -13,10 +13,12 @@ mod kill;
 pub mod limits;
 mod local;
 pub mod login;
+mod loss;
 pub mod mailbox;
 pub mod prepared;
 pub mod registry;
 mod relay;
+mod rescue;
 pub mod session;
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use bytes::BytesMut;
 
 use super::acquire::{Refusal, Trouble, attempted, watched};
 use super::errors;
-use super::execute::{Failure, TOO_LARGE, TOO_MANY, Text};
+use super::execute::{Failure, Text};
 use super::relay::Reply;
+use super::rescue::{MALFORMED, TOO_LARGE, TOO_MANY};
 use super::session::Session;
 use crate::backend::pool::Lease;
 use crate::backend::statements::Owner;
@@ -22,8 +23,6 @@ use crate::wire::packet::{HEADER, put_packet};
 use crate::wire::reply::ServerError;
 
 const COM_STMT_CLOSE: u8 = 0x19;
-/// ER_MALFORMED_PACKET.
-const MALFORMED: u16 = 1835;
 
 impl Session {
     fn owner(&self, usage: &StatementUse) -> Owner {

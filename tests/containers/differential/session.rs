@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 
 use super::operation::{Operation, SLOTS};
 use super::schema::database;
-use crate::support::raw::{OLD, Raw, error_code};
+use crate::support::raw::{OLD, Raw, without_numbers};
 use crate::support::{Cluster, Flavour};
 
 /// The answers to a session's operations.
@@ -158,18 +158,6 @@ fn without_warnings(mut reply: Vec<Packet>) -> Vec<Packet> {
         _ => return reply,
     }
     reply[0].payload = payload.into();
-    reply
-}
-
-/// ER_UNKNOWN_STMT_HANDLER and ER_STMT_HAS_NO_OPEN_CURSOR name statements by number.
-fn without_numbers(mut reply: Vec<Packet>) -> Vec<Packet> {
-    if matches!(error_code(&reply), Some(1243 | 1421))
-        && let Some(last) = reply.last_mut()
-    {
-        let mut payload = last.payload.to_vec();
-        payload.retain(|byte| !byte.is_ascii_digit());
-        last.payload = payload.into();
-    }
     reply
 }
 

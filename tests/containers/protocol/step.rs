@@ -6,7 +6,7 @@ use rwproxy::wire::packet::Packet;
 use rwproxy::wire::reply::ERR;
 use tokio::time::timeout;
 
-use crate::support::raw::{Login, Raw, error_code};
+use crate::support::raw::{Login, Raw, without_numbers};
 
 /// For each step.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -93,18 +93,6 @@ impl Script {
         };
         without_numbers(reply)
     }
-}
-
-/// ER_UNKNOWN_STMT_HANDLER and ER_STMT_HAS_NO_OPEN_CURSOR name statements by number.
-fn without_numbers(mut reply: Vec<Packet>) -> Vec<Packet> {
-    if matches!(error_code(&reply), Some(1243 | 1421))
-        && let Some(last) = reply.last_mut()
-    {
-        let mut payload = last.payload.to_vec();
-        payload.retain(|byte| !byte.is_ascii_digit());
-        last.payload = payload.into();
-    }
-    reply
 }
 
 pub fn describe(packets: &[Packet]) -> String {

@@ -328,6 +328,18 @@ pub enum Outcome {
     Closed,
 }
 
+/// ER_UNKNOWN_STMT_HANDLER and ER_STMT_HAS_NO_OPEN_CURSOR name statements by number.
+pub fn without_numbers(mut reply: Vec<Packet>) -> Vec<Packet> {
+    if matches!(error_code(&reply), Some(1243 | 1421))
+        && let Some(last) = reply.last_mut()
+    {
+        let mut payload = last.payload.to_vec();
+        payload.retain(|byte| !byte.is_ascii_digit());
+        last.payload = payload.into();
+    }
+    reply
+}
+
 /// The first value of the first row of a text result that has one column.
 pub fn value(packets: &[Packet], capabilities: Capabilities) -> String {
     let row = if capabilities.contains(Capabilities::DEPRECATE_EOF) { 2 } else { 3 };
