@@ -61,8 +61,8 @@ pub enum RelayError {
 pub struct Relay<'a> {
     pub client: &'a mut Client,
     pub server: &'a mut Connection,
-    /// True for an error that the session will answer in another way: if it is the first thing
-    /// the server says it is kept from the client.
+    /// True for an error that the session will answer in another way: if nothing of the reply has
+    /// reached the client yet, all of it is kept from it.
     pub keep_back: &'a (dyn Fn(u16) -> bool + Sync),
     /// What the client is to call the statement that is prepared.
     pub statement_id: Option<u32>,
@@ -172,7 +172,8 @@ impl Relay<'_> {
         match significant {
             Significant::Err => {
                 let error = ErrPacket::parse(payload).map_err(malformed)?.to_owned();
-                let keep = at == 0 && reply.bytes == 0 && (self.keep_back)(error.code);
+                // Column definitions before it have not been sent yet, if they came together.
+                let keep = reply.bytes == 0 && (self.keep_back)(error.code);
                 reply.error = Some(error);
                 return Ok(if keep { Verbatim::KeepBack } else { Verbatim::Yes });
             }

@@ -456,6 +456,20 @@ fn number(text: &[u8]) -> Vec<u8> {
     reply(&[&[1], COLUMN, &row, &[0xFE, 0, 0, 2, 0, 0, 0]])
 }
 
+/// As with `SELECT SLEEP(1)`, whose columns MySQL writes before it waits.
+#[tokio::test]
+async fn last_words_behind_column_definitions_are_kept_back_with_them() {
+    const COLUMN: &[u8] = b"\x03def\0\0\0\x011\0\x0c\x3f\0\x15\0\0\0\x08\x81\0\0\0\0";
+    const SHUTDOWN: &[u8] = b"\xFF\x1D\x04#08S01Server shutdown in progress";
+    let leaving = scripted(&[("SELECT 1", || Say::Die(reply(&[&[1], COLUMN, SHUTDOWN])))]).await;
+    let (primary, sound) = (obliging().await, obliging().await);
+    let mut front = Front::new(&[&primary, &leaving, &sound]).await;
+    for _ in 0..2 {
+        assert_eq!(front.query("SELECT 1").await.as_deref(), Some(OK));
+    }
+    assert!(leaving.heard().contains(&"SELECT 1".to_owned()));
+}
+
 #[tokio::test]
 async fn an_insert_id_is_asked_for_before_its_connection_is_given_up() {
     const INSERTED: &[u8] = &[0, 1, 42, 2, 0, 0, 0];
