@@ -114,11 +114,13 @@ impl Connection {
         }
     }
 
-    /// Does what every connection begins with, once. After an error the connection must be closed.
+    /// True once what every connection begins with has been done.
+    pub fn is_set_up(&self) -> bool {
+        self.set_up
+    }
+
+    /// Does what every connection begins with. After an error the connection must be closed.
     pub async fn set_up(&mut self, deadline: Duration) -> Result<(), PrivateError> {
-        if self.set_up {
-            return Ok(());
-        }
         let statements: &[&str] = match self.access {
             Access::ReadWrite => &[TRACK_DATABASE],
             Access::ReadOnly => &[READ_ONLY, TRACK_DATABASE],

@@ -292,10 +292,13 @@ impl Session {
         let deadline = traffic.connect_timeout;
         let session = self.client.handle.id;
         let backend = lease.backend();
-        let set_up = lease.set_up(deadline);
-        attempted(&mut self.client, &self.context, backend, set_up)
-            .await?
-            .map_err(|error| Trouble::Backend(errors::unreachable(&lease.pool().name, &error)))?;
+        if !lease.is_set_up() {
+            let set_up = lease.set_up(deadline);
+            let done = attempted(&mut self.client, &self.context, backend, set_up).await?;
+            done.map_err(|error| {
+                Trouble::Backend(errors::unreachable(&lease.pool().name, &error))
+            })?;
+        }
         let (version, settings) = (self.state.version(), self.state.settings());
         if lease.is_settled(session, version) {
             return Ok(lease);

@@ -86,7 +86,6 @@ impl Session {
                 }
             };
             let backend = lease.backend();
-            let name = lease.pool().name.clone();
             let destination = destination(&lease);
             let metrics = self.context.metrics.clone();
             metrics.statements.count(destination, plan.why.index());
@@ -94,7 +93,7 @@ impl Session {
                 Err(Failure::Unsent) => {
                     self.insert_id_lost();
                     if self.state.keeps_connection() {
-                        self.lost = Some(name);
+                        self.lost = self.context.pools.get(backend).map(|pool| pool.name.clone());
                     } else if avoid.len() < TRIES {
                         avoid.push(backend);
                     } else {

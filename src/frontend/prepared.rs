@@ -59,20 +59,22 @@ impl Session {
     /// they share: it gets one of its own, and the server's error.
     fn shun_strangers_types(&self, lease: &mut Lease, usage: &StatementUse, text: &Text) {
         let Home::Anywhere(shared) = &usage.home else { return };
-        let packet: &[u8] = match text {
-            Text::Whole(packet) => packet,
-            Text::Streamed(_) => self.client.packets.buffered(),
-        };
         let owner = self.owner(usage);
-        if !matches!(usage.command, Command::StmtExecute | Command::StmtBulkExecute)
+        let executes = matches!(usage.command, Command::StmtExecute | Command::StmtBulkExecute);
+        let Some((_, prepared)) = self.state.statements().find(usage.id) else { return };
+        if !executes
+            || !prepared.types.is_empty()
             || lease.statements.types(shared, owner).is_empty()
         {
             return;
         }
-        let Some((_, prepared)) = self.state.statements().find(usage.id) else { return };
+        let packet: &[u8] = match text {
+            Text::Whole(packet) => packet,
+            Text::Streamed(_) => self.client.packets.buffered(),
+        };
         let payload = packet.get(HEADER..).unwrap_or_default();
         let sent = types(usage.command, payload, prepared.parameters, self.client.capabilities);
-        if prepared.types.is_empty() && !matches!(sent, Ok(Types::Sent(_) | Types::None)) {
+        if !matches!(sent, Ok(Types::Sent(_) | Types::None)) {
             lease.statements.retire(shared, owner);
         }
     }
