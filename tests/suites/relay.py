@@ -1,6 +1,6 @@
-"""A TCP relay: relay.py TARGET-HOST TARGET-PORT [SERVER…]
+"""A TCP relay: relay.py ADDRESS TARGET-HOST TARGET-PORT [SERVER…]
 
-Prints the port of 127.0.0.1 that it listens on, and relays until it is terminated.
+Prints the port of ADDRESS that it listens on, and relays until it is terminated.
 
 With SERVERs, the primary first, it holds back what a client sends until every replica has applied all that the primary
 has committed. So a client reads what was written before, however the replicas are chosen; it is the tests' stand-in for
@@ -84,9 +84,9 @@ def copy(source: socket.socket, sink: socket.socket, settler: Settler | None) ->
 
 
 def main() -> None:
-    host, port, *servers = sys.argv[1:]
+    address, host, port, *servers = sys.argv[1:]
     settler = Settler(servers) if servers else None
-    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    listener = socket.create_server((address, 0), backlog=128)
     print(listener.getsockname()[1], flush=True)
     while True:
         client, _ = listener.accept()

@@ -2,7 +2,8 @@
 # Other people's test suites: directly against a primary, twice, by a plain TCP relay, and through rwproxy. What passes
 # the first three must pass the last, unless known.txt says why not.
 #
-#   tests/suites/run.sh [SUITE…]     pymysql mysqlclient sqlalchemy django mariadb-test; all without an argument
+#   tests/suites/run.sh [SUITE…]     pymysql mysqlclient sqlalchemy django mariadb-test
+#                                  mariadb-test-ps mariadb-test-cursor; all without an argument
 #       FLAVOUR=both      mysql | mariadb | both (mariadb-test knows mariadb alone)
 #       READS=settled     settled:  a relay before rwproxy holds each command back until the replicas have applied all
 #                                   that the primary has committed: reads spread, and are never stale
@@ -86,8 +87,9 @@ start_cluster() {
     cluster=$1
     local labels=
     [ "$reads" != primary ] || labels=rwproxy.weight=0
-    say "$cluster: starting a primary and two replicas"
-    tests/containers/cluster.sh up "$cluster" "FLAVOUR=$flavour" DATA=tmpfs "LABELS=$labels" -- ${server_options[@]+"${server_options[@]}"} >"$directory/cluster.txt"
+    say "$cluster: starting a primary and $replicas replicas"
+    tests/containers/cluster.sh up "$cluster" "FLAVOUR=$flavour" "IMAGE=$image" "REPLICAS=$replicas" DATA=tmpfs \
+        "LABELS=$labels" -- ${server_options[@]+"${server_options[@]}"} >"$directory/cluster.txt"
     mapfile -t addresses < <(sed -E 's/.* ip=([^ ]*).*/\1/' "$directory/cluster.txt")
 }
 
@@ -106,7 +108,8 @@ until_says() {
 
 # start_relay HOST PORT [SERVER…]: `port` is then its port.
 start_relay() {
-    "$tools/bin/python" "$here/relay.py" "$@" >"$work/relay" 2>"$log.relay" </dev/null &
+    rm -f "$work/relay"
+    "$tools/bin/python" "$here/relay.py" "$listen" "$@" >"$work/relay" 2>"$log.relay" </dev/null &
     processes+=($!)
     until_says "$work/relay" .
     port=$(cat "$work/relay")
@@ -114,10 +117,10 @@ start_relay() {
 
 # start_proxy: `port` is then its port, `http` the one of its metrics.
 start_proxy() {
-    local backend
+    local number
     cat >"$work/proxy.toml" <<TOML
 [listen]
-address = "127.0.0.1:0"
+address = "$listen:0"
 [docker]
 cluster = "$cluster"
 [admin]
@@ -127,17 +130,19 @@ address = "127.0.0.1:0"
 [log]
 format = "json"
 TOML
+    rm -f "$log.proxy"
     RWPROXY_MONITOR_PASSWORD=rwproxy "$binary" --config "$work/proxy.toml" >"$log.proxy" 2>&1 </dev/null &
     processes+=($!)
     until_says "$log.proxy" '"ready"'
     port=$(listening clients)
     http=$(listening http)
     if [ "$reads" != primary ]; then
-        for backend in replica1 replica2; do until_takes_reads "rwproxy-$cluster-$backend"; done
+        for ((number = 1; number <= replicas; number++)); do until_takes_reads "rwproxy-$cluster-replica$number"; done
     fi
 }
 
-listening() { grep '"listening"' "$log.proxy" | sed -nE "/\"$1\"/s/.*127\.0\.0\.1:([0-9]+).*/\1/p"; }
+# listening WHAT: the port that the proxy's log tells.
+listening() { sed -nE "/\"listening\".*\"$1\"/s/.*\"address\":\"[^\"]*:([0-9]+)\".*/\1/p" "$log.proxy"; }
 
 metrics() { "$tools/bin/python" -c 'import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode())' "http://127.0.0.1:$http/metrics"; }
 
@@ -162,12 +167,13 @@ stop_processes() {
 
 # Every database of an earlier run goes, and with it what the next one would trip over.
 reset_databases() {
-    local name
+    local name statements
     for name in $(sql primary "SELECT schema_name FROM information_schema.schemata WHERE schema_name NOT IN
             ('mysql', 'sys', 'information_schema', 'performance_schema', 'app')"); do
         sql primary "DROP DATABASE \`$name\`"
     done
-    sql primary "$(databases)"
+    statements=$(databases)
+    [ -z "$statements" ] || sql primary "$statements"
 }
 
 # run_way WAY: one run of the suite, its results in `results`.
@@ -181,12 +187,12 @@ run_way() {
     case $way in
         relay)
             start_relay "$host" 3306
-            host=127.0.0.1
+            host=$listen
             ;;
         rwproxy)
             start_proxy
-            host=127.0.0.1
-            [ "$reads" != settled ] || start_relay 127.0.0.1 "$port" "${addresses[@]}"
+            host=$listen
+            [ "$reads" != settled ] || [ "$replicas" = 0 ] || start_relay "$host" "$port" "${addresses[@]}"
             ;;
     esac
     (run "$host" "$port") >"$log" 2>&1 </dev/null || true
@@ -200,7 +206,8 @@ run_way() {
 run_suite() (
     suite=$1
     # What a suite's file may set otherwise.
-    flavours='mysql mariadb' server_options=()
+    flavours='mysql mariadb' image='' replicas=2 server_options=() listen=127.0.0.1
+    cluster_started() { :; }
     # shellcheck source=/dev/null
     . "$here/$suite.sh"
     case " $flavours " in
@@ -211,6 +218,7 @@ run_suite() (
     trap 'stop_processes; rm -rf "$work"' EXIT
     prepare
     start_cluster "$RWPROXY_TEST_RUN-suite-$suite-$flavour"
+    cluster_started
     for way in direct1 direct2 relay rwproxy; do run_way "$way"; done
     stop_cluster
     local report="$directory/results/$suite-$flavour-report" status=0
@@ -241,7 +249,7 @@ main() {
         settled | replicas | primary) ;;
         *) die "READS=$reads: settled, replicas or primary" ;;
     esac
-    [ $# -gt 0 ] || set -- pymysql mysqlclient sqlalchemy django mariadb-test
+    [ $# -gt 0 ] || set -- pymysql mysqlclient sqlalchemy django mariadb-test mariadb-test-ps mariadb-test-cursor
     for suite in "$@"; do
         [ -f "$here/$suite.sh" ] || die "no suite '$suite'"
     done
