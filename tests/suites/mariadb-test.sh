@@ -6,6 +6,8 @@
 
 flavours=mariadb
 image=rwproxy-test/mariadb-test:10.11
+# Again directly, and by a relay, run only those that differ: each test stands for itself, and they are many.
+ways='direct1 rwproxy direct2 relay'
 replicas=0
 protocol=()
 
@@ -41,16 +43,19 @@ cluster_started() {
 }
 
 run() {
-    local tests="$work/tests" target="$1:$2"
+    local tests="$work/tests" target="$1:$2" step=1 before="$directory/results/$suite-$flavour"
+    [ -z "$short" ] || step=12
     case $way in direct*) target=127.0.0.1:3306 ;; esac
-    if [ "$way" != direct1 ]; then
-        sed -n 's/^pass //p' "$directory/results/$suite-$flavour-direct1" >"$tests"
-    elif [ -n "$short" ]; then
-        in_container suite-tests list | sed -n '1~12p' >"$tests"
-    else
-        in_container suite-tests list >"$tests"
-    fi
+    case $way in
+        direct1) in_container suite-tests list | sed -n "1~${step}p" >"$tests" ;;
+        rwproxy) sed -n 's/^pass //p' "$before-direct1" >"$tests" ;;
+        *)       sed -n 's/^pass //p' "$before-direct1" | grep -vxFf <(sed -n 's/^pass //p' "$before-rwproxy") >"$tests" ||
+                     true ;;
+    esac
     in_container suite-tests run "$target" ${protocol[@]+"${protocol[@]}"} <"$tests" >"$results" || true
+    case $way in
+        direct2 | relay) awk 'FILENAME == ARGV[1] { again[$1]; next } !($2 in again)' "$tests" "$before-direct1" >>"$results" ;;
+    esac
     mkdir -p "$log.d"
     in_container tar -C /var/log/suite -c . | tar -C "$log.d" -x
 }

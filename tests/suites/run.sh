@@ -206,7 +206,7 @@ run_way() {
 run_suite() (
     suite=$1
     # What a suite's file may set otherwise.
-    flavours='mysql mariadb' image='' replicas=2 server_options=() listen=127.0.0.1
+    flavours='mysql mariadb' ways='direct1 direct2 relay rwproxy' image='' replicas=2 server_options=() listen=127.0.0.1
     cluster_started() { :; }
     # shellcheck source=/dev/null
     . "$here/$suite.sh"
@@ -219,7 +219,7 @@ run_suite() (
     prepare
     start_cluster "$RWPROXY_TEST_RUN-suite-$suite-$flavour"
     cluster_started
-    for way in direct1 direct2 relay rwproxy; do run_way "$way"; done
+    for way in $ways; do run_way "$way"; done
     stop_cluster
     local report="$directory/results/$suite-$flavour-report" status=0
     "$tools/bin/python" "$here/results.py" compare "$suite" "$flavour" "$directory/results" "$here/known.txt" \

@@ -41,6 +41,7 @@ ALTER USER root@localhost IDENTIFIED BY '';
 DROP USER root@'%';
 DROP USER IF EXISTS app@'%', replication@'%';
 DROP DATABASE IF EXISTS app;
+FLUSH HOSTS;
 CREATE DATABASE mtr;
 DELIMITER //
 CREATE PROCEDURE mtr.add_suppression(pattern VARCHAR(255)) BEGIN END//
