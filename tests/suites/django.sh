@@ -11,6 +11,12 @@ prepare() {
 
 databases() { :; }     # it creates its own
 
+# Without them every test with a named time zone fails.
+cluster_started() {
+    docker exec "rwproxy-$cluster-primary" sh -c \
+        'mysql_tzinfo_to_sql /usr/share/zoneinfo 2>/dev/null | MYSQL_PWD=root mysql -uroot mysql'
+}
+
 apps=(
     aggregation aggregation_regress annotations backends basic bulk_create constraints custom_columns custom_managers
     custom_pk datetimes db_functions defer delete expressions expressions_case expressions_window extra_regress
