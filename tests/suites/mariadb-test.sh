@@ -10,6 +10,9 @@ image=rwproxy-test/mariadb-test:10.11
 ways='direct1 rwproxy direct2 relay'
 replicas=0
 protocol=()
+# Accounts go and come between the tests, behind the proxy's back.
+proxy_toml='[auth]
+refresh = "100ms"'
 
 # As mysql-test-run has them.
 server_options=(

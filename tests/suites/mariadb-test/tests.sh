@@ -13,6 +13,7 @@ suite=/usr/share/mysql/mysql-test
 logs=/var/log/suite
 local_port=13306
 variables=$logs/variables
+system_tables=$logs/system-tables
 deadline=60
 
 sql() { mariadb -uroot --batch --skip-column-names "$@"; }
@@ -48,6 +49,9 @@ CREATE PROCEDURE mtr.add_suppression(pattern VARCHAR(255)) BEGIN END//
 DELIMITER ;
 SQL
     sql -e 'SHOW GLOBAL VARIABLES' >"$variables"
+    mariadb-dump -uroot --skip-lock-tables --ignore-table=mysql.general_log --ignore-table=mysql.slow_log \
+        --ignore-table=mysql.gtid_slave_pos --ignore-table=mysql.innodb_index_stats \
+        --ignore-table=mysql.innodb_table_stats --ignore-table=mysql.transaction_registry mysql >"$system_tables"
 }
 
 reset_statements() {
@@ -109,7 +113,11 @@ run() {
         case $status in
             0)  echo "pass $name" ;;
             62) echo "skip $name" ;;
-            *)  echo "fail $name" ;;
+            *)
+                echo "fail $name"
+                # It may have stopped while the system's tables were not as they should be.
+                { cat "$system_tables"; echo 'FLUSH PRIVILEGES;'; } | sql --force mysql >"$logs/restored" 2>&1 || true
+                ;;
         esac
         # Without a server all that follow would fail.
         sql -e 'DO 0' >/dev/null || { echo "the server does not answer behind $name" >&2; exit 1; }
