@@ -219,7 +219,7 @@ run_suite() (
     work=$(mktemp -d -t rwproxy-suite.XXXXXX)
     trap 'stop_processes; rm -rf "$work"' EXIT
     prepare
-    start_cluster "$RWPROXY_TEST_RUN-suite-$suite-$flavour"
+    start_cluster "$RWPROXY_TEST_RUN-suite-$suite"
     cluster_started
     for way in $ways; do run_way "$way"; done
     stop_cluster
