@@ -14,7 +14,7 @@ logs=/var/log/suite
 local_port=13306
 variables=$logs/variables
 system_tables=$logs/system-tables
-deadline=60
+deadline=180
 
 sql() { mariadb -uroot --batch --skip-column-names "$@"; }
 
