@@ -89,8 +89,8 @@ start_cluster() {
     [ "$reads" != primary ] || labels=rwproxy.weight=0
     say "$cluster: starting a primary and $replicas replicas"
     tests/containers/cluster.sh up "$cluster" "FLAVOUR=$flavour" "IMAGE=$image" "REPLICAS=$replicas" DATA=tmpfs \
-        "LABELS=$labels" -- ${server_options[@]+"${server_options[@]}"} >"$directory/cluster.txt"
-    mapfile -t addresses < <(sed -E 's/.* ip=([^ ]*).*/\1/' "$directory/cluster.txt")
+        "LABELS=$labels" -- ${server_options[@]+"${server_options[@]}"} >"$work/servers"
+    mapfile -t addresses < <(sed -E 's/.* ip=([^ ]*).*/\1/' "$work/servers")
 }
 
 stop_cluster() { tests/containers/cluster.sh down "$cluster"; }
