@@ -16,12 +16,14 @@ use crate::backend::statements::Owner;
 use crate::session::Pins;
 use crate::session::plan::{Plan, Prepares, StatementUse};
 use crate::session::statements::{Home, PreparedText, Statements};
+use crate::sql::Kind;
 use crate::wire::Flavour;
 use crate::wire::capabilities::Status;
 use crate::wire::command::Command;
 use crate::wire::execute::{Types, put_statement_id, types, with_types};
 use crate::wire::packet::{HEADER, put_packet};
 use crate::wire::reply::ServerError;
+use crate::wire::scanner::Expect;
 
 const COM_STMT_CLOSE: u8 = 0x19;
 
@@ -226,14 +228,23 @@ impl Session {
         if let (Some((id, prepares)), Some((number, parameters))) = (&plan.prepares, reply.prepared)
         {
             let home = match prepares {
-                Prepares::Here => Home::Here(number),
+                Prepares::Here { .. } => Home::Here(number),
                 Prepares::Text(text) => {
                     let capacity = lease.pool().statement_capacity();
                     lease.statements.insert(text, None, number, capacity);
                     Home::Anywhere(text.clone())
                 }
             };
-            self.state.with_statements(|statements| statements.add(*id, home, parameters));
+            let runs_routine = match prepares {
+                Prepares::Here { runs_routine } => *runs_routine,
+                Prepares::Text(text) => text.statement.kind == Kind::Call,
+            };
+            self.state.with_statements(|statements| {
+                statements.add(*id, home, parameters);
+                if let Some(prepared) = statements.get_mut(*id) {
+                    prepared.runs_routine = runs_routine;
+                }
+            });
             self.prepared_at = Some((*id, lease.backend()));
         }
         if plan.prepares.is_some() && reply.error.is_some() {
@@ -254,7 +265,9 @@ impl Session {
         let owner = self.owner(usage);
         let status = reply.status.unwrap_or(Status::empty());
         let cursor = match usage.command {
-            Command::StmtExecute => status.contains(Status::CURSOR_EXISTS),
+            Command::StmtExecute => {
+                plan.expect == Some(Expect::Cursor) && status.contains(Status::CURSOR_EXISTS)
+            }
             Command::StmtFetch => reply.error.is_none() && !status.contains(Status::LAST_ROW_SENT),
             _ => false,
         };

@@ -41,6 +41,9 @@ bitflags! {
         /// BACKUP LOCK, of one table.
         const BACKUP_LOCK = 1 << 18;
         const BACKUP_STAGE = 1 << 19;
+        /// SAVEPOINT with autocommit off, before the first statement: the server tells of no
+        /// transaction yet. Ends with the transaction, or when the server tells of it.
+        const SAVEPOINT = 1 << 20;
     }
 }
 

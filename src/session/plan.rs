@@ -69,7 +69,9 @@ pub struct StatementUse {
 pub enum Prepares {
     Text(Arc<PreparedText>),
     /// A text that is not kept: the session stays where it is prepared.
-    Here,
+    Here {
+        runs_routine: bool,
+    },
 }
 
 /// Consequences of success beyond settings.

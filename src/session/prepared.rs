@@ -7,11 +7,12 @@ use super::plan::{Action, Plan, Prepares, Situation, StatementUse, Then, Why};
 use super::query;
 use super::statements::{Home, Prepared, PreparedText};
 use crate::routing::Request;
-use crate::sql::{Effects, Kind, Statement};
+use crate::sql::{Effects, Kind, Statement, classify};
 use crate::wire::Flavour;
 use crate::wire::command::Command;
 use crate::wire::execute::{asks_for_cursor, statement_id};
 use crate::wire::reply::ServerError;
+use crate::wire::scanner::Expect;
 
 /// COM_STMT_PREPARE. It reads nothing but the text and the tables' definitions.
 pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Action {
@@ -58,7 +59,7 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
         }
         None => Plan {
             pins: Pins::PREPARED_STATEMENT,
-            prepares: Some((id, Prepares::Here)),
+            prepares: Some((id, Prepares::Here { runs_routine: runs_routine(sql, situation) })),
             after: After {
                 found_rows: FoundRowsAfter::Kept,
                 clears_diagnostics: situation.dialect.flavour == Flavour::MySql,
@@ -66,6 +67,10 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
             ..plan
         },
     })
+}
+
+fn runs_routine(sql: &[u8], situation: Situation<'_>) -> bool {
+    classify(sql, situation.dialect).kind == Kind::Call
 }
 
 /// What is known of the text by now.
@@ -142,8 +147,13 @@ fn execute(
     }
     let cursor = asks_for_cursor(command, arguments);
     let exclusive = cursor || prepared.cursor || prepared.long_data;
+    let expect = match cursor {
+        true if !prepared.runs_routine => Some(Expect::Cursor),
+        _ => command.expects(),
+    };
     let Home::Anywhere(text) = &prepared.home else {
-        return run(Plan::unknown(command, Why::Prepared), exclusive);
+        let plan = Plan { expect, ..Plan::unknown(command, Why::Prepared) };
+        return run(plan, exclusive);
     };
     let statement = settled(text, situation);
     let action = query::judged(&text.sql, true, statement, text.dialect, situation);
@@ -153,7 +163,7 @@ fn execute(
         Action::Captured { .. } => Plan::primary(command, Why::Text(statement.reason)),
         other => return other,
     };
-    plan.expect = command.expects();
+    plan.expect = expect;
     if exclusive {
         plan.request = Request::Primary;
         plan.repeatable = false;

@@ -88,8 +88,16 @@ pub(super) fn judged(
     match statement.kind {
         Kind::Set if whole => set(sql, dialect, situation.state.settings(), &mut plan),
         Kind::Unlock(lock) => plan.then = Then::Unlocked(unlocked(lock)),
+        Kind::Savepoint if situation.state.is_between_transactions() => {
+            plan.pins |= Pins::SAVEPOINT;
+        }
         _ if effects.contains(Effects::SETS_VARIABLE) => plan.pins |= Pins::SESSION_VARIABLE,
         _ => {}
+    }
+    let ends_transaction = matches!(statement.kind, Kind::Commit | Kind::Rollback)
+        || effects.contains(Effects::IMPLICIT_COMMIT);
+    if ends_transaction && plan.then == Then::Nothing {
+        plan.then = Then::Unlocked(Pins::SAVEPOINT);
     }
     if plan.pins.contains(Pins::SESSION_VARIABLE) {
         // Perhaps that very one.

@@ -99,6 +99,11 @@ impl State {
         self.status.contains(Status::AUTOCOMMIT) && !self.in_transaction()
     }
 
+    /// True with autocommit off while no statement has begun a transaction that the server tells of.
+    pub fn is_between_transactions(&self) -> bool {
+        !self.settings.autocommit && !self.in_transaction()
+    }
+
     /// True when the session must keep the connection it has.
     pub fn keeps_connection(&self) -> bool {
         self.in_transaction() || !self.pins.is_empty()
@@ -175,6 +180,9 @@ impl State {
         }
         if let Some(status) = seen.status {
             self.status = status;
+            if status.intersects(Status::IN_TRANSACTION | Status::AUTOCOMMIT) {
+                self.pins.remove(Pins::SAVEPOINT);
+            }
             let autocommit = status.contains(Status::AUTOCOMMIT);
             if autocommit != self.settings.autocommit {
                 self.settings.autocommit = autocommit;
@@ -264,6 +272,25 @@ mod tests {
         assert_eq!(state.settings().database.as_deref(), Some(&b"app"[..]));
         assert!(state.version() > version);
         assert!(!state.keeps_connection(), "no transaction is open yet");
+    }
+
+    #[test]
+    fn a_savepoint_that_no_flag_tells_of_keeps_the_connection() {
+        let mut state = fresh();
+        let told = |state: &mut State, status| {
+            state.observe(&Observation { status: Some(status), ..Observation::default() });
+        };
+        told(&mut state, Status::empty());
+        assert!(state.is_between_transactions());
+        state.pin(Pins::SAVEPOINT);
+        told(&mut state, Status::empty());
+        assert!(state.keeps_connection());
+        told(&mut state, Status::IN_TRANSACTION);
+        told(&mut state, Status::empty());
+        assert!(!state.keeps_connection(), "it ended with the transaction");
+        state.pin(Pins::SAVEPOINT);
+        told(&mut state, Status::AUTOCOMMIT);
+        assert!(!state.keeps_connection() && !state.is_between_transactions());
     }
 
     #[test]

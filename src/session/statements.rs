@@ -109,6 +109,8 @@ pub struct Prepared {
     pub parameters: u16,
     /// The parameters' types as they were sent last; empty when they never were.
     pub types: Vec<u8>,
+    /// It runs a routine: no cursor is opened for it, though its routine may have cursors.
+    pub runs_routine: bool,
     /// A cursor is open for it on the pinned connection.
     pub cursor: bool,
     /// Long data was sent for it to the pinned connection.
@@ -156,8 +158,15 @@ impl Statements {
         }
         self.newest = id;
         self.last = Some(id);
-        let (types, cursor, long_data, failed) = (Vec::new(), false, false, None);
-        let prepared = Prepared { home, parameters, types, cursor, long_data, failed };
+        let prepared = Prepared {
+            home,
+            parameters,
+            types: Vec::new(),
+            runs_routine: false,
+            cursor: false,
+            long_data: false,
+            failed: None,
+        };
         self.open.insert(id, prepared);
     }
 

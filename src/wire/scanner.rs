@@ -18,6 +18,8 @@ pub enum Expect {
     One,
     /// COM_QUERY, COM_STMT_EXECUTE: any number of OKs and result sets, or ERR.
     Results,
+    /// COM_STMT_EXECUTE that asks for a cursor: the rows of a result set may be left out.
+    Cursor,
     /// COM_STMT_PREPARE: the statement's header, then definitions of parameters and columns.
     Prepare,
     /// COM_FIELD_LIST: column definitions up to an EOF.
@@ -204,7 +206,7 @@ impl Scanner {
                     Some(_) => Ok(Judgement::Pass),
                     None => Err(Malformed("an empty packet in a stream")),
                 },
-                Expect::One | Expect::Results | Expect::Prepare | Expect::Text => {
+                Expect::One | Expect::Results | Expect::Cursor | Expect::Prepare | Expect::Text => {
                     if header.length == 0 {
                         return Err(Malformed("an empty packet begins a reply"));
                     }
@@ -265,7 +267,8 @@ impl Scanner {
             }
             (0xFE, Phase::ColumnsEof) => {
                 let status = eof_status(payload)?;
-                if status.contains(Status::CURSOR_EXISTS) {
+                // MariaDB sets the flag for a cursor within a procedure, too, and sends rows.
+                if self.expect == Expect::Cursor && status.contains(Status::CURSOR_EXISTS) {
                     // A cursor was opened: rows come by COM_STMT_FETCH.
                     return Ok(Some(self.end_of_result(Significant::Eof(status), status)));
                 }
@@ -281,9 +284,7 @@ impl Scanner {
                 let status = ok_status(payload)?;
                 Ok(Some(self.end_of_result(Significant::Ok(status), status)))
             }
-            (0xFB, Phase::First) if self.expect == Expect::Results => {
-                Ok(Some(Significant::LocalInfile))
-            }
+            (0xFB, Phase::First) if self.has_results() => Ok(Some(Significant::LocalInfile)),
             (0xFE, Phase::First | Phase::Rows { .. })
                 if payload.len() < 9 && !self.ok_shaped(payload) =>
             {
@@ -294,7 +295,7 @@ impl Scanner {
                 let status = ok_status(payload)?;
                 Ok(Some(self.end_of_result(Significant::Ok(status), status)))
             }
-            (_, Phase::First) if self.expect == Expect::Results => {
+            (_, Phase::First) if self.has_results() => {
                 let left = Reader::new(payload).lenenc_int()?;
                 if left == 0 || left > 0xFFFF {
                     return Err(Malformed("an absurd number of columns"));
@@ -335,11 +336,15 @@ impl Scanner {
         // or only the one in front of its row.
         let more = Status::MORE_RESULTS.union(Status::OUT_PARAMETERS);
         let announced = self.phase == Phase::Rows { out_parameters: true };
-        self.phase = match self.expect {
-            Expect::Results if announced || status.intersects(more) => Phase::First,
-            _ => Phase::Done,
+        self.phase = match self.has_results() && (announced || status.intersects(more)) {
+            true => Phase::First,
+            false => Phase::Done,
         };
         significant
+    }
+
+    fn has_results(&self) -> bool {
+        matches!(self.expect, Expect::Results | Expect::Cursor)
     }
 }
 

@@ -105,10 +105,17 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "legacy cursor",
-            Expect::Results,
+            Expect::Cursor,
             false,
             &[&[1], COLUMN, EOF_CURSOR],
             &[S::Eof(status(0x42))],
+        ),
+        case(
+            "legacy rows, and a cursor within a routine",
+            Expect::Results,
+            false,
+            &[&[1], COLUMN, EOF_CURSOR, ROW, EOF_MORE, OK],
+            &[S::Eof(status(0x0A)), S::Ok(status(2))],
         ),
         case(
             "legacy OUT parameters end without MORE_RESULTS",
