@@ -13,6 +13,8 @@ use crate::net::{PacketError, PacketStream};
 use crate::session::SessionId;
 use crate::session::settings::{Difference, Restore, Settings};
 use crate::session::statements::PreparedText;
+use crate::session::tracking::{self, Further, UNKNOWN_VARIABLE};
+use crate::sql::Dialect;
 use crate::wire::Capabilities;
 use crate::wire::capabilities::Status;
 use crate::wire::codec::{Malformed, Reader};
@@ -29,8 +31,6 @@ const COM_QUERY: u8 = 0x03;
 const COM_STMT_PREPARE: u8 = 0x16;
 /// What every connection to a replica begins with.
 const READ_ONLY: &str = "SET SESSION TRANSACTION READ ONLY";
-/// Without it a server may keep to itself to which database a statement has changed.
-const TRACK_DATABASE: &str = "SET @@session.session_track_schema=1";
 /// A whole COM_QUIT packet.
 const QUIT: [u8; 5] = [1, 0, 0, 0, 1];
 
@@ -69,8 +69,11 @@ pub struct Connection {
     settled: Option<(SessionId, u64)>,
     /// What LAST_INSERT_ID() gives here; `None` when a statement may have changed it.
     insert_id: Option<u64>,
-    /// What every connection begins with has been done.
-    set_up: bool,
+    /// What the server's session tracking tells of beyond what it tells for the proxy's sake;
+    /// `None` before what every connection begins with has been done.
+    tracks: Option<Further>,
+    /// Which variables the server has.
+    dialect: Dialect,
 }
 
 /// Why a private command failed. The connection is of no further use.
@@ -98,6 +101,12 @@ impl Connection {
     /// A connection that has just logged in and has these settings.
     pub fn new(connected: Connected, access: Access, present: Settings) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        let version = &connected.greeting.version;
+        let dialect = Dialect {
+            flavour: version.flavour,
+            version: version.comment_number(),
+            ..Dialect::default()
+        };
         Connection {
             status: connected.ok.packet().status,
             packets: connected.stream,
@@ -109,33 +118,53 @@ impl Connection {
             present,
             settled: None,
             insert_id: Some(0),
-            set_up: false,
+            tracks: None,
+            dialect,
             awaits_word: false,
         }
     }
 
-    /// True once what every connection begins with has been done.
-    pub fn is_set_up(&self) -> bool {
-        self.set_up
+    /// True once what every connection begins with has been done, for a client that wants to hear
+    /// of these variables.
+    pub fn is_set_up(&self, further: &Further) -> bool {
+        self.tracks.as_ref() == Some(further)
     }
 
     /// Does what every connection begins with. After an error the connection must be closed.
-    pub async fn set_up(&mut self, deadline: Duration) -> Result<(), PrivateError> {
-        let statements: &[&str] = match self.access {
-            Access::ReadWrite => &[TRACK_DATABASE],
-            Access::ReadOnly => &[READ_ONLY, TRACK_DATABASE],
-        };
-        for statement in statements {
-            self.statement(statement, deadline).await?;
+    pub async fn set_up(
+        &mut self,
+        further: &Further,
+        deadline: Duration,
+    ) -> Result<(), PrivateError> {
+        if self.access == Access::ReadOnly && self.tracks.is_none() {
+            self.statement(READ_ONLY, deadline).await?;
         }
-        self.set_up = true;
+        self.track(further, deadline).await
+    }
+
+    /// Has the server tell what the proxy must know, and these variables. After an error the
+    /// connection must be closed.
+    pub async fn track(
+        &mut self,
+        further: &Further,
+        deadline: Duration,
+    ) -> Result<(), PrivateError> {
+        let statement = tracking::set_up(self.dialect, further);
+        match self.statement(&statement, deadline).await {
+            // Variables come and go with versions. What is not told pins.
+            Err(PrivateError::Refused(error)) if error.code == UNKNOWN_VARIABLE => {
+                self.statement(tracking::SET_UP_BY_DEFAULT, deadline).await?;
+            }
+            done => done?,
+        }
+        self.tracks = Some(further.clone());
         Ok(())
     }
 
     /// Notes that COM_RESET_CONNECTION has undone what the connection began with, and what
     /// LAST_INSERT_ID() gives then.
     pub fn was_reset(&mut self) {
-        self.set_up = false;
+        self.tracks = None;
         self.insert_id = Some(0);
         self.statements.clear();
     }
@@ -171,15 +200,27 @@ impl Connection {
     }
 
     async fn ask_insert_id(&mut self, deadline: Duration) -> Result<u64, PrivateError> {
+        let [value] = self.ask("SELECT LAST_INSERT_ID()", deadline).await?;
+        let value = std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok());
+        value.ok_or(PrivateError::Malformed(Malformed("LAST_INSERT_ID() is no number")))
+    }
+
+    /// Asks for one row of so many values, none of them NULL. After an error the connection must
+    /// be closed.
+    pub async fn ask<const COLUMNS: usize>(
+        &mut self,
+        question: &str,
+        deadline: Duration,
+    ) -> Result<[Vec<u8>; COLUMNS], PrivateError> {
         let asked = async {
             let mut out = BytesMut::new();
-            let question = Restore::Statement("SELECT LAST_INSERT_ID()".to_owned());
+            let question = Restore::Statement(question.to_owned());
             put_packet(&mut out, 0, &self.encode(&question));
             self.packets.write(&out).await?;
-            // Column count, definition, perhaps an EOF, the row, the end.
+            // Column count, definitions, perhaps an EOF, the row, the end.
             let legacy = !self.capabilities.contains(Capabilities::DEPRECATE_EOF);
-            let row_at = 3 + u8::from(legacy);
-            let mut value = None;
+            let row_at = 2 + COLUMNS as u8 + u8::from(legacy);
+            let mut values = [const { Vec::new() }; COLUMNS];
             for sequence in 1..=row_at + 1 {
                 let packet = self.packets.read_packet(MAX_PRIVATE_REPLY, Some(sequence)).await?;
                 if packet.payload.first() == Some(&ERR) {
@@ -187,11 +228,13 @@ impl Connection {
                     return Err(PrivateError::Refused(error));
                 }
                 if sequence == row_at {
-                    let text = Reader::new(&packet.payload).lenenc_bytes()?;
-                    value = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+                    let mut row = Reader::new(&packet.payload);
+                    for value in &mut values {
+                        *value = row.lenenc_bytes()?.to_vec();
+                    }
                 }
             }
-            value.ok_or(PrivateError::Malformed(Malformed("LAST_INSERT_ID() is no number")))
+            Ok(values)
         };
         timeout(deadline, asked).await.unwrap_or(Err(PrivateError::TimedOut(deadline)))
     }

@@ -17,8 +17,8 @@ use crate::backend::connection::Access;
 use crate::backend::pool::Lease;
 use crate::metrics::{Destination, Label};
 use crate::routing::{BackendId, Request};
-use crate::session::Observation;
-use crate::session::plan::{Plan, Then};
+use crate::session::plan::{Plan, Then, TrackingUse};
+use crate::session::{Observation, Tracking};
 use crate::sql::digest;
 use crate::wire::Capabilities;
 use crate::wire::capabilities::Status;
@@ -184,6 +184,9 @@ impl Session {
             return self.not_prepared(lease, plan, text, error, repeatable).await;
         }
         self.close_statements(&mut lease).await?;
+        if plan.tracking != TrackingUse::None {
+            self.show_tracking(&mut lease).await?;
+        }
         self.state.pin(plan.pins);
         let mut kill = self.kill_of(&lease);
         let rescued = if repeatable { Rescued::READ } else { Rescued::NOTHING };
@@ -204,7 +207,7 @@ impl Session {
                 drop(lease);
                 Err(if may_retry { Failure::Elsewhere } else { Failure::End(End::BackendLost) })
             }
-            Ok(reply) => {
+            Ok(mut reply) => {
                 let refused = reply.bytes == 0 && reply.error.is_some();
                 let hit = reply.error.as_ref().is_some_and(|error| error.code == INTERRUPTED);
                 let clean = kill.settled(hit).await;
@@ -215,13 +218,17 @@ impl Session {
                 }
                 if unread && lease.awaits_word {
                     // The word about data before it: its own reply is still to come.
-                    if self.state.keeps_connection() {
-                        self.lost = Some(lease.pool().name.clone());
-                    }
-                    self.insert_id_lost();
-                    drop(lease);
-                    self.publish_state();
-                    return Ok(());
+                    return self.lose_quietly(lease);
+                }
+                if plan.tracking != TrackingUse::None
+                    && !self.hide_tracking(&mut lease, plan.tracking).await?
+                {
+                    return self.lose_quietly(lease);
+                }
+                if !plan.changes.is_empty()
+                    && !self.ask_untold(&mut lease, plan, &mut reply).await?
+                {
+                    return self.lose_quietly(lease);
                 }
                 self.settle(lease, plan, reply, clean);
                 if refused { Err(Failure::OnPrimary) } else { Ok(()) }
@@ -265,6 +272,17 @@ impl Session {
         Ok(())
     }
 
+    /// Gives up a connection whose answer the client has got, and which is of no further use.
+    fn lose_quietly(&mut self, lease: Lease) -> Result<(), Failure> {
+        if self.state.keeps_connection() {
+            self.lost = Some(lease.pool().name.clone());
+        }
+        self.insert_id_lost();
+        drop(lease);
+        self.publish_state();
+        Ok(())
+    }
+
     fn is_primary(&self, backend: BackendId) -> bool {
         let topology = self.context.topology.load();
         topology.primary().is_some_and(|primary| primary.id == backend)
@@ -303,8 +321,14 @@ impl Session {
         };
         let keep_back = |code| kept_back.holds(code);
         let statement_id = plan.prepares.as_ref().map(|(id, _)| *id);
+        let everything = Tracking::everything();
+        let tracking = match plan.tracking {
+            TrackingUse::None => self.state.tracking(),
+            // The server itself keeps to what the client has asked for.
+            _ => &everything,
+        };
         let (client, on_mail) = (&mut self.client, &mut on_mail);
-        Relay { client, server: lease, keep_back: &keep_back, statement_id, on_mail }
+        Relay { client, server: lease, keep_back: &keep_back, statement_id, tracking, on_mail }
             .run(expect)
             .await
     }
@@ -319,8 +343,11 @@ impl Session {
         self.follow_insert_id(&mut lease, plan, &reply);
         self.follow_statements(&mut lease, plan, &reply);
         if succeeded {
-            self.state.apply(&plan.changes);
+            self.state.apply(&plan.changes, &reply.told);
             self.follow(&mut lease, plan);
+        }
+        if plan.folds && !reply.told.is_empty() {
+            self.state.fold(&plan.changes, &reply.told);
         }
         match plan.then {
             Then::LongData => lease.awaits_word = true,

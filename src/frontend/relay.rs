@@ -9,6 +9,7 @@ use super::client::{Client, ClientError};
 use super::mailbox::Mail;
 use crate::backend::connection::Connection;
 use crate::net::PacketError;
+use crate::session::{Told, Tracking};
 use crate::wire::Capabilities;
 use crate::wire::capabilities::Status;
 use crate::wire::codec::Malformed;
@@ -27,8 +28,8 @@ pub struct Reply {
     pub error: Option<ServerError>,
     /// The default database that a statement changed to.
     pub database: Option<Box<[u8]>>,
-    /// Names of session variables that the server reports as changed.
-    pub variables: Vec<Box<[u8]>>,
+    /// Session variables that the server reports as changed.
+    pub told: Told,
     /// The last insert id other than 0 that was reported.
     pub insert_id: Option<u64>,
     /// It had a result set.
@@ -66,6 +67,8 @@ pub struct Relay<'a> {
     pub keep_back: &'a (dyn Fn(u16) -> bool + Sync),
     /// What the client is to call the statement that is prepared.
     pub statement_id: Option<u32>,
+    /// What the client hears of its session's changes.
+    pub tracking: &'a Tracking,
     pub on_mail: &'a mut OnMail<'a>,
 }
 
@@ -187,10 +190,15 @@ impl Relay<'_> {
                 reply.warnings = ok.warnings;
                 if !ok.session_state.is_empty() || status.contains(Status::SESSION_STATE_CHANGED) {
                     note_changes(&ok, reply).map_err(malformed)?;
-                    if !self.client.capabilities.contains(Capabilities::SESSION_TRACK) {
+                    let capabilities = self.client.capabilities;
+                    let wanted = match capabilities.contains(Capabilities::SESSION_TRACK) {
+                        true => self.tracking.filtered(ok.changes()).map_err(malformed)?,
+                        false => Some(Vec::new()),
+                    };
+                    if let Some(session_state) = wanted {
                         let sequence = Header::peek(packet).map_or(0, |header| header.sequence);
-                        let packet = without_tracking(ok, sequence, self.client.capabilities);
-                        return Ok(Verbatim::Instead(packet));
+                        let ok = OkPacket { session_state: &session_state, ..ok };
+                        return Ok(Verbatim::Instead(encoded(&ok, sequence, capabilities)));
                     }
                 }
             }
@@ -330,19 +338,17 @@ fn note_changes(ok: &OkPacket<'_>, reply: &mut Reply) -> Result<(), Malformed> {
     for change in ok.changes() {
         match change? {
             StateChange::Schema(name) => reply.database = Some(name.into()),
-            StateChange::SystemVariable { name, .. } => reply.variables.push(name.into()),
+            StateChange::SystemVariable { name, value } => reply.told.note(name, value),
             _ => {}
         }
     }
     Ok(())
 }
 
-/// The same OK for a client that has not asked for session tracking.
-fn without_tracking(mut ok: OkPacket<'_>, sequence: u8, capabilities: Capabilities) -> BytesMut {
-    ok.session_state = &[];
-    ok.status.remove(Status::SESSION_STATE_CHANGED);
+/// An OK packet with its header.
+fn encoded(ok: &OkPacket<'_>, sequence: u8, capabilities: Capabilities) -> BytesMut {
     let mut payload = BytesMut::new();
-    put_ok(&mut payload, &ok, capabilities);
+    put_ok(&mut payload, ok, capabilities);
     let mut packet = BytesMut::with_capacity(HEADER + payload.len());
     put_packet(&mut packet, sequence, &payload);
     packet

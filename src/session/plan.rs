@@ -45,8 +45,21 @@ pub struct Plan {
     pub statement: Option<StatementUse>,
     /// Success prepares a statement for the client, under this number.
     pub prepares: Option<(u32, Prepares)>,
+    /// What it has to do with the settings of session tracking.
+    pub tracking: TrackingUse,
+    /// Variables that the reply tells of, and `changes` do not, have been changed for good.
+    pub folds: bool,
     /// True when running it twice, or on another server, is the same: nobody can tell.
     pub repeatable: bool,
+}
+
+/// A statement's use of the two variables that the proxy has set for its own ends on every
+/// connection: a client is to find there what it has set itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrackingUse {
+    None,
+    Shows,
+    Sets,
 }
 
 /// A command's use of a prepared statement.
@@ -198,6 +211,8 @@ impl Plan {
             statement: None,
             prepares: None,
             clears_diagnostics: true,
+            tracking: TrackingUse::None,
+            folds: true,
             repeatable: false,
         }
     }

@@ -3,8 +3,9 @@
 #[cfg(test)]
 mod tests;
 
-use super::plan::{Action, Plan, Situation, Then, Why};
+use super::plan::{Action, Plan, Situation, Then, TrackingUse, Why};
 use super::settings::has_true_default;
+use super::tracking::is_tracking;
 use super::{Change, Pins, SessionId, Settings, switches};
 use crate::routing::Request;
 use crate::sql::connection_id::bare_connection_id;
@@ -63,6 +64,12 @@ pub(super) fn judged(
         changes_insert_id: !whole || changes_insert_id(&statement),
         may_commit: !whole || may_commit(&statement),
         only_reads: whole && statement.destination == Destination::Replica,
+        tracking: match effects.contains(Effects::SHOWS_TRACKING) {
+            true => TrackingUse::Shows,
+            false => TrackingUse::None,
+        },
+        // The values that it has set for itself are told.
+        folds: !effects.contains(Effects::OWN_SETTINGS),
         repeatable: request == Request::Read,
         request,
         ..Plan::primary(Command::Query, why)
@@ -70,7 +77,12 @@ pub(super) fn judged(
     match statement.kind {
         Kind::Set if whole => set(sql, dialect, situation.state.settings(), &mut plan),
         Kind::Unlock(lock) => plan.then = Then::Unlocked(unlocked(lock)),
-        _ if effects.contains(Effects::SETS_VARIABLE) => plan.pins |= Pins::SESSION_VARIABLE,
+        _ if effects.contains(Effects::SETS_VARIABLE) => {
+            plan.pins |= Pins::SESSION_VARIABLE;
+            if mentions_tracking(sql) {
+                plan.tracking = TrackingUse::Sets;
+            }
+        }
         _ => {}
     }
     if plan.pins.contains(Pins::SESSION_VARIABLE) {
@@ -87,6 +99,12 @@ pub(super) fn judged(
         plan.pins |= unseen(&statement, situation.capabilities);
     }
     Action::Run(plan)
+}
+
+/// Whether one of several statements may set what session tracking tells of.
+fn mentions_tracking(sql: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"session_track_s";
+    sql.windows(PREFIX.len()).any(|part| part.eq_ignore_ascii_case(PREFIX))
 }
 
 /// MySQL clears warnings and errors with every statement but those that ask for them; MariaDB
@@ -201,6 +219,12 @@ fn set(sql: &[u8], dialect: Dialect, settings: &Settings, plan: &mut Plan) {
         return;
     };
     for assignment in assignments {
+        if let Assignment::Variable { scope: Scope::Session, name, .. } = &assignment
+            && is_tracking(name)
+        {
+            plan.tracking = TrackingUse::Sets;
+            continue;
+        }
         match item(&assignment, dialect, settings) {
             Ok(changes) => plan.changes.extend(changes),
             Err(pin) => plan.pins |= pin,
@@ -268,23 +292,27 @@ fn variable(
     }
     let name = if ISOLATION.contains(&name) { isolation_name(dialect) } else { name };
     let restored = session_variable(name.as_bytes()).ok_or(Pins::SESSION_VARIABLE)?;
+    let told = Ok(Some(Change::Told { name: restored.name }));
+    let name = restored.name.to_owned();
+    if value.kind == ValueKind::Default {
+        return match has_true_default(&name) && !restored.ties_when_on() {
+            true => Ok(Some(Change::Default { name })),
+            false => told,
+        };
+    }
+    let Some(replayed) = replayable(value, dialect) else { return told };
     if restored.ties_when_on() && value.switch(dialect) != Some(false) {
         return Err(Pins::SESSION_VARIABLE);
     }
-    let name = restored.name.to_owned();
-    if value.kind == ValueKind::Default {
-        if !has_true_default(&name) {
-            return Err(Pins::SESSION_VARIABLE);
-        }
-        return Ok(Some(Change::Default { name }));
-    }
-    let replayed = replayable(value, dialect).ok_or(Pins::SESSION_VARIABLE)?;
     let value = match value.kind {
         // A number gives every flag.
         ValueKind::Number => replayed,
         _ if restored.adds_up() => {
             let before = settings.variables.get(restored.name).map(|value| &**value);
-            switches::after(before, &replayed).ok_or(Pins::SESSION_VARIABLE)?
+            match switches::after(before, &replayed) {
+                Some(value) => value,
+                None => return told,
+            }
         }
         _ => replayed,
     };

@@ -56,6 +56,11 @@ const NAMES_VARIABLES: [&str; 4] = [
     "collation_connection",
 ];
 
+/// Whether SET NAMES overwrites this variable.
+pub fn is_of_names(name: &str) -> bool {
+    NAMES_VARIABLES.contains(&name)
+}
+
 /// Two faces of one variable: setting the one changes the other with it.
 const FACES: [[&str; 2]; 2] = [
     ["character_set_connection", "collation_connection"],

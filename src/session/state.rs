@@ -2,9 +2,12 @@
 //! the server's replies.
 
 use super::pins::Pins;
-use super::settings::{Names, Settings};
+use super::settings::{Names, Settings, is_of_names};
 use super::statements::{Home, Statements};
+use super::told::{self, Told};
+use super::tracking::Tracking;
 use crate::sql::sql_mode::has_ansi_quotes;
+use crate::sql::variables::{SessionVariable, session_variable};
 use crate::sql::{ClientCharset, Dialect};
 use crate::wire::Flavour;
 use crate::wire::capabilities::Status;
@@ -18,6 +21,20 @@ pub enum Change {
     Variable { name: String, value: String },
     /// The variable has its default again.
     Default { name: String },
+    /// The variable has the value that the reply tells, or that was asked for; one that is not
+    /// known then pins.
+    Told { name: &'static str },
+}
+
+impl Change {
+    /// Whether the change says what becomes of this variable.
+    fn covers(&self, variable: &SessionVariable) -> bool {
+        match self {
+            Change::Names(_) => is_of_names(variable.name),
+            Change::Variable { name, .. } | Change::Default { name } => name == variable.name,
+            Change::Told { name } => *name == variable.name,
+        }
+    }
 }
 
 /// What a reply has told about the session.
@@ -43,6 +60,7 @@ pub struct State {
     login_names: Names,
     /// Warnings or an error of an earlier statement may be asked for.
     diagnostics: bool,
+    tracking: Tracking,
 }
 
 impl State {
@@ -57,6 +75,7 @@ impl State {
             pins: Pins::empty(),
             statements: Statements::default(),
             diagnostics: false,
+            tracking: Tracking::default(),
         }
     }
 
@@ -162,18 +181,66 @@ impl State {
         self.pins.remove(pins);
     }
 
-    /// Takes over what a successful statement has changed.
-    pub fn apply(&mut self, changes: &[Change]) {
+    /// Takes over what a successful statement has changed, and what its reply has told of that.
+    pub fn apply(&mut self, changes: &[Change], told: &Told) {
         for change in changes {
             match change {
                 Change::Names(statement) => self.settings.set_names(statement),
                 Change::Variable { name, value } => self.settings.set_variable(name, value),
                 Change::Default { name } => self.settings.set_default(name),
+                Change::Told { name } => {
+                    let value = told.last(name);
+                    self.follow(session_variable(name.as_bytes()).zip(value));
+                }
             }
         }
         if !changes.is_empty() {
             self.version += 1;
         }
+    }
+
+    /// Takes over what a statement has changed unseen: by a trigger or a function.
+    pub fn fold(&mut self, changes: &[Change], told: &Told) {
+        for (name, value) in told.iter() {
+            let Some(variable) = session_variable(name) else { continue };
+            // The status flags tell it.
+            let known = variable.name == "autocommit";
+            if known || changes.iter().any(|change| change.covers(variable)) {
+                continue;
+            }
+            let before = self.settings.variables.get(variable.name);
+            if before.map(|text| &**text) == told::text(variable, value).as_deref()
+                && before.is_some()
+            {
+                continue;
+            }
+            // Of a SET NAMES in there only a part is told.
+            self.follow((!is_of_names(variable.name)).then_some((variable, value)));
+            self.version += 1;
+        }
+    }
+
+    /// The server has told this value of a variable, or should have.
+    fn follow(&mut self, told: Option<(&'static SessionVariable, &[u8])>) {
+        let text =
+            told.and_then(|(variable, value)| Some((variable, told::text(variable, value)?)));
+        match text {
+            Some((variable, text))
+                if !variable.ties_when_on() || matches!(&*text, "'OFF'" | "0") =>
+            {
+                self.settings.set_variable(variable.name, &text);
+            }
+            _ => self.pins |= Pins::SESSION_VARIABLE,
+        }
+    }
+
+    /// What the client wants to hear of its session's changes.
+    pub fn tracking(&self) -> &Tracking {
+        &self.tracking
+    }
+
+    pub fn set_tracking(&mut self, tracking: Tracking) {
+        self.tracking = tracking;
     }
 
     /// Takes over what the server has said.
@@ -234,6 +301,7 @@ impl State {
         // The servers keep what COM_SET_OPTION has set.
         self.pins &= Pins::CONNECTION_OPTION;
         self.statements.clear();
+        self.tracking = Tracking::default();
         self.version += 1;
     }
 }
@@ -285,17 +353,20 @@ mod tests {
             database: None,
             ..Observation::default()
         });
-        state.apply(&[
-            Change::Names("NAMES gbk COLLATE gbk_bin".into()),
-            Change::Variable { name: "sql_mode".into(), value: "'ANSI'".into() },
-        ]);
+        state.apply(
+            &[
+                Change::Names("NAMES gbk COLLATE gbk_bin".into()),
+                Change::Variable { name: "sql_mode".into(), value: "'ANSI'".into() },
+            ],
+            &Told::default(),
+        );
         let dialect = state.dialect(server);
         assert!(dialect.no_backslash_escapes && dialect.ansi_quotes);
         assert_eq!(dialect.charset, ClientCharset::Multibyte);
-        state.apply(&[
-            Change::Names("NAMES DEFAULT".into()),
-            Change::Default { name: "sql_mode".into() },
-        ]);
+        state.apply(
+            &[Change::Names("NAMES DEFAULT".into()), Change::Default { name: "sql_mode".into() }],
+            &Told::default(),
+        );
         let dialect = state.dialect(server);
         assert!(!dialect.ansi_quotes && dialect.charset == ClientCharset::Utf8);
     }
@@ -307,7 +378,7 @@ mod tests {
         let dialect = |name: &str, value: &str| {
             let mut state = fresh();
             let value = value.to_owned();
-            state.apply(&[Change::Variable { name: name.to_owned(), value }]);
+            state.apply(&[Change::Variable { name: name.to_owned(), value }], &Told::default());
             state.dialect(server)
         };
         assert!(fresh().dialect(server).ansi_quotes, "the server's own mode");
@@ -326,7 +397,7 @@ mod tests {
             assert_eq!(dialect("character_set_client", charset).charset, expected, "{charset}");
         }
         let mut state = fresh();
-        state.apply(&[Change::Names("NAMES DEFAULT".into())]);
+        state.apply(&[Change::Names("NAMES DEFAULT".into())], &Told::default());
         assert_eq!(state.dialect(server).charset, gbk);
         state.reset(Flavour::MySql, true);
         assert_eq!(state.dialect(server).charset, gbk);
@@ -359,10 +430,13 @@ mod tests {
             [(Flavour::MySql, Names::Global), (Flavour::MariaDb, Names::Collation(255))]
         {
             let mut state = fresh();
-            state.apply(&[
-                Change::Names("NAMES latin1".into()),
-                Change::Variable { name: "sql_mode".into(), value: "'ANSI'".into() },
-            ]);
+            state.apply(
+                &[
+                    Change::Names("NAMES latin1".into()),
+                    Change::Variable { name: "sql_mode".into(), value: "'ANSI'".into() },
+                ],
+                &Told::default(),
+            );
             state.pin(Pins::TEMPORARY_TABLE);
             state.reset(flavour, true);
             assert_eq!(state.settings().names, names);

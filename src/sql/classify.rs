@@ -50,6 +50,8 @@ impl Statement {
             return Statement {
                 destination: Destination::Primary,
                 reason: Reason::SystemTable,
+                // Perhaps from performance_schema.session_variables.
+                effects: self.effects | Effects::SHOWS_TRACKING,
                 ..self
             };
         }
@@ -220,6 +222,7 @@ impl<'a> Scan<'a> {
 
     #[cold]
     fn pass_settings(&mut self, first: Lexeme, inner: Lexer<'a>) -> (Lexer<'a>, Lexeme) {
+        self.effects |= Effects::OWN_SETTINGS;
         // They are a part of the shape.
         self.mode = Mode::Opaque;
         self.token(first);

@@ -248,6 +248,10 @@ bitflags! {
         const BACKUP_LOCK = 1 << 22;
         /// BACKUP STAGE.
         const BACKUP_STAGE = 1 << 23;
+        /// Shows what session tracking is set to, which is the proxy's on every connection.
+        const SHOWS_TRACKING = 1 << 24;
+        /// Sets variables for itself alone (MariaDB's SET STATEMENT).
+        const OWN_SETTINGS = 1 << 25;
     }
 }
 

@@ -15,3 +15,4 @@ mod protocol;
 mod sessions;
 mod splitting;
 mod statements;
+mod tracking;

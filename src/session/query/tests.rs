@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::*;
 use crate::session::statements::Texts;
-use crate::session::{Observation, Settings, State};
+use crate::session::{Observation, Settings, State, Told};
 use crate::sql::cache::{Verdicts, Worker};
 use crate::wire::capabilities::Status;
 
@@ -57,7 +57,7 @@ impl Case {
     /// Runs the statement with success.
     fn run(&mut self, sql: &str) -> Pins {
         let plan = self.plan(sql);
-        self.state.apply(&plan.changes);
+        self.state.apply(&plan.changes, &Told::default());
         self.state.observe(&Observation::default());
         plan.pins
     }
@@ -144,7 +144,9 @@ fn optimizer_switches_add_up() {
     assert!(case.variables().is_empty());
     case.run("SET optimizer_switch = 7");
     assert_eq!(case.variables(), ["optimizer_switch=7"]);
-    assert_eq!(case.run("SET optimizer_switch = 'mrr=off'"), Pins::SESSION_VARIABLE);
+    // What the number meant is not known: the reply is to tell.
+    let told = Change::Told { name: "optimizer_switch" };
+    assert_eq!(case.plan("SET optimizer_switch = 'mrr=off'").changes, [told]);
 }
 
 #[test]
@@ -183,7 +185,7 @@ fn variables_that_tie_a_session() {
     let table = [
         ("SET sql_auto_is_null = 1", Pins::SESSION_VARIABLE),
         ("SET sql_auto_is_null = ON", Pins::SESSION_VARIABLE),
-        ("SET sql_auto_is_null = DEFAULT", Pins::SESSION_VARIABLE),
+        ("SET sql_auto_is_null = 1 - 1", Pins::empty()),
         ("SET sql_auto_is_null = 0", Pins::empty()),
         ("SET sql_safe_updates = 1", Pins::empty()),
         ("SET rand_seed1 = 1", Pins::SESSION_VARIABLE),
@@ -191,4 +193,114 @@ fn variables_that_tie_a_session() {
     for (sql, pins) in table {
         assert_eq!(Case::new(MYSQL).run(sql), pins, "{sql}");
     }
+}
+
+/// What Rails and Connector/J say first.
+#[test]
+fn values_of_expressions_are_taken_from_the_reply() {
+    let mut case = Case::new(MYSQL);
+    let sql = "SET @@SESSION.sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), \
+               @@SESSION.sql_auto_is_null = 0, @@SESSION.wait_timeout = 2147483";
+    let plan = case.plan(sql);
+    assert_eq!(plan.pins, Pins::empty());
+    let mut told = Told::default();
+    told.note(b"sql_auto_is_null", b"OFF");
+    told.note(b"sql_mode", b"STRICT_TRANS_TABLES,STRICT_ALL_TABLES");
+    told.note(b"wait_timeout", b"2147483");
+    case.state.apply(&plan.changes, &told);
+    case.state.fold(&plan.changes, &told);
+    let expected = [
+        "sql_auto_is_null=0",
+        "sql_mode='STRICT_TRANS_TABLES,STRICT_ALL_TABLES'",
+        "wait_timeout=2147483",
+    ];
+    assert_eq!(case.variables(), expected);
+    assert!(!case.state.keeps_connection());
+
+    for sql in [
+        "SET time_zone = @@global.time_zone",
+        "SET @@sql_mode = 1 + 1",
+        "SET sql_mode = ?",
+        "SET foreign_key_checks = DEFAULT",
+        "SET default_storage_engine = 'it''s'",
+        "SET SESSION transaction_isolation = CONCAT('READ-', 'COMMITTED')",
+    ] {
+        let plan = case.plan(sql);
+        assert_eq!(plan.pins, Pins::empty(), "{sql}");
+        assert!(matches!(plan.changes[..], [Change::Told { .. }]), "{sql}");
+        let mut untold = Case::new(MYSQL);
+        untold.state.apply(&plan.changes, &Told::default());
+        assert_eq!(untold.state.pins(), Pins::SESSION_VARIABLE, "{sql}");
+    }
+}
+
+#[test]
+fn what_a_statement_changes_unseen_is_taken_over() {
+    let mut case = Case::new(MYSQL);
+    let mut told = Told::default();
+    told.note(b"autocommit", b"OFF");
+    told.note(b"statement_id", b"7");
+    told.note(b"sql_safe_updates", b"ON");
+    let version = case.state.version();
+    case.state.fold(&[], &told);
+    assert_eq!(case.variables(), ["sql_safe_updates='ON'"]);
+    assert_eq!(case.state.version(), version + 1);
+    case.state.fold(&[], &told);
+    assert_eq!(case.state.version(), version + 1, "it is known by now");
+    assert!(!case.state.keeps_connection());
+    // A part of a SET NAMES, or a variable that makes statements depend on those before them.
+    for (name, value) in [("character_set_client", "latin1"), ("sql_auto_is_null", "ON")] {
+        let mut case = Case::new(MYSQL);
+        let mut told = Told::default();
+        told.note(name.as_bytes(), value.as_bytes());
+        case.state.fold(&[], &told);
+        assert_eq!(case.state.pins(), Pins::SESSION_VARIABLE, "{name}");
+        case.state.reset(Flavour::MySql, true);
+        let names =
+            [Change::Names("NAMES latin1".into()), Change::Told { name: "sql_auto_is_null" }];
+        case.state.fold(&names, &told);
+        assert_eq!(case.state.pins(), Pins::empty(), "{name}");
+    }
+    assert!(Case::new(MYSQL).plan("INSERT INTO t VALUES (1)").folds);
+    for sql in [
+        "SET STATEMENT sort_buffer_size = 65536 FOR DELETE FROM t",
+        "SET STATEMENT sql_mode = '' FOR DELETE FROM t",
+    ] {
+        assert!(!Case::new(MARIADB).plan(sql).folds, "{sql}");
+    }
+}
+
+#[test]
+fn what_session_tracking_is_set_to_is_the_clients_own() {
+    let table = [
+        ("SELECT @@session_track_schema", TrackingUse::Shows),
+        ("INSERT INTO t SELECT @@session.session_track_system_variables", TrackingUse::Shows),
+        ("SELECT @@session_track_gtids, @@sql_mode", TrackingUse::None),
+        ("SHOW VARIABLES", TrackingUse::Shows),
+        ("SHOW SESSION VARIABLES LIKE 'session_track%'", TrackingUse::Shows),
+        ("SHOW VARIABLES LIKE '%track%'", TrackingUse::Shows),
+        ("SHOW VARIABLES WHERE Variable_name = 'x'", TrackingUse::Shows),
+        ("SHOW VARIABLES LIKE 'character_set%'", TrackingUse::None),
+        ("SHOW GLOBAL VARIABLES", TrackingUse::None),
+        ("SHOW STATUS", TrackingUse::None),
+        ("SELECT * FROM performance_schema.session_variables", TrackingUse::Shows),
+        ("SELECT * FROM `information_schema`.`SYSTEM_VARIABLES`", TrackingUse::Shows),
+        ("SELECT * FROM information_schema.tables", TrackingUse::None),
+        ("SET session_track_schema = 0", TrackingUse::Sets),
+        ("SET @@session_track_system_variables = '*', sql_mode = ''", TrackingUse::Sets),
+        ("SET GLOBAL session_track_schema = 0", TrackingUse::None),
+        ("SET session_track_state_change = 1", TrackingUse::None),
+        ("SET @a = @@session_track_schema", TrackingUse::Shows),
+        ("SELECT 1; SET session_track_schema = 0", TrackingUse::Sets),
+        ("SET @a = 1; SET SESSION SESSION_TRACK_SCHEMA = 0", TrackingUse::Sets),
+        ("SET @a = 1; SELECT 1", TrackingUse::None),
+    ];
+    for (sql, usage) in table {
+        assert_eq!(Case::new(MYSQL).plan(sql).tracking, usage, "{sql}");
+    }
+    let case = Case::new(MYSQL);
+    assert_eq!(case.plan("SET session_track_schema = 0").pins, Pins::empty());
+    let database = Settings::at_login(Some((*b"performance_schema").into()), 255, true);
+    let case = Case { state: State::new(database, Status::AUTOCOMMIT), ..case };
+    assert_eq!(case.plan("SELECT * FROM session_variables").tracking, TrackingUse::Shows);
 }

@@ -250,15 +250,23 @@ const VARIABLES: &[&str] = &[
     "SELECT @@character_set_client, @@character_set_connection, @@collation_connection, @@character_set_results",
     "SELECT @@div_precision_increment, @@auto_increment_increment, @@foreign_key_checks, @@unique_checks",
     "SELECT @@max_sort_length, @@sql_safe_updates, @@autocommit",
+    "SET sql_mode = CONCAT(@@sql_mode, ',NO_BACKSLASH_ESCAPES')",
+    "SET @@SESSION.sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), @@SESSION.sql_auto_is_null = 0, @@SESSION.wait_timeout = 2147483",
+    "SET time_zone = @@global.time_zone, group_concat_max_len = 10 + {n}",
+    "SET @@sql_select_limit = {n} + 1, foreign_key_checks = DEFAULT",
+    "SET character_set_results = @@character_set_client, unique_checks = 1 - 1",
+    "SET collation_connection = @@global.collation_server",
+    "SET max_join_size = 1000000 + {n}",
+    "SET SESSION transaction_isolation = CONCAT('READ-', 'COMMITTED')",
+    "SET session_track_system_variables = 'sql_mode,time_zone'",
+    "SET session_track_system_variables = DEFAULT, session_track_schema = {n} % 2",
+    "SELECT @@session_track_schema, @@session_track_system_variables",
+    "SELECT 'a\\b', @@sql_big_selects, @@max_join_size",
 ];
 
 /// Those that pin.
-const UNTRACKED_VARIABLES: &[&str] = &[
-    "SET sql_mode = CONCAT(@@sql_mode, ',NO_BACKSLASH_ESCAPES')",
-    "SET CHARACTER SET utf8mb4",
-    "SET last_insert_id = 4{n}",
-    "SET insert_id = 50{n}",
-];
+const UNTRACKED_VARIABLES: &[&str] =
+    &["SET CHARACTER SET utf8mb4", "SET last_insert_id = 4{n}", "SET insert_id = 50{n}"];
 
 const TRANSACTIONS: &[&str] = &[
     "BEGIN",

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 
 use super::operation::{Operation, SLOTS};
 use super::schema::database;
-use crate::support::raw::{OLD, Raw, without_numbers};
+use crate::support::raw::{OLD, Raw, sorted_changes, without_numbers};
 use crate::support::{Cluster, Flavour};
 
 /// The answers to a session's operations.
@@ -69,7 +69,10 @@ pub async fn run(
     for operation in plan {
         let asked = AssertUnwindSafe(ask(&mut client, operation, &database, &mut statements));
         match asked.catch_unwind().await {
-            Ok(packets) => transcript.answers.push(text(&packets)),
+            Ok(packets) => {
+                let packets = sorted_changes(packets, client.capabilities);
+                transcript.answers.push(text(&packets));
+            }
             Err(_) => {
                 transcript.answers.push("the connection broke".to_owned());
                 return transcript;
