@@ -313,6 +313,7 @@ impl Connection {
         let session = self.present.clone();
         let mut wanted = if as_it_is { session.clone() } else { text.settings.clone() };
         wanted.autocommit = session.autocommit;
+        wanted.role = session.role.clone();
         // Without a default database the text has named every one that it needs.
         wanted.database = text.settings.database.clone().or(session.database.clone());
         match self.adapt(&wanted, &set_names, deadline).await {

@@ -327,8 +327,13 @@ impl Session {
             // The server itself keeps to what the client has asked for.
             _ => &everything,
         };
+        let announces = match plan.tracking {
+            TrackingUse::None => plan.folds && tracking.is_default(),
+            _ => true,
+        };
         let (client, on_mail) = (&mut self.client, &mut on_mail);
-        Relay { client, server: lease, keep_back: &keep_back, statement_id, tracking, on_mail }
+        let keep_back = &keep_back;
+        Relay { client, server: lease, keep_back, statement_id, tracking, announces, on_mail }
             .run(expect)
             .await
     }

@@ -69,6 +69,8 @@ pub struct Relay<'a> {
     pub statement_id: Option<u32>,
     /// What the client hears of its session's changes.
     pub tracking: &'a Tracking,
+    /// False when what an EOF announces is most probably nothing that the client hears of.
+    pub announces: bool,
     pub on_mail: &'a mut OnMail<'a>,
 }
 
@@ -206,7 +208,11 @@ impl Relay<'_> {
                 reply.status = Some(status);
                 reply.has_rows = true;
                 reply.warnings = u16::from_le_bytes([payload[1], payload[2]]);
+                if status.contains(Status::SESSION_STATE_CHANGED) {
+                    self.announce(at);
+                }
             }
+            Significant::ColumnsEof => self.announce(at),
             Significant::PrepareOk { statement, parameters, .. } => {
                 reply.prepared = Some((statement, parameters));
                 if let Some(id) = self.statement_id {
@@ -216,6 +222,16 @@ impl Relay<'_> {
             Significant::LocalInfile | Significant::Text => {}
         }
         Ok(Verbatim::Yes)
+    }
+
+    /// An EOF announces a change and does not say which: perhaps none that the client wants to
+    /// hear of.
+    fn announce(&mut self, at: usize) {
+        if !self.announces {
+            const HIGH: u8 = (Status::SESSION_STATE_CHANGED.bits() >> 8) as u8;
+            let flags = at + HEADER + 4;
+            self.server.packets.buffered_mut()[flags] &= !HIGH;
+        }
     }
 
     /// Waits for more of the server's reply, watching the client and the mailbox.

@@ -87,7 +87,7 @@ pub enum Then {
     Nothing,
     /// COM_RESET_CONNECTION.
     Reset,
-    /// UNLOCK TABLES and the like: these pins have ended.
+    /// UNLOCK TABLES, COMMIT and the like: these pins have ended.
     Unlocked(Pins),
     /// COM_STMT_SEND_LONG_DATA: an error of the server's may still come.
     LongData,

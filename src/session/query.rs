@@ -77,6 +77,8 @@ pub(super) fn judged(
     match statement.kind {
         Kind::Set if whole => set(sql, dialect, situation.state.settings(), &mut plan),
         Kind::Unlock(lock) => plan.then = Then::Unlocked(unlocked(lock)),
+        // Even where none is open. The one that is chained to it keeps the connection by itself.
+        Kind::Commit | Kind::Rollback => plan.then = Then::Unlocked(Pins::NEXT_TRANSACTION),
         _ if effects.contains(Effects::SETS_VARIABLE) => {
             plan.pins |= Pins::SESSION_VARIABLE;
             if mentions_tracking(sql) {
@@ -219,6 +221,10 @@ fn set(sql: &[u8], dialect: Dialect, settings: &Settings, plan: &mut Plan) {
         return;
     };
     for assignment in assignments {
+        if let Assignment::Role { .. } = &assignment {
+            // `'reader'@'%'` looks like one.
+            plan.pins.remove(Pins::USER_VARIABLE);
+        }
         if let Assignment::Variable { scope: Scope::Session, name, .. } = &assignment
             && is_tracking(name)
         {
@@ -230,6 +236,16 @@ fn set(sql: &[u8], dialect: Dialect, settings: &Settings, plan: &mut Plan) {
             Err(pin) => plan.pins |= pin,
         }
     }
+}
+
+/// What stands behind SET ROLE, if it reads the same under every `sql_mode` and character set.
+fn role(text: &[u8]) -> Option<String> {
+    let tame = |byte: &u8| {
+        (b' '..=b'~').contains(byte) && !matches!(byte, b'"' | b'\\' | b'/' | b'#' | b';')
+    };
+    let text =
+        std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| tame(&byte)))?;
+    (!text.is_empty() && !text.contains("--")).then(|| text.to_owned())
 }
 
 /// `settings` are those before the SET: servers look at every value before they assign the first.
@@ -254,8 +270,12 @@ fn item(
             }
             Ok(vec![Change::Names(text)])
         }
-        // It takes the connection's collation from the default database of that very moment.
-        Assignment::CharacterSet { .. } => Err(Pins::SESSION_VARIABLE),
+        Assignment::CharacterSet { charset } => {
+            let text = format!("CHARACTER SET {}", names_value(charset, dialect)?);
+            // That of the default database of this very moment.
+            let collation = Change::Told { name: "collation_connection" };
+            Ok(vec![Change::Names(text), collation])
+        }
         Assignment::Transaction { scope: TransactionScope::Next, .. } => {
             Err(Pins::NEXT_TRANSACTION)
         }
@@ -265,7 +285,7 @@ fn item(
             let access = read_only.map(|read_only| access_change(read_only, dialect));
             Ok(isolation.into_iter().chain(access).collect())
         }
-        Assignment::Role { .. } => Err(Pins::ROLE),
+        Assignment::Role { text } => Ok(vec![Change::Role(role(text).ok_or(Pins::ROLE)?)]),
         Assignment::ResourceGroup => Err(Pins::SESSION_VARIABLE),
     }
 }

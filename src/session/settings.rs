@@ -2,6 +2,7 @@
 //! a session wants and what a connection has.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::sql::variables::ACCESS_MODE;
 
@@ -10,7 +11,8 @@ use crate::sql::variables::ACCESS_MODE;
 pub enum Names {
     /// As the login asked: the collation's number in the handshake.
     Collation(u16),
-    /// By statement: what stands behind SET, verbatim (`NAMES utf8mb4 COLLATE utf8mb4_bin`).
+    /// By statement: what stands behind SET, verbatim (`NAMES utf8mb4 COLLATE utf8mb4_bin`,
+    /// `CHARACTER SET latin1`).
     /// Never translated: servers differ in what a name means.
     Statement(Box<str>),
     /// The server's global settings, as MySQL leaves them after COM_RESET_CONNECTION.
@@ -24,6 +26,9 @@ pub struct Settings {
     pub database: Option<Box<[u8]>>,
     pub autocommit: bool,
     pub names: Names,
+    /// The active roles: what stood behind SET ROLE. `None`: those of the login. Nothing brings a
+    /// connection back to these, so that it is a part of the pool's identity.
+    pub role: Option<Arc<str>>,
     /// Session variables that were set, by lower-case name: the value as SQL text. The text is
     /// one that reads the same under every `sql_mode`.
     pub variables: BTreeMap<Box<str>, Box<str>>,
@@ -84,11 +89,12 @@ impl Settings {
             database,
             autocommit,
             names: Names::Collation(collation),
+            role: None,
             variables: BTreeMap::new(),
         }
     }
 
-    /// Notes a successful SET NAMES.
+    /// Notes a successful SET NAMES or SET CHARACTER SET.
     pub fn set_names(&mut self, statement: &str) {
         self.names = Names::Statement(statement.into());
         for name in NAMES_VARIABLES {
@@ -152,6 +158,10 @@ impl Settings {
                 return Difference::Impossible;
             };
             commands.push(Restore::Statement(statement));
+        }
+        if self.role != present.role {
+            let Some(role) = &self.role else { return Difference::Impossible };
+            commands.push(Restore::Statement(format!("SET ROLE {role}")));
         }
         // The database name is in the session's character set, so names come first.
         match (&self.database, &present.database) {
@@ -270,6 +280,36 @@ mod tests {
                 statement("SET NAMES utf8mb4 COLLATE utf8mb4_0900_ai_ci"),
                 Restore::Database((*b"app").into()),
                 statement("SET @@session.autocommit=1, @@session.sql_mode=DEFAULT"),
+            ])
+        );
+    }
+
+    #[test]
+    fn roles_are_set_and_never_taken_back() {
+        let mut wanted = fresh();
+        wanted.role = Some("reader".into());
+        wanted.database = Some((*b"other").into());
+        let commands = vec![statement("SET ROLE reader"), Restore::Database((*b"other").into())];
+        assert_eq!(wanted.difference(&fresh(), names, false), Difference::Commands(commands));
+        assert_eq!(fresh().difference(&wanted, names, false), Difference::Impossible);
+        let mut none = wanted.clone();
+        none.role = Some("NONE".into());
+        let commands = vec![statement("SET ROLE NONE")];
+        assert_eq!(none.difference(&wanted, names, false), Difference::Commands(commands));
+    }
+
+    /// SET CHARACTER SET takes the collation from the default database of its moment, which is
+    /// asked for and set behind it.
+    #[test]
+    fn a_character_set_brings_its_collation_along() {
+        let mut wanted = fresh();
+        wanted.set_names("CHARACTER SET latin1");
+        wanted.set_variable("collation_connection", "'utf8mb4_bin'");
+        assert_eq!(
+            wanted.difference(&fresh(), names, false),
+            Difference::Commands(vec![
+                statement("SET CHARACTER SET latin1"),
+                statement("SET @@session.collation_connection='utf8mb4_bin'"),
             ])
         );
     }

@@ -15,8 +15,10 @@ use crate::wire::capabilities::Status;
 /// What a statement changes in the session's settings if it succeeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// SET NAMES: what stands behind SET.
+    /// SET NAMES, SET CHARACTER SET: what stands behind SET.
     Names(String),
+    /// SET ROLE: what stands behind ROLE.
+    Role(String),
     /// A session variable, lower-case, and a value that reads the same under every `sql_mode`.
     Variable { name: String, value: String },
     /// The variable has its default again.
@@ -33,6 +35,7 @@ impl Change {
             Change::Names(_) => is_of_names(variable.name),
             Change::Variable { name, .. } | Change::Default { name } => name == variable.name,
             Change::Told { name } => *name == variable.name,
+            Change::Role(_) => false,
         }
     }
 }
@@ -54,6 +57,8 @@ pub struct State {
     /// Rises with every change of `settings`; a connection remembers which version it has.
     version: u64,
     status: Status,
+    /// A reply has told that a transaction is open, and none since that it is not.
+    begun: bool,
     pins: Pins,
     /// Statements prepared by COM_STMT_PREPARE that are open.
     statements: Statements,
@@ -72,6 +77,7 @@ impl State {
             settings,
             version: 1,
             status,
+            begun: false,
             pins: Pins::empty(),
             statements: Statements::default(),
             diagnostics: false,
@@ -167,7 +173,8 @@ impl State {
             Names::Collation(id) => ClientCharset::of_collation(*id),
             Names::Global => server,
             Names::Statement(text) => {
-                let name = text.strip_prefix("NAMES ");
+                let name =
+                    text.strip_prefix("NAMES ").or_else(|| text.strip_prefix("CHARACTER SET "));
                 name.and_then(|text| text.split(' ').next()).map_or(server, named)
             }
         }
@@ -186,6 +193,7 @@ impl State {
         for change in changes {
             match change {
                 Change::Names(statement) => self.settings.set_names(statement),
+                Change::Role(text) => self.settings.role = Some(text.as_str().into()),
                 Change::Variable { name, value } => self.settings.set_variable(name, value),
                 Change::Default { name } => self.settings.set_default(name),
                 Change::Told { name } => {
@@ -251,6 +259,12 @@ impl State {
             self.status.insert(Status::IN_TRANSACTION);
         }
         if let Some(status) = seen.status {
+            let open = status.contains(Status::IN_TRANSACTION);
+            if self.begun && !open {
+                // What SET TRANSACTION has said of the next transaction was said of this one.
+                self.pins.remove(Pins::NEXT_TRANSACTION);
+            }
+            self.begun = open;
             self.status = status;
             let autocommit = status.contains(Status::AUTOCOMMIT);
             if autocommit != self.settings.autocommit {
@@ -285,10 +299,11 @@ impl State {
     /// The transaction is gone with its connection.
     pub fn transaction_lost(&mut self) {
         self.status.remove(Status::IN_TRANSACTION | Status::IN_READ_ONLY_TRANSACTION);
+        self.begun = false;
     }
 
     /// COM_RESET_CONNECTION has succeeded: variables are the server's defaults again, the default
-    /// database stays. MySQL then has the server's global character set, MariaDB the login's.
+    /// database and the roles stay. MySQL then has the server's global character set, MariaDB the login's.
     pub fn reset(&mut self, flavour: Flavour, default_autocommit: bool) {
         self.settings.variables.clear();
         self.settings.autocommit = default_autocommit;
@@ -298,6 +313,7 @@ impl State {
         };
         self.status.set(Status::AUTOCOMMIT, default_autocommit);
         self.status.remove(Status::IN_TRANSACTION | Status::IN_READ_ONLY_TRANSACTION);
+        self.begun = false;
         // The servers keep what COM_SET_OPTION has set.
         self.pins &= Pins::CONNECTION_OPTION;
         self.statements.clear();
@@ -326,6 +342,27 @@ mod tests {
         assert!(state.in_transaction());
         state.observe(&Observation { status: Some(Status::AUTOCOMMIT), ..Observation::default() });
         assert!(state.is_autocommit() && !state.keeps_connection());
+    }
+
+    #[test]
+    fn the_next_transaction_ends_when_a_reply_has_told_of_it() {
+        let mut state = fresh();
+        let mut tell = |flags: Status| {
+            state.pin(Pins::NEXT_TRANSACTION);
+            state.observe(&Observation { status: Some(flags), ..Observation::default() });
+            state.pins().contains(Pins::NEXT_TRANSACTION)
+        };
+        let open = Status::IN_TRANSACTION | Status::AUTOCOMMIT;
+        assert!(tell(Status::AUTOCOMMIT), "none has begun");
+        assert!(tell(open));
+        assert!(tell(open), "chained");
+        assert!(!tell(Status::AUTOCOMMIT));
+        // With autocommit off a statement that fails may have begun one, and may not.
+        assert!(tell(Status::empty()));
+        state.observe(&Observation { failed: true, ..Observation::default() });
+        assert!(state.in_transaction());
+        state.observe(&Observation { status: Some(Status::empty()), ..Observation::default() });
+        assert_eq!(state.pins(), Pins::NEXT_TRANSACTION);
     }
 
     #[test]

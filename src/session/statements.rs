@@ -27,7 +27,7 @@ pub struct PreparedText {
     /// Never given twice.
     pub number: u64,
     pub sql: Box<[u8]>,
-    /// Under which servers have read it. `autocommit` means nothing here.
+    /// Under which servers have read it. `autocommit` and `role` mean nothing here.
     pub settings: Settings,
     pub dialect: Dialect,
     /// What it says.
@@ -61,7 +61,7 @@ impl Texts {
         if sql.len() > LONGEST {
             return None;
         }
-        let Settings { database, names, variables, autocommit: _ } = settings;
+        let Settings { database, names, variables, autocommit: _, role: _ } = settings;
         let hash = self.hasher.hash_one((sql, database, names, variables, dialect));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.texts.len() > known.sweep_at {

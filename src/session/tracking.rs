@@ -82,6 +82,11 @@ impl Tracking {
         Tracking { wishes: Some(wishes), further: None }
     }
 
+    /// Whether the client has asked for nothing of its own.
+    pub fn is_default(&self) -> bool {
+        self.wishes.is_none()
+    }
+
     /// What a connection that serves the client tells of beyond what all do.
     pub fn further(&self) -> &Further {
         &self.further

@@ -10,6 +10,8 @@ use crate::support::raw::{OLD, Raw, sorted_changes};
 use crate::support::{Cluster, Flavour, Proxy};
 
 crate::on_both_flavours!(sessions_with_told_variables_split);
+crate::on_both_flavours!(what_is_said_of_the_next_transaction_ends_with_it);
+crate::on_both_flavours!(roles_stay_with_their_sessions);
 crate::on_both_flavours!(clients_hear_what_they_have_asked_for);
 
 /// Each session has to share one connection to each server.
@@ -35,6 +37,9 @@ const GREETINGS: &[(&str, &str)] = &[
     ("SET sql_select_limit = 1 + 1", "SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3"),
     ("SET sql_mode = CONCAT('ANSI', '_QUOTES')", "SELECT 'x' AS \"abc\""),
     ("SET character_set_connection = @@global.character_set_client", "SELECT COLLATION('x')"),
+    ("SET CHARACTER SET latin1", "SELECT 'x', COLLATION('x'), @@character_set_client"),
+    ("SET CHARACTER SET DEFAULT", "SELECT 'x', COLLATION('x'), @@character_set_results"),
+    ("SET ROLE NONE", "SELECT 1"),
     ("SET foreign_key_checks = DEFAULT, unique_checks = 1 - 1", "SELECT @@unique_checks"),
 ];
 
@@ -71,6 +76,96 @@ async fn sessions_with_told_variables_split(flavour: Flavour) {
         let split = proxy.reads_on_replicas() - before;
         assert!(split >= 8, "{split} reads split behind {set}: {:#?}", proxy.status()["sessions"]);
     }
+}
+
+/// Each is one SET TRANSACTION, what follows it, and whether that session is split again.
+const NEXT: &[(&[&str], bool)] = &[
+    (&["BEGIN", "SELECT COUNT(*) FROM next", "COMMIT"], true),
+    (&["START TRANSACTION", "INSERT INTO next VALUES (1)", "ROLLBACK"], true),
+    (&["START TRANSACTION READ WRITE", "DELETE FROM next WHERE id = 9", "COMMIT"], true),
+    (&["BEGIN", "COMMIT AND CHAIN", "INSERT INTO next VALUES (1)", "COMMIT"], true),
+    (&["COMMIT"], true),
+    (&["ROLLBACK"], true),
+    (&["SELECT 1", "INSERT INTO next VALUES (1)"], false),
+    (&["SELECT * FROM missing", "INSERT INTO next VALUES (1)"], false),
+    (&["BEGIN", "SET TRANSACTION READ WRITE", "COMMIT"], true),
+];
+
+async fn what_is_said_of_the_next_transaction_ends_with_it(flavour: Flavour) {
+    let cluster = Cluster::shared(flavour);
+    let proxy = Proxy::start(cluster, POOL);
+    let table = "CREATE TABLE IF NOT EXISTS app.next (id INT PRIMARY KEY); DELETE FROM app.next";
+    cluster.run_on("primary", table).await;
+    cluster.settle().await;
+    for (statements, split_again) in NEXT {
+        let mut direct = Raw::app(address(cluster), OLD).await;
+        let mut proxied = Raw::app(proxy.address, OLD).await;
+        let mut other = Raw::app(proxy.address, OLD).await;
+        for sql in [&["SET TRANSACTION READ ONLY"][..], statements].concat() {
+            let expected = texts(direct.query(sql).await, OLD);
+            assert_eq!(texts(proxied.query(sql).await, OLD), expected, "{statements:?}: {sql}");
+            let inserted = other.query("INSERT INTO next VALUES (5)").await;
+            assert_eq!(inserted[0].payload[0], 0, "another's transaction is read-only");
+            other.query("DELETE FROM next WHERE id = 5").await;
+        }
+        let before = proxy.reads_on_replicas();
+        proxied.query("SELECT 1").await;
+        assert_eq!(proxy.reads_on_replicas() > before, *split_again, "{statements:?}");
+        proxied.query("DELETE FROM next").await;
+    }
+}
+
+async fn roles_stay_with_their_sessions(flavour: Flavour) {
+    let cluster = Cluster::shared(flavour);
+    let mut statements = vec![
+        "CREATE ROLE IF NOT EXISTS track_a, track_b".to_owned(),
+        "CREATE USER IF NOT EXISTS track_user IDENTIFIED BY 'x'".to_owned(),
+        "GRANT track_a TO track_user".to_owned(),
+        "GRANT track_b TO track_user".to_owned(),
+        "GRANT SELECT ON app.* TO track_a".to_owned(),
+    ];
+    if flavour == Flavour::MariaDb {
+        // Without GRANT, MariaDB lets nobody into the database.
+        statements.push("GRANT CREATE TEMPORARY TABLES ON app.* TO track_user".to_owned());
+    } else {
+        statements.push("GRANT EXECUTE ON app.* TO track_user".to_owned());
+    }
+    cluster.run_all("primary", &statements).await;
+    cluster.settle().await;
+    let proxy = Proxy::start(cluster, POOL);
+    let login = |address| async move {
+        Raw::login(address, "track_user", "x", Some("app"), OLD).await.expect("a login")
+    };
+    let mut direct = login(address(cluster)).await;
+    let mut proxied = login(proxy.address).await;
+    let mut other = login(proxy.address).await;
+    const LOOK: &str = "SELECT CURRENT_ROLE()";
+    const READ: &str = "SELECT 1, COUNT(*) FROM information_schema.tables WHERE table_schema = 'app' AND table_name = 'nothing'";
+    let nobody = texts(direct.query(LOOK).await, OLD);
+    for step in [
+        "SET ROLE track_a",
+        READ,
+        "SET ROLE track_b",
+        "SET ROLE missing",
+        READ,
+        "SET ROLE NONE",
+        "SET ROLE track_a",
+        "RESET",
+        READ,
+    ] {
+        let ask = async |client: &mut Raw| match step {
+            "RESET" => client.ask(b"\x1f").await,
+            sql => client.query(sql).await,
+        };
+        let expected = texts(ask(&mut direct).await, OLD);
+        assert_eq!(texts(ask(&mut proxied).await, OLD), expected, "{step}");
+        assert_eq!(texts(other.query(LOOK).await, OLD), nobody, "{step}");
+        let expected = texts(direct.query(LOOK).await, OLD);
+        assert_eq!(texts(proxied.query(LOOK).await, OLD), expected, "{step}");
+    }
+    let before = proxy.reads_on_replicas();
+    proxied.query(READ).await;
+    assert!(proxy.reads_on_replicas() > before, "not split behind SET ROLE");
 }
 
 /// Each with the capability, on the server itself and through the proxy.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use super::*;
+use crate::session::settings::Names;
 use crate::session::statements::Texts;
 use crate::session::{Observation, Settings, State, Told};
 use crate::sql::cache::{Verdicts, Worker};
@@ -303,4 +304,45 @@ fn what_session_tracking_is_set_to_is_the_clients_own() {
     let database = Settings::at_login(Some((*b"performance_schema").into()), 255, true);
     let case = Case { state: State::new(database, Status::AUTOCOMMIT), ..case };
     assert_eq!(case.plan("SELECT * FROM session_variables").tracking, TrackingUse::Shows);
+}
+
+#[test]
+fn the_end_of_a_transaction_ends_what_was_said_of_the_next() {
+    let case = Case::new(MYSQL);
+    let ended = Then::Unlocked(Pins::NEXT_TRANSACTION);
+    for sql in ["COMMIT", "ROLLBACK", "COMMIT AND CHAIN", "ROLLBACK WORK"] {
+        assert_eq!(case.plan(sql).then, ended, "{sql}");
+    }
+    for sql in ["ROLLBACK TO a", "SAVEPOINT a", "BEGIN", "SELECT 1; COMMIT"] {
+        assert_eq!(case.plan(sql).then, Then::Nothing, "{sql}");
+    }
+}
+
+#[test]
+fn roles_and_character_sets_are_settings() {
+    let table = [
+        ("SET ROLE reader, 'writer'@'%'", Some("reader, 'writer'@'%'")),
+        ("SET ROLE NONE", Some("NONE")),
+        ("SET ROLE ALL EXCEPT `a b`;", Some("ALL EXCEPT `a b`")),
+        ("SET ROLE \"quoted\"", None),
+        ("SET ROLE 'it\\'s'", None),
+        ("SET ROLE /*! reader */", Some("reader")),
+    ];
+    for (sql, role) in table {
+        let mut case = Case::new(MYSQL);
+        assert_eq!(case.run(sql), if role.is_some() { Pins::empty() } else { Pins::ROLE }, "{sql}");
+        assert_eq!(case.state.settings().role.as_deref(), role, "{sql}");
+        // COM_RESET_CONNECTION leaves the roles, on both servers.
+        case.state.reset(Flavour::MySql, true);
+        assert_eq!(case.state.settings().role.as_deref(), role, "{sql}");
+    }
+    let mut case = Case::new(MARIADB);
+    let plan = case.plan("SET CHARACTER SET 'latin1'");
+    assert_eq!(plan.pins, Pins::empty());
+    let mut told = Told::default();
+    told.note(b"collation_connection", b"utf8mb4_bin");
+    case.state.apply(&plan.changes, &told);
+    assert_eq!(case.variables(), ["collation_connection='utf8mb4_bin'"]);
+    assert_eq!(case.state.settings().names, Names::Statement("CHARACTER SET 'latin1'".into()));
+    assert_eq!(case.state.dialect(MARIADB).charset, crate::sql::ClientCharset::SingleByte);
 }
