@@ -205,8 +205,8 @@ impl Connection {
         value.ok_or(PrivateError::Malformed(Malformed("LAST_INSERT_ID() is no number")))
     }
 
-    /// Asks for one row of so many values, none of them NULL. After an error the connection must
-    /// be closed.
+    /// Asks for one row of so many values, none of them NULL, by a SELECT without LIMIT. After an
+    /// error the connection must be closed.
     pub async fn ask<const COLUMNS: usize>(
         &mut self,
         question: &str,
@@ -214,7 +214,8 @@ impl Connection {
     ) -> Result<[Vec<u8>; COLUMNS], PrivateError> {
         let asked = async {
             let mut out = BytesMut::new();
-            let question = Restore::Statement(question.to_owned());
+            // The session's sql_select_limit may be 0.
+            let question = Restore::Statement(format!("{question} LIMIT 1"));
             put_packet(&mut out, 0, &self.encode(&question));
             self.packets.write(&out).await?;
             // Column count, definitions, perhaps an EOF, the row, the end.

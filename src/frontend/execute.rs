@@ -328,7 +328,7 @@ impl Session {
             _ => &everything,
         };
         let announces = match plan.tracking {
-            TrackingUse::None => plan.folds && tracking.is_default(),
+            TrackingUse::None => plan.folds && tracking.tells_schema(),
             _ => true,
         };
         let (client, on_mail) = (&mut self.client, &mut on_mail);

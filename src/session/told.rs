@@ -7,30 +7,33 @@ use crate::sql::variables::SessionVariable;
 /// What one reply has told. Empty for nearly all of them: it then holds no memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Told {
-    values: Vec<(Box<[u8]>, Box<[u8]>)>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    name: Box<[u8]>,
+    value: Box<[u8]>,
 }
 
 impl Told {
     pub fn note(&mut self, name: &[u8], value: &[u8]) {
-        self.values.push((name.into(), value.into()));
+        self.entries.push(Entry { name: name.into(), value: value.into() });
     }
 
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.entries.is_empty()
     }
 
     /// Names and values in the server's order; a name may come more than once.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.values.iter().map(|(name, value)| (&**name, &**value))
+        self.entries.iter().map(|entry| (&*entry.name, &*entry.value))
     }
 
     /// What was told last of this variable.
     pub fn last(&self, name: &str) -> Option<&[u8]> {
-        self.values
-            .iter()
-            .rev()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| &**value)
+        let is = |entry: &&Entry| entry.name.eq_ignore_ascii_case(name.as_bytes());
+        self.entries.iter().rev().find(is).map(|entry| &*entry.value)
     }
 }
 

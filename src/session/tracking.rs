@@ -82,11 +82,6 @@ impl Tracking {
         Tracking { wishes: Some(wishes), further: None }
     }
 
-    /// Whether the client has asked for nothing of its own.
-    pub fn is_default(&self) -> bool {
-        self.wishes.is_none()
-    }
-
     /// What a connection that serves the client tells of beyond what all do.
     pub fn further(&self) -> &Further {
         &self.further
@@ -132,7 +127,8 @@ impl Tracking {
         }
     }
 
-    fn tells_schema(&self) -> bool {
+    /// Whether the client hears of its default database.
+    pub fn tells_schema(&self) -> bool {
         self.wishes.as_ref().is_none_or(|wishes| wishes.schema)
     }
 
