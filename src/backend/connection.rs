@@ -315,6 +315,7 @@ impl Connection {
         let mut wanted = if as_it_is { session.clone() } else { text.settings.clone() };
         wanted.autocommit = session.autocommit;
         wanted.role = session.role.clone();
+        wanted.user_variables = session.user_variables.clone();
         // Without a default database the text has named every one that it needs.
         wanted.database = text.settings.database.clone().or(session.database.clone());
         match self.adapt(&wanted, &set_names, deadline).await {

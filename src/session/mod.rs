@@ -13,6 +13,7 @@ pub mod statements;
 mod switches;
 pub mod told;
 pub mod tracking;
+pub mod user_variables;
 
 pub use id::SessionId;
 pub use pins::Pins;

@@ -6,6 +6,7 @@ mod tests;
 use super::plan::{Action, Plan, Situation, Then, TrackingUse, Why};
 use super::settings::has_true_default;
 use super::tracking::is_tracking;
+use super::user_variables::{self, Assigned};
 use super::{Change, Pins, SessionId, Settings, switches};
 use crate::routing::Request;
 use crate::sql::connection_id::bare_connection_id;
@@ -92,9 +93,10 @@ pub(super) fn judged(
         plan.needs_insert_id = true;
         plan.changes_insert_id = true;
     }
-    if matches!(plan.request, Request::Previous(_)) && !plan.pins.is_empty() {
+    if !plan.pins.is_empty() {
         // A session is pinned to the primary and nowhere else.
         plan.request = Request::Primary;
+        plan.repeatable = false;
     }
     if !whole {
         // What the rest may do to the session nobody has looked at.
@@ -178,9 +180,10 @@ fn unlocked(lock: Lock) -> Pins {
 pub(super) fn request(statement: &Statement, situation: Situation<'_>) -> (Request, Why) {
     let why = Why::Text(statement.reason);
     match statement.destination {
-        Destination::Primary => (Request::Primary, why),
+        // They are known, or the session is pinned.
+        Destination::Primary if statement.reason != Reason::UserVariable => (Request::Primary, why),
         Destination::Previous => (Request::Previous(situation.previous), why),
-        Destination::Replica => {
+        Destination::Primary | Destination::Replica => {
             let state = situation.state;
             if !state.pins().is_empty() {
                 (Request::Primary, Why::Pinned)
@@ -214,17 +217,17 @@ fn kill(sql: &[u8], dialect: Dialect) -> Option<Action> {
 
 /// What a SET changes, item by item. What cannot be replayed pins the session.
 fn set(sql: &[u8], dialect: Dialect, settings: &Settings, plan: &mut Plan) {
-    // The items say more exactly what the whole text only announces.
-    plan.pins.remove(Pins::ROLE | Pins::NEXT_TRANSACTION | Pins::SESSION_VARIABLE);
     let Some(assignments) = parse_set(sql, dialect) else {
+        plan.pins.remove(Pins::ROLE | Pins::NEXT_TRANSACTION);
         plan.pins |= Pins::SESSION_VARIABLE;
         return;
     };
+    // The items say more exactly what the whole text only announces.
+    plan.pins.remove(Pins::ROLE | Pins::NEXT_TRANSACTION | Pins::SESSION_VARIABLE);
+    if !assignments.iter().any(assigns_inside) {
+        plan.pins.remove(Pins::USER_VARIABLE);
+    }
     for assignment in assignments {
-        if let Assignment::Role { .. } = &assignment {
-            // `'reader'@'%'` looks like one.
-            plan.pins.remove(Pins::USER_VARIABLE);
-        }
         if let Assignment::Variable { scope: Scope::Session, name, .. } = &assignment
             && is_tracking(name)
         {
@@ -235,6 +238,16 @@ fn set(sql: &[u8], dialect: Dialect, settings: &Settings, plan: &mut Plan) {
             Ok(changes) => plan.changes.extend(changes),
             Err(pin) => plan.pins |= pin,
         }
+    }
+}
+
+/// Whether the value holds an assignment of its own (`@a := 1`).
+fn assigns_inside(assignment: &Assignment<'_>) -> bool {
+    match assignment {
+        Assignment::Variable { value, .. } | Assignment::UserVariable { value, .. } => {
+            !value.is_constant() && value.text.windows(2).any(|part| part == b":=")
+        }
+        _ => false,
     }
 }
 
@@ -261,7 +274,10 @@ fn item(
         Assignment::Variable { scope: Scope::NextTransaction, .. } => Err(Pins::NEXT_TRANSACTION),
         // Other sessions' business, and the account's.
         Assignment::Variable { .. } | Assignment::DefaultRole | Assignment::Password => Ok(vec![]),
-        Assignment::UserVariable { .. } => Err(Pins::USER_VARIABLE),
+        Assignment::UserVariable { name, value } => {
+            let name = user_variables::name(name).ok_or(Pins::USER_VARIABLE)?.to_owned();
+            Ok(vec![Change::UserVariable { name, value: Assigned::of(value, dialect) }])
+        }
         Assignment::Names { charset, collation } => {
             let mut text = format!("NAMES {}", names_value(charset, dialect)?);
             if let Some(collation) = collation {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::user_variables::UserVariables;
 use crate::sql::variables::ACCESS_MODE;
 
 /// Character set and collation of the connection.
@@ -32,6 +33,7 @@ pub struct Settings {
     /// Session variables that were set, by lower-case name: the value as SQL text. The text is
     /// one that reads the same under every `sql_mode`.
     pub variables: BTreeMap<Box<str>, Box<str>>,
+    pub user_variables: UserVariables,
 }
 
 /// What must be done to a connection before it may serve a session.
@@ -91,6 +93,7 @@ impl Settings {
             names: Names::Collation(collation),
             role: None,
             variables: BTreeMap::new(),
+            user_variables: UserVariables::default(),
         }
     }
 
@@ -174,6 +177,14 @@ impl Settings {
         if let Some(statement) = self.variables_statement(present, names_differ, read_only) {
             commands.push(Restore::Statement(statement));
         }
+        // Strings take the character set and collation that are in force by now.
+        let recoded = self.names != present.names
+            || NAMES_VARIABLES
+                .iter()
+                .any(|name| self.variables.get(*name) != present.variables.get(*name));
+        if let Some(statement) = self.user_variables.statement(&present.user_variables, recoded) {
+            commands.push(Restore::Statement(statement));
+        }
         match commands.is_empty() {
             true => Difference::Nothing,
             false => Difference::Commands(commands),
@@ -240,6 +251,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::user_variables::{Assigned, Unknown};
 
     fn fresh() -> Settings {
         Settings::at_login(Some((*b"app").into()), 255, true)
@@ -312,6 +324,35 @@ mod tests {
                 statement("SET @@session.collation_connection='utf8mb4_bin'"),
             ])
         );
+    }
+
+    #[test]
+    fn user_variables_come_last_and_strings_under_their_names() {
+        let with = |names: &str| {
+            let mut settings = fresh();
+            settings.set_names(names);
+            let mut unknown = Unknown::default();
+            for (name, literal) in [("a", "5"), ("b", "'x'")] {
+                let value = Assigned::Literal(literal.to_owned());
+                unknown.assign(&mut settings.user_variables, name, &value);
+            }
+            settings
+        };
+        let (latin1, utf8) = (with("NAMES latin1"), with("NAMES utf8mb4"));
+        assert_eq!(latin1.difference(&latin1, names, false), Difference::Nothing);
+        let commands = vec![statement("SET NAMES latin1"), statement("SET @`b`='x'")];
+        assert_eq!(latin1.difference(&utf8, names, false), Difference::Commands(commands));
+        let mut bin = utf8.clone();
+        bin.set_variable("collation_connection", "'utf8mb4_bin'");
+        let commands = vec![
+            statement("SET @@session.collation_connection='utf8mb4_bin'"),
+            statement("SET @`b`='x'"),
+        ];
+        assert_eq!(bin.difference(&utf8, names, false), Difference::Commands(commands));
+        let mut none = utf8.clone();
+        none.user_variables = UserVariables::default();
+        let commands = vec![statement("SET @`a`=0x00, @`a`=NULL, @`b`=0x00, @`b`=NULL")];
+        assert_eq!(none.difference(&utf8, names, false), Difference::Commands(commands));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::settings::{Names, Settings, is_of_names};
 use super::statements::{Home, Statements};
 use super::told::{self, Told};
 use super::tracking::Tracking;
+use super::user_variables::{Assigned, Unknown, UserVariables};
 use crate::sql::sql_mode::has_ansi_quotes;
 use crate::sql::variables::{SessionVariable, session_variable};
 use crate::sql::{ClientCharset, Dialect};
@@ -19,6 +20,8 @@ pub enum Change {
     Names(String),
     /// SET ROLE: what stands behind ROLE.
     Role(String),
+    /// A user variable, by lower-case name.
+    UserVariable { name: String, value: Assigned },
     /// A session variable, lower-case, and a value that reads the same under every `sql_mode`.
     Variable { name: String, value: String },
     /// The variable has its default again.
@@ -29,13 +32,23 @@ pub enum Change {
 }
 
 impl Change {
+    /// Whether literals have another character set or collation after it.
+    fn recodes(&self) -> bool {
+        match self {
+            Change::Names(_) => true,
+            Change::Variable { name, .. } | Change::Default { name } => is_of_names(name),
+            Change::Told { name } => is_of_names(name),
+            Change::Role(_) | Change::UserVariable { .. } => false,
+        }
+    }
+
     /// Whether the change says what becomes of this variable.
     fn covers(&self, variable: &SessionVariable) -> bool {
         match self {
             Change::Names(_) => is_of_names(variable.name),
             Change::Variable { name, .. } | Change::Default { name } => name == variable.name,
             Change::Told { name } => *name == variable.name,
-            Change::Role(_) => false,
+            Change::Role(_) | Change::UserVariable { .. } => false,
         }
     }
 }
@@ -66,6 +79,8 @@ pub struct State {
     /// Warnings or an error of an earlier statement may be asked for.
     diagnostics: bool,
     tracking: Tracking,
+    /// User variables whose value nobody knows; with any of them the session is pinned.
+    unknown: Unknown,
 }
 
 impl State {
@@ -82,6 +97,7 @@ impl State {
             statements: Statements::default(),
             diagnostics: false,
             tracking: Tracking::default(),
+            unknown: Unknown::default(),
         }
     }
 
@@ -181,11 +197,18 @@ impl State {
     }
 
     pub fn pin(&mut self, pins: Pins) {
+        if pins.contains(Pins::USER_VARIABLE) {
+            self.unknown.add_others();
+        }
         self.pins |= pins;
     }
 
     pub fn unpin(&mut self, pins: Pins) {
         self.pins.remove(pins);
+        if pins.contains(Pins::USER_VARIABLE) {
+            self.unknown.remove_others();
+            self.pins.set(Pins::USER_VARIABLE, !self.unknown.is_empty());
+        }
     }
 
     /// Takes over what a successful statement has changed, and what its reply has told of that.
@@ -193,6 +216,9 @@ impl State {
         for change in changes {
             match change {
                 Change::Names(statement) => self.settings.set_names(statement),
+                Change::UserVariable { name, value } => {
+                    self.unknown.assign(&mut self.settings.user_variables, name, value);
+                }
                 Change::Role(text) => self.settings.role = Some(text.as_str().into()),
                 Change::Variable { name, value } => self.settings.set_variable(name, value),
                 Change::Default { name } => self.settings.set_default(name),
@@ -202,7 +228,11 @@ impl State {
                 }
             }
         }
+        if changes.iter().any(Change::recodes) {
+            self.unknown.recode(&mut self.settings.user_variables);
+        }
         if !changes.is_empty() {
+            self.pins.set(Pins::USER_VARIABLE, !self.unknown.is_empty());
             self.version += 1;
         }
     }
@@ -318,6 +348,8 @@ impl State {
         self.pins &= Pins::CONNECTION_OPTION;
         self.statements.clear();
         self.tracking = Tracking::default();
+        self.settings.user_variables = UserVariables::default();
+        self.unknown = Unknown::default();
         self.version += 1;
     }
 }

@@ -41,7 +41,8 @@ impl Statement {
     /// in a system database unqualified tables tell about one server.
     #[must_use]
     pub fn within(self, database: &[u8]) -> Self {
-        let reads_it = self.destination == Destination::Replica
+        let reads_it = (self.destination == Destination::Replica
+            || self.reason == Reason::UserVariable)
             && self.effects.contains(Effects::READS_TABLES)
             && self.kind != Kind::Show;
         let asked_for =

@@ -16,3 +16,4 @@ mod sessions;
 mod splitting;
 mod statements;
 mod tracking;
+mod user_variables;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use super::*;
+use crate::session::plan::plan as plan_command;
 use crate::session::settings::Names;
 use crate::session::statements::Texts;
 use crate::session::{Observation, Settings, State, Told};
@@ -38,8 +39,8 @@ impl Case {
         Case { state: fresh(), dialect, capabilities: Capabilities::empty(), whole: true }
     }
 
-    fn plan(&self, sql: &str) -> Plan {
-        let situation = Situation {
+    fn situation(&self) -> Situation<'_> {
+        Situation {
             state: &self.state,
             dialect: self.dialect,
             previous: None,
@@ -48,7 +49,11 @@ impl Case {
             texts: &TEXTS,
             prepared_at: None,
             opinions: &OPINIONS,
-        };
+        }
+    }
+
+    fn plan(&self, sql: &str) -> Plan {
+        let situation = self.situation();
         match plan(sql.as_bytes(), self.whole, situation) {
             Action::Run(plan) => plan,
             other => panic!("{sql}: {other:?}"),
@@ -176,9 +181,7 @@ fn the_access_mode_is_a_setting() {
     case.run("SET SESSION TRANSACTION READ ONLY");
     case.run("SET SESSION transaction_read_only = DEFAULT");
     assert!(case.variables().is_empty());
-    assert_eq!(case.run("SET transaction_read_only = @a + 1"), {
-        Pins::SESSION_VARIABLE | Pins::USER_VARIABLE
-    });
+    assert_eq!(case.run("SET transaction_read_only = @a + 1"), Pins::SESSION_VARIABLE);
 }
 
 #[test]
@@ -345,4 +348,77 @@ fn roles_and_character_sets_are_settings() {
     assert_eq!(case.variables(), ["collation_connection='utf8mb4_bin'"]);
     assert_eq!(case.state.settings().names, Names::Statement("CHARACTER SET 'latin1'".into()));
     assert_eq!(case.state.dialect(MARIADB).charset, crate::sql::ClientCharset::SingleByte);
+}
+
+#[test]
+fn user_variables_that_are_set_to_literals_do_not_pin() {
+    let read = |case: &Case| case.plan("SELECT @a, c FROM t").request == Request::Read;
+    let table = [
+        ("SET @a = 5", true),
+        ("SET @a = 5, @b := 'x', @c = NULL, @d = 1.5, @e = 0x41, @f = TRUE, @g = -1e3", true),
+        ("SET @'a' = \"x\", @`b` = 'a b'", true),
+        ("SET @a = 5, sql_mode = '', @b = 'x'", true),
+        ("SET @a = 5 + 1", false),
+        ("SET @a = b'1'", false),
+        ("SET @a = _latin1'x'", false),
+        ("SET @a = 'it''s'", false),
+        ("SET @a = 'ä'", false),
+        ("SET @`a b` = 5", false),
+        ("SET @a = (@b := 5)", false),
+        ("SET @a = NOW()", false),
+        ("SET @a = CURRENT_DATE", false),
+        ("SET @a = ON", false),
+        ("SELECT @a := 5", false),
+        ("SELECT 1 INTO @a", false),
+        ("CALL p(@a)", false),
+        ("SET @a = 5; SELECT 1", false),
+    ];
+    for (sql, known) in table {
+        let mut case = Case::new(MYSQL);
+        let plan = case.plan(sql);
+        case.state.pin(plan.pins);
+        case.state.apply(&plan.changes, &Told::default());
+        assert_eq!(!case.state.keeps_connection(), known, "{sql}");
+        assert_eq!(read(&case), known, "{sql}");
+    }
+    assert!(read(&Case::new(MYSQL)), "it is known not to be set");
+}
+
+#[test]
+fn unknown_user_variables_pin_until_they_are_set_to_literals() {
+    let mut case = Case::new(MYSQL);
+    let mut run = |sql: &str| {
+        let plan = case.plan(sql);
+        case.state.pin(plan.pins);
+        case.state.apply(&plan.changes, &Told::default());
+        case.state.pins()
+    };
+    assert_eq!(run("SET @a = 5, @b = @a + 1, @c = 1 + 1"), Pins::USER_VARIABLE);
+    assert_eq!(run("SET @c = 'x'"), Pins::USER_VARIABLE);
+    assert_eq!(run("SET @b = NULL"), Pins::USER_VARIABLE, "its type is not known");
+    assert_eq!(run("SET @b = 7"), Pins::empty());
+    assert_eq!(run("SET NAMES latin1"), Pins::USER_VARIABLE, "@c keeps its own character set");
+    assert_eq!(run("SET @c = 'y'"), Pins::empty());
+    assert_eq!(run("SET sql_mode = 'ANSI'"), Pins::empty());
+    assert_eq!(run("SET collation_connection = latin1_bin"), Pins::USER_VARIABLE);
+    assert_eq!(run("SET @c = 1"), Pins::empty());
+    assert_eq!(run("SELECT @a := 1"), Pins::USER_VARIABLE);
+    assert_eq!(run("SET @a = 1"), Pins::USER_VARIABLE, "nobody looks for its name there");
+    case.state.reset(Flavour::MySql, true);
+    assert_eq!(case.state.pins(), Pins::empty());
+    assert_eq!(case.state.settings().user_variables, Default::default());
+}
+
+#[test]
+fn a_text_with_user_variables_is_prepared_on_the_primary() {
+    let case = Case::new(MYSQL);
+    let situation = case.situation();
+    for (sql, pins, request) in [
+        ("SELECT @a, ?", Pins::USER_VARIABLE, Request::Primary),
+        ("SELECT c FROM t WHERE id = ?", Pins::empty(), Request::Read),
+    ] {
+        let action = plan_command(Command::StmtPrepare, sql.as_bytes(), true, situation);
+        let Action::Run(plan) = action else { panic!("{sql}") };
+        assert_eq!((plan.pins, plan.request), (pins, request), "{sql}");
+    }
 }
