@@ -94,8 +94,12 @@ const NEXT: &[(&[&str], bool)] = &[
 async fn what_is_said_of_the_next_transaction_ends_with_it(flavour: Flavour) {
     let cluster = Cluster::shared(flavour);
     let proxy = Proxy::start(cluster, POOL);
-    let table = "CREATE TABLE IF NOT EXISTS app.next (id INT PRIMARY KEY); DELETE FROM app.next";
-    cluster.run_on("primary", table).await;
+    for table in ["next", "others"] {
+        let drop = format!("DROP TABLE IF EXISTS app.{table}");
+        cluster.run_on("primary", &drop).await;
+        let make = format!("CREATE TABLE app.{table} (id INT PRIMARY KEY)");
+        cluster.run_on("primary", &make).await;
+    }
     cluster.settle().await;
     for (statements, split_again) in NEXT {
         let mut direct = Raw::app(address(cluster), OLD).await;
@@ -104,9 +108,9 @@ async fn what_is_said_of_the_next_transaction_ends_with_it(flavour: Flavour) {
         for sql in [&["SET TRANSACTION READ ONLY"][..], statements].concat() {
             let expected = texts(direct.query(sql).await, OLD);
             assert_eq!(texts(proxied.query(sql).await, OLD), expected, "{statements:?}: {sql}");
-            let inserted = other.query("INSERT INTO next VALUES (5)").await;
+            let inserted = other.query("INSERT INTO others VALUES (5)").await;
             assert_eq!(inserted[0].payload[0], 0, "another's transaction is read-only");
-            other.query("DELETE FROM next WHERE id = 5").await;
+            other.query("DELETE FROM others WHERE id = 5").await;
         }
         let before = proxy.reads_on_replicas();
         proxied.query("SELECT 1").await;
