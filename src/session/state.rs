@@ -1,6 +1,7 @@
 //! The state of one client session. Predictions come from the statement's text, the truth from
 //! the server's replies.
 
+use super::outcome::Outcome;
 use super::pins::Pins;
 use super::settings::{Names, Settings, is_of_names};
 use super::statements::{Home, Statements};
@@ -76,8 +77,8 @@ pub struct State {
     /// Statements prepared by COM_STMT_PREPARE that are open.
     statements: Statements,
     login_names: Names,
-    /// Warnings or an error of an earlier statement may be asked for.
-    diagnostics: bool,
+    /// What may be asked about the statement before.
+    pub outcome: Outcome,
     tracking: Tracking,
     /// User variables whose value nobody knows; with any of them the session is pinned.
     unknown: Unknown,
@@ -95,21 +96,10 @@ impl State {
             begun: false,
             pins: Pins::empty(),
             statements: Statements::default(),
-            diagnostics: false,
+            outcome: Outcome::default(),
             tracking: Tracking::default(),
             unknown: Unknown::default(),
         }
-    }
-
-    /// True when warnings or an error of an earlier statement may still be asked for.
-    pub fn has_diagnostics(&self) -> bool {
-        self.diagnostics
-    }
-
-    /// Notes whether a statement has left warnings or an error; `clears` when it has cleared those
-    /// of the one before.
-    pub fn note_diagnostics(&mut self, left: bool, clears: bool) {
-        self.diagnostics = left || (self.diagnostics && !clears);
     }
 
     /// The same as the successor of another state of the same session (COM_CHANGE_USER): what a
@@ -350,6 +340,7 @@ impl State {
         self.tracking = Tracking::default();
         self.settings.user_variables = UserVariables::default();
         self.unknown = Unknown::default();
+        self.outcome = Outcome::default();
         self.version += 1;
     }
 }

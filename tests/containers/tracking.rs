@@ -113,7 +113,8 @@ async fn what_is_said_of_the_next_transaction_ends_with_it(flavour: Flavour) {
             other.query("DELETE FROM others WHERE id = 5").await;
         }
         let before = proxy.reads_on_replicas();
-        proxied.query("SELECT 1").await;
+        // With a table: MariaDB keeps the warnings of before over other statements.
+        proxied.query("SELECT COUNT(*) FROM others").await;
         assert_eq!(proxy.reads_on_replicas() > before, *split_again, "{statements:?}");
         proxied.query("DELETE FROM next").await;
     }
