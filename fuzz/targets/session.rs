@@ -196,7 +196,8 @@ impl Session {
                 for server in [&mut self.alone, shared] {
                     server.set(name, &value);
                 }
-                self.state.apply(&[Change::Variable { name: name.into(), value }], &Told::default());
+                self.state
+                    .apply(&[Change::Variable { name: name.into(), value }], &Told::default());
                 self.observe(None);
             }
             Operation::SetDefault { name } => {
