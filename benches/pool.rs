@@ -27,6 +27,7 @@ fn key(user: &str) -> PoolKey {
         capabilities: Capabilities::DEPRECATE_EOF,
         access: Access::ReadWrite,
         has_database: true,
+        role: None,
     }
 }
 

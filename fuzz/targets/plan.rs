@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use rwproxy::routing::{BackendId, Request};
 use rwproxy::session::plan::{Action, Situation, Why, plan};
 use rwproxy::session::statements::Texts;
-use rwproxy::session::{Change, Observation, Pins, SessionId, Settings, State};
+use rwproxy::session::{Change, Observation, Pins, SessionId, Settings, State, Told};
 use rwproxy::sql::cache::{Verdicts, Worker};
 use rwproxy::sql::{Destination, classify};
 use rwproxy::wire::Capabilities;
@@ -49,7 +49,7 @@ fuzz_target!(|input: Input<'_>| {
     state.pin(Pins::from_bits_truncate(input.pins));
     if input.serializable {
         let (name, value) = ("transaction_isolation".into(), "'SERIALIZABLE'".into());
-        state.apply(&[Change::Variable { name, value }]);
+        state.apply(&[Change::Variable { name, value }], &Told::default());
     }
     let command = if input.query { Command::Query } else { Command::from_byte(input.command) };
     let capabilities = match input.attributes {

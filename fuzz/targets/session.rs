@@ -9,7 +9,7 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use rwproxy::session::settings::Restore;
 use rwproxy::session::statements::Home;
-use rwproxy::session::{Change, Difference, Observation, Pins, Settings, State};
+use rwproxy::session::{Change, Difference, Observation, Pins, Settings, State, Told};
 use rwproxy::wire::Flavour;
 use rwproxy::wire::capabilities::Status;
 
@@ -188,7 +188,7 @@ impl Session {
                 for server in [&mut self.alone, shared] {
                     server.set_names(&names);
                 }
-                self.state.apply(&[Change::Names(format!("NAMES {names}"))]);
+                self.state.apply(&[Change::Names(format!("NAMES {names}"))], &Told::default());
                 self.observe(None);
             }
             Operation::SetVariable { name, value } => {
@@ -196,7 +196,8 @@ impl Session {
                 for server in [&mut self.alone, shared] {
                     server.set(name, &value);
                 }
-                self.state.apply(&[Change::Variable { name: name.into(), value }]);
+                self.state
+                    .apply(&[Change::Variable { name: name.into(), value }], &Told::default());
                 self.observe(None);
             }
             Operation::SetDefault { name } => {
@@ -204,7 +205,7 @@ impl Session {
                 for server in [&mut self.alone, shared] {
                     server.set(name, "DEFAULT");
                 }
-                self.state.apply(&[Change::Default { name: name.into() }]);
+                self.state.apply(&[Change::Default { name: name.into() }], &Told::default());
                 self.observe(None);
             }
             Operation::Use(number) => {

@@ -14,11 +14,13 @@ use crate::session::SessionId;
 use crate::session::outcome::{Asked, Captured};
 use crate::session::settings::{Difference, Restore, Settings};
 use crate::session::statements::PreparedText;
+use crate::session::tracking::{self, Further, UNKNOWN_VARIABLE};
+use crate::sql::Dialect;
 use crate::wire::Capabilities;
 use crate::wire::amend::only_number;
 use crate::wire::capabilities::Status;
-use crate::wire::codec::Malformed;
-use crate::wire::packet::{Packet, put_packet};
+use crate::wire::codec::{Malformed, Reader};
+use crate::wire::packet::{HEADER, Header, Packet, put_packet};
 use crate::wire::query::NO_ATTRIBUTES;
 use crate::wire::reply::{ERR, ErrPacket, OkPacket, ServerError};
 use crate::wire::scanner::{Expect, Scanner, Significant};
@@ -33,8 +35,6 @@ const COM_QUERY: u8 = 0x03;
 const COM_STMT_PREPARE: u8 = 0x16;
 /// What every connection to a replica begins with.
 const READ_ONLY: &str = "SET SESSION TRANSACTION READ ONLY";
-/// Without it a server may keep to itself to which database a statement has changed.
-const TRACK_DATABASE: &str = "SET @@session.session_track_schema=1";
 /// A whole COM_QUIT packet.
 const QUIT: [u8; 5] = [1, 0, 0, 0, 1];
 
@@ -73,8 +73,11 @@ pub struct Connection {
     settled: Option<(SessionId, u64)>,
     /// What LAST_INSERT_ID() gives here; `None` when a statement may have changed it.
     insert_id: Option<u64>,
-    /// What every connection begins with has been done.
-    set_up: bool,
+    /// What the server's session tracking tells of beyond what it tells for the proxy's sake;
+    /// `None` before what every connection begins with has been done.
+    tracks: Option<Further>,
+    /// Which variables the server has.
+    dialect: Dialect,
 }
 
 /// Why a private command failed. The connection is of no further use.
@@ -102,6 +105,12 @@ impl Connection {
     /// A connection that has just logged in and has these settings.
     pub fn new(connected: Connected, access: Access, present: Settings) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        let version = &connected.greeting.version;
+        let dialect = Dialect {
+            flavour: version.flavour,
+            version: version.comment_number(),
+            ..Dialect::default()
+        };
         Connection {
             status: connected.ok.packet().status,
             packets: connected.stream,
@@ -113,33 +122,53 @@ impl Connection {
             present,
             settled: None,
             insert_id: Some(0),
-            set_up: false,
+            tracks: None,
+            dialect,
             awaits_word: false,
         }
     }
 
-    /// True once what every connection begins with has been done.
-    pub fn is_set_up(&self) -> bool {
-        self.set_up
+    /// True once what every connection begins with has been done, for a client that wants to hear
+    /// of these variables.
+    pub fn is_set_up(&self, further: &Further) -> bool {
+        self.tracks.as_ref() == Some(further)
     }
 
     /// Does what every connection begins with. After an error the connection must be closed.
-    pub async fn set_up(&mut self, deadline: Duration) -> Result<(), PrivateError> {
-        let statements: &[&str] = match self.access {
-            Access::ReadWrite => &[TRACK_DATABASE],
-            Access::ReadOnly => &[READ_ONLY, TRACK_DATABASE],
-        };
-        for statement in statements {
-            self.statement(statement, deadline).await?;
+    pub async fn set_up(
+        &mut self,
+        further: &Further,
+        deadline: Duration,
+    ) -> Result<(), PrivateError> {
+        if self.access == Access::ReadOnly && self.tracks.is_none() {
+            self.statement(READ_ONLY, deadline).await?;
         }
-        self.set_up = true;
+        self.track(further, deadline).await
+    }
+
+    /// Has the server tell what the proxy must know, and these variables. After an error the
+    /// connection must be closed.
+    pub async fn track(
+        &mut self,
+        further: &Further,
+        deadline: Duration,
+    ) -> Result<(), PrivateError> {
+        let statement = tracking::set_up(self.dialect, further);
+        match self.statement(&statement, deadline).await {
+            // Variables come and go with versions. What is not told pins.
+            Err(PrivateError::Refused(error)) if error.code == UNKNOWN_VARIABLE => {
+                self.statement(tracking::SET_UP_BY_DEFAULT, deadline).await?;
+            }
+            done => done?,
+        }
+        self.tracks = Some(further.clone());
         Ok(())
     }
 
     /// Notes that COM_RESET_CONNECTION has undone what the connection began with, and what
     /// LAST_INSERT_ID() gives then.
     pub fn was_reset(&mut self) {
-        self.set_up = false;
+        self.tracks = None;
         self.insert_id = Some(0);
         self.statements.clear();
     }
@@ -174,6 +203,29 @@ impl Connection {
         Ok(value)
     }
 
+    /// Asks for one row of so many values, none of them NULL, by a SELECT without LIMIT. After an
+    /// error the connection must be closed.
+    pub async fn ask<const COLUMNS: usize>(
+        &mut self,
+        question: &str,
+        deadline: Duration,
+    ) -> Result<[Vec<u8>; COLUMNS], PrivateError> {
+        let reply = self.rows(&limited(question), deadline).await?;
+        // Behind the column count, the definitions, and perhaps an EOF.
+        let behind = 1 + COLUMNS + usize::from(!self.deprecates_eof());
+        let mut row = &reply[..];
+        for _ in 0..behind {
+            let header = Header::peek(row).ok_or(Malformed("a reply without a row"))?;
+            row = &row[HEADER + header.length..];
+        }
+        let mut row = Reader::new(row.get(HEADER..).unwrap_or_default());
+        let mut values = [const { Vec::new() }; COLUMNS];
+        for value in &mut values {
+            *value = row.lenenc_bytes()?.to_vec();
+        }
+        Ok(values)
+    }
+
     /// What FOUND_ROWS() gives. After an error the connection must be closed.
     pub async fn found_rows(&mut self, deadline: Duration) -> Result<u64, PrivateError> {
         self.number("SELECT FOUND_ROWS()", deadline).await
@@ -190,7 +242,7 @@ impl Connection {
     }
 
     async fn number(&mut self, question: &str, deadline: Duration) -> Result<u64, PrivateError> {
-        let reply = self.rows(question, deadline).await?;
+        let reply = self.rows(&limited(question), deadline).await?;
         only_number(&reply, self.deprecates_eof())
             .and_then(|number| u64::try_from(number).ok())
             .ok_or(PrivateError::Malformed(Malformed("a number was asked for")))
@@ -307,6 +359,8 @@ impl Connection {
         let session = self.present.clone();
         let mut wanted = if as_it_is { session.clone() } else { text.settings.clone() };
         wanted.autocommit = session.autocommit;
+        wanted.role = session.role.clone();
+        wanted.user_variables = session.user_variables.clone();
         // Without a default database the text has named every one that it needs.
         wanted.database = text.settings.database.clone().or(session.database.clone());
         match self.adapt(&wanted, &set_names, deadline).await {
@@ -401,4 +455,9 @@ impl Connection {
         payload.extend_from_slice(text);
         payload
     }
+}
+
+/// A SELECT that gives its row whatever the session's `sql_select_limit` is.
+fn limited(question: &str) -> String {
+    format!("{question} LIMIT 1")
 }

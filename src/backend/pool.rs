@@ -25,6 +25,8 @@ pub struct PoolKey {
     pub access: Access,
     /// A connection cannot lose its default database again.
     pub has_database: bool,
+    /// Nor can it go back from a SET ROLE to what the login gave.
+    pub role: Option<Arc<str>>,
 }
 
 /// A pool of connections to one incarnation of a server.

@@ -293,8 +293,9 @@ impl Session {
         let deadline = traffic.connect_timeout;
         let session = self.client.handle.id;
         let backend = lease.backend();
-        if !lease.is_set_up() {
-            let set_up = lease.set_up(deadline);
+        let further = self.state.tracking().further();
+        if !lease.is_set_up(further) {
+            let set_up = lease.set_up(further, deadline);
             let done = attempted(&mut self.client, &self.context, backend, set_up).await?;
             done.map_err(|error| {
                 Trouble::Backend(errors::unreachable(&lease.pool().name, &error))

@@ -19,9 +19,9 @@ use crate::backend::connection::Access;
 use crate::backend::pool::Lease;
 use crate::metrics::{Destination, Label};
 use crate::routing::{BackendId, Request};
-use crate::session::Observation;
 use crate::session::outcome::Ending;
-use crate::session::plan::{Plan, Then, Why};
+use crate::session::plan::{Plan, Then, TrackingUse, Why};
+use crate::session::{Observation, Tracking};
 use crate::sql::{Reason, digest};
 use crate::wire::amend::Encoding;
 use crate::wire::capabilities::Status;
@@ -188,6 +188,9 @@ impl Session {
             return self.not_prepared(lease, plan, text, error, repeatable).await;
         }
         self.close_statements(&mut lease).await?;
+        if plan.tracking != TrackingUse::None {
+            self.show_tracking(&mut lease).await?;
+        }
         self.state.pin(plan.pins);
         let mut kill = self.kill_of(&lease);
         let rescued = if repeatable { Rescued::READ } else { Rescued::NOTHING };
@@ -208,7 +211,7 @@ impl Session {
                 drop(lease);
                 Err(if may_retry { Failure::Elsewhere } else { Failure::End(End::BackendLost) })
             }
-            Ok(reply) => {
+            Ok(mut reply) => {
                 let refused = reply.bytes == 0 && reply.error.is_some();
                 let hit = reply.error.as_ref().is_some_and(|error| error.code == INTERRUPTED);
                 let clean = kill.settled(hit).await;
@@ -220,13 +223,17 @@ impl Session {
                 }
                 if unread && lease.awaits_word {
                     // The word about data before it: its own reply is still to come.
-                    if self.state.keeps_connection() {
-                        self.lost = Some(lease.pool().name.clone());
-                    }
-                    self.held_lost();
-                    drop(lease);
-                    self.publish_state();
-                    return Ok(());
+                    return self.lose_quietly(lease);
+                }
+                if plan.tracking != TrackingUse::None
+                    && !self.hide_tracking(&mut lease, plan.tracking).await?
+                {
+                    return self.lose_quietly(lease);
+                }
+                if !plan.changes.is_empty()
+                    && !self.ask_untold(&mut lease, plan, &mut reply).await?
+                {
+                    return self.lose_quietly(lease);
                 }
                 self.settle(lease, plan, reply, clean);
                 if refused { Err(Failure::OnPrimary) } else { Ok(()) }
@@ -266,6 +273,17 @@ impl Session {
             self.answer_error(1, &error).await.map_err(Failure::End)?;
         }
         self.give_back(lease, true);
+        self.publish_state();
+        Ok(())
+    }
+
+    /// Gives up a connection whose answer the client has got, and which is of no further use.
+    fn lose_quietly(&mut self, lease: Lease) -> Result<(), Failure> {
+        if self.state.keeps_connection() {
+            self.lost = Some(lease.pool().name.clone());
+        }
+        self.held_lost();
+        drop(lease);
         self.publish_state();
         Ok(())
     }
@@ -317,12 +335,24 @@ impl Session {
         };
         let keep_back = |code| kept_back.holds(code);
         let statement_id = plan.prepares.as_ref().map(|(id, _)| *id);
+        let everything = Tracking::everything();
+        let tracking = match plan.tracking {
+            TrackingUse::None => self.state.tracking(),
+            // The server itself keeps to what the client has asked for.
+            _ => &everything,
+        };
+        let announces = match plan.tracking {
+            TrackingUse::None => plan.folds && tracking.tells_schema(),
+            _ => true,
+        };
         let amendment = plan.amendment.as_ref().map(|amendment| {
             let deprecate_eof = lease.capabilities.contains(Capabilities::DEPRECATE_EOF);
             (amendment, Encoding { binary: plan.statement.is_some(), deprecate_eof })
         });
         let (client, on_mail) = (&mut self.client, &mut on_mail);
-        Relay { client, server: lease, keep_back: &keep_back, statement_id, amendment, on_mail }
+        let keep_back = &keep_back;
+        let server = lease;
+        Relay { client, server, keep_back, statement_id, tracking, announces, amendment, on_mail }
             .run(expect)
             .await
     }
@@ -337,8 +367,11 @@ impl Session {
         self.follow_insert_id(&mut lease, plan, &reply);
         self.follow_statements(&mut lease, plan, &reply);
         if succeeded {
-            self.state.apply(&plan.changes);
+            self.state.apply(&plan.changes, &reply.told);
             self.follow(&mut lease, plan);
+        }
+        if plan.folds && !reply.told.is_empty() {
+            self.state.fold(&plan.changes, &reply.told);
         }
         match plan.then {
             Then::LongData => lease.awaits_word = true,

@@ -20,6 +20,7 @@ pub mod registry;
 mod relay;
 mod rescue;
 pub mod session;
+mod tracking;
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use super::mailbox::Mail;
 use crate::backend::connection::Connection;
 use crate::net::PacketError;
 use crate::session::outcome::Ending;
+use crate::session::{Told, Tracking};
 use crate::wire::Capabilities;
 use crate::wire::amend::{Amendment, Encoding, amend};
 use crate::wire::capabilities::Status;
@@ -29,8 +30,8 @@ pub struct Reply {
     pub error: Option<ServerError>,
     /// The default database that a statement changed to.
     pub database: Option<Box<[u8]>>,
-    /// Names of session variables that the server reports as changed.
-    pub variables: Vec<Box<[u8]>>,
+    /// Session variables that the server reports as changed.
+    pub told: Told,
     /// The last insert id other than 0 that was reported.
     pub insert_id: Option<u64>,
     /// It had a result set.
@@ -74,6 +75,10 @@ pub struct Relay<'a> {
     pub keep_back: &'a (dyn Fn(u16) -> bool + Sync),
     /// What the client is to call the statement that is prepared.
     pub statement_id: Option<u32>,
+    /// What the client hears of its session's changes.
+    pub tracking: &'a Tracking,
+    /// False when what an EOF announces is most probably nothing that the client hears of.
+    pub announces: bool,
     /// What it is told instead of what the server says.
     pub amendment: Option<(&'a Amendment, Encoding)>,
     pub on_mail: &'a mut OnMail<'a>,
@@ -242,6 +247,7 @@ impl Relay<'_> {
                     reply.insert_id = Some(ok.last_insert_id);
                 }
                 let mut as_it_is = true;
+                let session_state;
                 if let Some((&Amendment::Warnings(warnings), _)) = self.amendment {
                     ok.warnings = warnings;
                     as_it_is = false;
@@ -254,9 +260,14 @@ impl Relay<'_> {
                 };
                 if !ok.session_state.is_empty() || status.contains(Status::SESSION_STATE_CHANGED) {
                     note_changes(&ok, reply).map_err(malformed)?;
-                    if !self.client.capabilities.contains(Capabilities::SESSION_TRACK) {
-                        ok.session_state = &[];
-                        ok.status.remove(Status::SESSION_STATE_CHANGED);
+                    let wanted =
+                        match self.client.capabilities.contains(Capabilities::SESSION_TRACK) {
+                            true => self.tracking.filtered(ok.changes()).map_err(malformed)?,
+                            false => Some(Vec::new()),
+                        };
+                    if let Some(wanted) = wanted {
+                        session_state = wanted;
+                        ok.session_state = &session_state;
                         as_it_is = false;
                     }
                 }
@@ -270,9 +281,13 @@ impl Relay<'_> {
                 reply.status = Some(status);
                 reply.has_rows = true;
                 reply.warnings = u16::from_le_bytes([payload[1], payload[2]]);
+                if status.contains(Status::SESSION_STATE_CHANGED) {
+                    self.announce(at);
+                }
                 reply.has_warnings |= reply.warnings > 0;
                 reply.ending = Ending::Rows { count: rows };
             }
+            Significant::ColumnsEof => self.announce(at),
             Significant::PrepareOk { statement, parameters, .. } => {
                 reply.prepared = Some((statement, parameters));
                 if let Some(id) = self.statement_id {
@@ -282,6 +297,16 @@ impl Relay<'_> {
             Significant::LocalInfile | Significant::Text => {}
         }
         Ok(Verbatim::Yes)
+    }
+
+    /// An EOF announces a change and does not say which: perhaps none that the client wants to
+    /// hear of.
+    fn announce(&mut self, at: usize) {
+        if !self.announces {
+            const HIGH: u8 = (Status::SESSION_STATE_CHANGED.bits() >> 8) as u8;
+            let flags = at + HEADER + 4;
+            self.server.packets.buffered_mut()[flags] &= !HIGH;
+        }
     }
 
     /// Waits for more of the server's reply, watching the client and the mailbox.
@@ -404,13 +429,14 @@ fn note_changes(ok: &OkPacket<'_>, reply: &mut Reply) -> Result<(), Malformed> {
     for change in ok.changes() {
         match change? {
             StateChange::Schema(name) => reply.database = Some(name.into()),
-            StateChange::SystemVariable { name, .. } => reply.variables.push(name.into()),
+            StateChange::SystemVariable { name, value } => reply.told.note(name, value),
             _ => {}
         }
     }
     Ok(())
 }
 
+/// An OK packet with its header.
 fn encoded(ok: &OkPacket<'_>, sequence: u8, capabilities: Capabilities) -> BytesMut {
     let mut payload = BytesMut::new();
     put_ok(&mut payload, ok, capabilities);

@@ -122,6 +122,7 @@ impl Keys {
             capabilities: capabilities - STREAM_ONLY,
             access,
             has_database: state.settings().database.is_some(),
+            role: state.settings().role.clone(),
         };
         Keys { write: key(Access::ReadWrite), read: key(Access::ReadOnly) }
     }
@@ -281,6 +282,11 @@ impl Session {
         if has_database != self.keys.write.has_database {
             self.keys.write.has_database = has_database;
             self.keys.read.has_database = has_database;
+        }
+        let role = &self.state.settings().role;
+        if *role != self.keys.write.role {
+            self.keys.write.role = role.clone();
+            self.keys.read.role = role.clone();
         }
     }
 

@@ -12,8 +12,13 @@ pub mod settings;
 pub mod state;
 pub mod statements;
 mod switches;
+pub mod told;
+pub mod tracking;
+pub mod user_variables;
 
 pub use id::SessionId;
 pub use pins::Pins;
 pub use settings::{Difference, Names, Settings};
 pub use state::{Change, Observation, State};
+pub use told::Told;
+pub use tracking::Tracking;

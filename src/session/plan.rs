@@ -49,8 +49,21 @@ pub struct Plan {
     pub statement: Option<StatementUse>,
     /// Success prepares a statement for the client, under this number.
     pub prepares: Option<(u32, Prepares)>,
+    /// What it has to do with the settings of session tracking.
+    pub tracking: TrackingUse,
+    /// Variables that the reply tells of, and `changes` do not, have been changed for good.
+    pub folds: bool,
     /// True when running it twice, or on another server, is the same: nobody can tell.
     pub repeatable: bool,
+}
+
+/// A statement's use of the two variables that the proxy has set for its own ends on every
+/// connection: a client is to find there what it has set itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrackingUse {
+    None,
+    Shows,
+    Sets,
 }
 
 /// A command's use of a prepared statement.
@@ -80,7 +93,7 @@ pub enum Then {
     Nothing,
     /// COM_RESET_CONNECTION.
     Reset,
-    /// UNLOCK TABLES and the like: these pins have ended.
+    /// UNLOCK TABLES, COMMIT and the like: these pins have ended.
     Unlocked(Pins),
     /// COM_STMT_SEND_LONG_DATA: an error of the server's may still come.
     LongData,
@@ -210,6 +223,8 @@ impl Plan {
             prepares: None,
             after: After::UNKNOWN,
             amendment: None,
+            tracking: TrackingUse::None,
+            folds: true,
             repeatable: false,
         }
     }

@@ -40,10 +40,15 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
             };
             // Preparing alone makes the variables that the text names, and their types show.
             let variables = Effects::SETS_USER_VARIABLE | Effects::READS_USER_VARIABLE;
+            // A user variable has its type from the moment that the text is prepared.
+            let (request, pins) = match statement.effects.intersects(variables) {
+                true => (Request::Primary, Pins::USER_VARIABLE),
+                false => (request, Pins::empty()),
+            };
             Plan {
                 request,
                 why,
-                pins: Pins::from_effects(statement.effects & variables),
+                pins,
                 repeatable: request == Request::Read,
                 after: After {
                     found_rows: FoundRowsAfter::Kept,

@@ -6,8 +6,10 @@ mod tests;
 use std::sync::Arc;
 
 use super::outcome::{After, Asked, Captured, Diagnostics, FoundRows, FoundRowsAfter};
-use super::plan::{Action, Plan, Situation, Then, Why};
+use super::plan::{Action, Plan, Situation, Then, TrackingUse, Why};
 use super::settings::has_true_default;
+use super::tracking::is_tracking;
+use super::user_variables::{self, Assigned};
 use super::{Change, Pins, SessionId, Settings, switches};
 use crate::routing::Request;
 use crate::sql::kill::{KillTarget, parse_kill};
@@ -82,6 +84,12 @@ pub(super) fn judged(
         changes_insert_id: !whole || changes_insert_id(&statement),
         may_commit: !whole || may_commit(&statement),
         only_reads: whole && statement.destination == Destination::Replica,
+        tracking: match effects.contains(Effects::SHOWS_TRACKING) {
+            true => TrackingUse::Shows,
+            false => TrackingUse::None,
+        },
+        // The values that it has set for itself are told.
+        folds: !effects.contains(Effects::OWN_SETTINGS),
         request,
         ..Plan::primary(Command::Query, why)
     };
@@ -91,12 +99,19 @@ pub(super) fn judged(
         Kind::Savepoint if situation.state.is_between_transactions() => {
             plan.pins |= Pins::SAVEPOINT;
         }
-        _ if effects.contains(Effects::SETS_VARIABLE) => plan.pins |= Pins::SESSION_VARIABLE,
+        // Even where none is open. The one that is chained to it keeps the connection by itself.
+        Kind::Commit | Kind::Rollback => {
+            plan.then = Then::Unlocked(Pins::NEXT_TRANSACTION | Pins::SAVEPOINT);
+        }
+        _ if effects.contains(Effects::SETS_VARIABLE) => {
+            plan.pins |= Pins::SESSION_VARIABLE;
+            if mentions_tracking(sql) {
+                plan.tracking = TrackingUse::Sets;
+            }
+        }
         _ => {}
     }
-    let ends_transaction = matches!(statement.kind, Kind::Commit | Kind::Rollback)
-        || effects.contains(Effects::IMPLICIT_COMMIT);
-    if ends_transaction && plan.then == Then::Nothing {
+    if effects.contains(Effects::IMPLICIT_COMMIT) && plan.then == Then::Nothing {
         plan.then = Then::Unlocked(Pins::SAVEPOINT);
     }
     if plan.pins.contains(Pins::SESSION_VARIABLE) {
@@ -104,15 +119,22 @@ pub(super) fn judged(
         plan.needs_insert_id = true;
         plan.changes_insert_id = true;
     }
-    if matches!(plan.request, Request::Previous(_)) && !plan.pins.is_empty() {
+    if !plan.pins.is_empty() {
         // A session is pinned to the primary and nowhere else.
         plan.request = Request::Primary;
+        plan.repeatable = false;
     }
     if !whole {
         // What the rest may do to the session nobody has looked at.
         plan.pins |= unseen(&statement, situation.capabilities);
     }
     Action::Run(plan)
+}
+
+/// Whether one of several statements may set what session tracking tells of.
+fn mentions_tracking(sql: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"session_track_s";
+    sql.windows(PREFIX.len()).any(|part| part.eq_ignore_ascii_case(PREFIX))
 }
 
 /// An answer that the session has itself.
@@ -283,9 +305,10 @@ pub(super) fn request(
 ) -> (Request, Why) {
     let why = Why::Text(statement.reason);
     match statement.destination {
-        Destination::Primary => (Request::Primary, why),
+        // They are known, or the session is pinned.
+        Destination::Primary if statement.reason != Reason::UserVariable => (Request::Primary, why),
         Destination::Previous => (Request::Previous(situation.previous), why),
-        Destination::Replica => {
+        Destination::Primary | Destination::Replica => {
             let state = situation.state;
             if !state.pins().is_empty() {
                 (Request::Primary, Why::Pinned)
@@ -321,18 +344,48 @@ fn kill(sql: &[u8], dialect: Dialect) -> Option<Action> {
 
 /// What a SET changes, item by item. What cannot be replayed pins the session.
 fn set(sql: &[u8], dialect: Dialect, settings: &Settings, plan: &mut Plan) {
-    // The items say more exactly what the whole text only announces.
-    plan.pins.remove(Pins::ROLE | Pins::NEXT_TRANSACTION | Pins::SESSION_VARIABLE);
     let Some(assignments) = parse_set(sql, dialect) else {
+        plan.pins.remove(Pins::ROLE | Pins::NEXT_TRANSACTION);
         plan.pins |= Pins::SESSION_VARIABLE;
         return;
     };
+    // The items say more exactly what the whole text only announces.
+    plan.pins.remove(Pins::ROLE | Pins::NEXT_TRANSACTION | Pins::SESSION_VARIABLE);
+    if !assignments.iter().any(assigns_inside) {
+        plan.pins.remove(Pins::USER_VARIABLE);
+    }
     for assignment in assignments {
+        if let Assignment::Variable { scope: Scope::Session, name, .. } = &assignment
+            && is_tracking(name)
+        {
+            plan.tracking = TrackingUse::Sets;
+            continue;
+        }
         match item(&assignment, dialect, settings) {
             Ok(changes) => plan.changes.extend(changes),
             Err(pin) => plan.pins |= pin,
         }
     }
+}
+
+/// Whether the value holds an assignment of its own (`@a := 1`).
+fn assigns_inside(assignment: &Assignment<'_>) -> bool {
+    match assignment {
+        Assignment::Variable { value, .. } | Assignment::UserVariable { value, .. } => {
+            !value.is_constant() && value.text.windows(2).any(|part| part == b":=")
+        }
+        _ => false,
+    }
+}
+
+/// What stands behind SET ROLE, if it reads the same under every `sql_mode` and character set.
+fn role(text: &[u8]) -> Option<String> {
+    let tame = |byte: &u8| {
+        (b' '..=b'~').contains(byte) && !matches!(byte, b'"' | b'\\' | b'/' | b'#' | b';')
+    };
+    let text =
+        std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| tame(&byte)))?;
+    (!text.is_empty() && !text.contains("--")).then(|| text.to_owned())
 }
 
 /// `settings` are those before the SET: servers look at every value before they assign the first.
@@ -348,7 +401,10 @@ fn item(
         Assignment::Variable { scope: Scope::NextTransaction, .. } => Err(Pins::NEXT_TRANSACTION),
         // Other sessions' business, and the account's.
         Assignment::Variable { .. } | Assignment::DefaultRole | Assignment::Password => Ok(vec![]),
-        Assignment::UserVariable { .. } => Err(Pins::USER_VARIABLE),
+        Assignment::UserVariable { name, value } => {
+            let name = user_variables::name(name).ok_or(Pins::USER_VARIABLE)?.to_owned();
+            Ok(vec![Change::UserVariable { name, value: Assigned::of(value, dialect) }])
+        }
         Assignment::Names { charset, collation } => {
             let mut text = format!("NAMES {}", names_value(charset, dialect)?);
             if let Some(collation) = collation {
@@ -357,8 +413,12 @@ fn item(
             }
             Ok(vec![Change::Names(text)])
         }
-        // It takes the connection's collation from the default database of that very moment.
-        Assignment::CharacterSet { .. } => Err(Pins::SESSION_VARIABLE),
+        Assignment::CharacterSet { charset } => {
+            let text = format!("CHARACTER SET {}", names_value(charset, dialect)?);
+            // That of the default database of this very moment.
+            let collation = Change::Told { name: "collation_connection" };
+            Ok(vec![Change::Names(text), collation])
+        }
         Assignment::Transaction { scope: TransactionScope::Next, .. } => {
             Err(Pins::NEXT_TRANSACTION)
         }
@@ -368,7 +428,7 @@ fn item(
             let access = read_only.map(|read_only| access_change(read_only, dialect));
             Ok(isolation.into_iter().chain(access).collect())
         }
-        Assignment::Role { .. } => Err(Pins::ROLE),
+        Assignment::Role { text } => Ok(vec![Change::Role(role(text).ok_or(Pins::ROLE)?)]),
         Assignment::ResourceGroup => Err(Pins::SESSION_VARIABLE),
     }
 }
@@ -395,23 +455,27 @@ fn variable(
     }
     let name = if ISOLATION.contains(&name) { isolation_name(dialect) } else { name };
     let restored = session_variable(name.as_bytes()).ok_or(Pins::SESSION_VARIABLE)?;
+    let told = Ok(Some(Change::Told { name: restored.name }));
+    let name = restored.name.to_owned();
+    if value.kind == ValueKind::Default {
+        return match has_true_default(&name) && !restored.ties_when_on() {
+            true => Ok(Some(Change::Default { name })),
+            false => told,
+        };
+    }
+    let Some(replayed) = replayable(value, dialect) else { return told };
     if restored.ties_when_on() && value.switch(dialect) != Some(false) {
         return Err(Pins::SESSION_VARIABLE);
     }
-    let name = restored.name.to_owned();
-    if value.kind == ValueKind::Default {
-        if !has_true_default(&name) {
-            return Err(Pins::SESSION_VARIABLE);
-        }
-        return Ok(Some(Change::Default { name }));
-    }
-    let replayed = replayable(value, dialect).ok_or(Pins::SESSION_VARIABLE)?;
     let value = match value.kind {
         // A number gives every flag.
         ValueKind::Number => replayed,
         _ if restored.adds_up() => {
             let before = settings.variables.get(restored.name).map(|value| &**value);
-            switches::after(before, &replayed).ok_or(Pins::SESSION_VARIABLE)?
+            match switches::after(before, &replayed) {
+                Some(value) => value,
+                None => return told,
+            }
         }
         _ => replayed,
     };

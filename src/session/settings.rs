@@ -2,7 +2,9 @@
 //! a session wants and what a connection has.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::user_variables::UserVariables;
 use crate::sql::variables::ACCESS_MODE;
 
 /// Character set and collation of the connection.
@@ -10,7 +12,8 @@ use crate::sql::variables::ACCESS_MODE;
 pub enum Names {
     /// As the login asked: the collation's number in the handshake.
     Collation(u16),
-    /// By statement: what stands behind SET, verbatim (`NAMES utf8mb4 COLLATE utf8mb4_bin`).
+    /// By statement: what stands behind SET, verbatim (`NAMES utf8mb4 COLLATE utf8mb4_bin`,
+    /// `CHARACTER SET latin1`).
     /// Never translated: servers differ in what a name means.
     Statement(Box<str>),
     /// The server's global settings, as MySQL leaves them after COM_RESET_CONNECTION.
@@ -24,9 +27,13 @@ pub struct Settings {
     pub database: Option<Box<[u8]>>,
     pub autocommit: bool,
     pub names: Names,
+    /// The active roles: what stood behind SET ROLE. `None`: those of the login. Nothing brings a
+    /// connection back to these, so that it is a part of the pool's identity.
+    pub role: Option<Arc<str>>,
     /// Session variables that were set, by lower-case name: the value as SQL text. The text is
     /// one that reads the same under every `sql_mode`.
     pub variables: BTreeMap<Box<str>, Box<str>>,
+    pub user_variables: UserVariables,
 }
 
 /// What must be done to a connection before it may serve a session.
@@ -56,6 +63,11 @@ const NAMES_VARIABLES: [&str; 4] = [
     "collation_connection",
 ];
 
+/// Whether SET NAMES overwrites this variable.
+pub fn is_of_names(name: &str) -> bool {
+    NAMES_VARIABLES.contains(&name)
+}
+
 /// Two faces of one variable: setting the one changes the other with it.
 const FACES: [[&str; 2]; 2] = [
     ["character_set_connection", "collation_connection"],
@@ -79,11 +91,13 @@ impl Settings {
             database,
             autocommit,
             names: Names::Collation(collation),
+            role: None,
             variables: BTreeMap::new(),
+            user_variables: UserVariables::default(),
         }
     }
 
-    /// Notes a successful SET NAMES.
+    /// Notes a successful SET NAMES or SET CHARACTER SET.
     pub fn set_names(&mut self, statement: &str) {
         self.names = Names::Statement(statement.into());
         for name in NAMES_VARIABLES {
@@ -148,6 +162,10 @@ impl Settings {
             };
             commands.push(Restore::Statement(statement));
         }
+        if self.role != present.role {
+            let Some(role) = &self.role else { return Difference::Impossible };
+            commands.push(Restore::Statement(format!("SET ROLE {role}")));
+        }
         // The database name is in the session's character set, so names come first.
         match (&self.database, &present.database) {
             (None, Some(_)) => return Difference::Impossible,
@@ -157,6 +175,14 @@ impl Settings {
             _ => {}
         }
         if let Some(statement) = self.variables_statement(present, names_differ, read_only) {
+            commands.push(Restore::Statement(statement));
+        }
+        // Strings take the character set and collation that are in force by now.
+        let recoded = self.names != present.names
+            || NAMES_VARIABLES
+                .iter()
+                .any(|name| self.variables.get(*name) != present.variables.get(*name));
+        if let Some(statement) = self.user_variables.statement(&present.user_variables, recoded) {
             commands.push(Restore::Statement(statement));
         }
         match commands.is_empty() {
@@ -225,6 +251,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::user_variables::{Assigned, Unknown};
 
     fn fresh() -> Settings {
         Settings::at_login(Some((*b"app").into()), 255, true)
@@ -267,6 +294,65 @@ mod tests {
                 statement("SET @@session.autocommit=1, @@session.sql_mode=DEFAULT"),
             ])
         );
+    }
+
+    #[test]
+    fn roles_are_set_and_never_taken_back() {
+        let mut wanted = fresh();
+        wanted.role = Some("reader".into());
+        wanted.database = Some((*b"other").into());
+        let commands = vec![statement("SET ROLE reader"), Restore::Database((*b"other").into())];
+        assert_eq!(wanted.difference(&fresh(), names, false), Difference::Commands(commands));
+        assert_eq!(fresh().difference(&wanted, names, false), Difference::Impossible);
+        let mut none = wanted.clone();
+        none.role = Some("NONE".into());
+        let commands = vec![statement("SET ROLE NONE")];
+        assert_eq!(none.difference(&wanted, names, false), Difference::Commands(commands));
+    }
+
+    /// SET CHARACTER SET takes the collation from the default database of its moment, which is
+    /// asked for and set behind it.
+    #[test]
+    fn a_character_set_brings_its_collation_along() {
+        let mut wanted = fresh();
+        wanted.set_names("CHARACTER SET latin1");
+        wanted.set_variable("collation_connection", "'utf8mb4_bin'");
+        assert_eq!(
+            wanted.difference(&fresh(), names, false),
+            Difference::Commands(vec![
+                statement("SET CHARACTER SET latin1"),
+                statement("SET @@session.collation_connection='utf8mb4_bin'"),
+            ])
+        );
+    }
+
+    #[test]
+    fn user_variables_come_last_and_strings_under_their_names() {
+        let with = |names: &str| {
+            let mut settings = fresh();
+            settings.set_names(names);
+            let mut unknown = Unknown::default();
+            for (name, literal) in [("a", "5"), ("b", "'x'")] {
+                let value = Assigned::Literal(literal.to_owned());
+                unknown.assign(&mut settings.user_variables, name, &value);
+            }
+            settings
+        };
+        let (latin1, utf8) = (with("NAMES latin1"), with("NAMES utf8mb4"));
+        assert_eq!(latin1.difference(&latin1, names, false), Difference::Nothing);
+        let commands = vec![statement("SET NAMES latin1"), statement("SET @`b`='x'")];
+        assert_eq!(latin1.difference(&utf8, names, false), Difference::Commands(commands));
+        let mut bin = utf8.clone();
+        bin.set_variable("collation_connection", "'utf8mb4_bin'");
+        let commands = vec![
+            statement("SET @@session.collation_connection='utf8mb4_bin'"),
+            statement("SET @`b`='x'"),
+        ];
+        assert_eq!(bin.difference(&utf8, names, false), Difference::Commands(commands));
+        let mut none = utf8.clone();
+        none.user_variables = UserVariables::default();
+        let commands = vec![statement("SET @`a`=0x00, @`a`=NULL, @`b`=0x00, @`b`=NULL")];
+        assert_eq!(none.difference(&utf8, names, false), Difference::Commands(commands));
     }
 
     #[test]

@@ -3,9 +3,13 @@
 
 use super::outcome::Outcome;
 use super::pins::Pins;
-use super::settings::{Names, Settings};
+use super::settings::{Names, Settings, is_of_names};
 use super::statements::{Home, Statements};
+use super::told::{self, Told};
+use super::tracking::Tracking;
+use super::user_variables::{Assigned, Unknown, UserVariables};
 use crate::sql::sql_mode::has_ansi_quotes;
+use crate::sql::variables::{SessionVariable, session_variable};
 use crate::sql::{ClientCharset, Dialect};
 use crate::wire::Flavour;
 use crate::wire::capabilities::Status;
@@ -13,12 +17,41 @@ use crate::wire::capabilities::Status;
 /// What a statement changes in the session's settings if it succeeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// SET NAMES: what stands behind SET.
+    /// SET NAMES, SET CHARACTER SET: what stands behind SET.
     Names(String),
+    /// SET ROLE: what stands behind ROLE.
+    Role(String),
+    /// A user variable, by lower-case name.
+    UserVariable { name: String, value: Assigned },
     /// A session variable, lower-case, and a value that reads the same under every `sql_mode`.
     Variable { name: String, value: String },
     /// The variable has its default again.
     Default { name: String },
+    /// The variable has the value that the reply tells, or that was asked for; one that is not
+    /// known then pins.
+    Told { name: &'static str },
+}
+
+impl Change {
+    /// Whether literals have another character set or collation after it.
+    fn recodes(&self) -> bool {
+        match self {
+            Change::Names(_) => true,
+            Change::Variable { name, .. } | Change::Default { name } => is_of_names(name),
+            Change::Told { name } => is_of_names(name),
+            Change::Role(_) | Change::UserVariable { .. } => false,
+        }
+    }
+
+    /// Whether the change says what becomes of this variable.
+    fn covers(&self, variable: &SessionVariable) -> bool {
+        match self {
+            Change::Names(_) => is_of_names(variable.name),
+            Change::Variable { name, .. } | Change::Default { name } => name == variable.name,
+            Change::Told { name } => *name == variable.name,
+            Change::Role(_) | Change::UserVariable { .. } => false,
+        }
+    }
 }
 
 /// What a reply has told about the session.
@@ -38,12 +71,17 @@ pub struct State {
     /// Rises with every change of `settings`; a connection remembers which version it has.
     version: u64,
     status: Status,
+    /// A reply has told that a transaction is open, and none since that it is not.
+    begun: bool,
     pins: Pins,
     /// Statements prepared by COM_STMT_PREPARE that are open.
     statements: Statements,
     login_names: Names,
     /// What may be asked about the statement before.
     pub outcome: Outcome,
+    tracking: Tracking,
+    /// User variables whose value nobody knows; with any of them the session is pinned.
+    unknown: Unknown,
 }
 
 impl State {
@@ -55,9 +93,12 @@ impl State {
             settings,
             version: 1,
             status,
+            begun: false,
             pins: Pins::empty(),
             statements: Statements::default(),
             outcome: Outcome::default(),
+            tracking: Tracking::default(),
+            unknown: Unknown::default(),
         }
     }
 
@@ -143,32 +184,96 @@ impl State {
             Names::Collation(id) => ClientCharset::of_collation(*id),
             Names::Global => server,
             Names::Statement(text) => {
-                let name = text.strip_prefix("NAMES ");
+                let name =
+                    text.strip_prefix("NAMES ").or_else(|| text.strip_prefix("CHARACTER SET "));
                 name.and_then(|text| text.split(' ').next()).map_or(server, named)
             }
         }
     }
 
     pub fn pin(&mut self, pins: Pins) {
+        if pins.contains(Pins::USER_VARIABLE) {
+            self.unknown.add_others();
+        }
         self.pins |= pins;
     }
 
     pub fn unpin(&mut self, pins: Pins) {
         self.pins.remove(pins);
+        if pins.contains(Pins::USER_VARIABLE) {
+            self.unknown.remove_others();
+            self.pins.set(Pins::USER_VARIABLE, !self.unknown.is_empty());
+        }
     }
 
-    /// Takes over what a successful statement has changed.
-    pub fn apply(&mut self, changes: &[Change]) {
+    /// Takes over what a successful statement has changed, and what its reply has told of that.
+    pub fn apply(&mut self, changes: &[Change], told: &Told) {
         for change in changes {
             match change {
                 Change::Names(statement) => self.settings.set_names(statement),
+                Change::UserVariable { name, value } => {
+                    self.unknown.assign(&mut self.settings.user_variables, name, value);
+                }
+                Change::Role(text) => self.settings.role = Some(text.as_str().into()),
                 Change::Variable { name, value } => self.settings.set_variable(name, value),
                 Change::Default { name } => self.settings.set_default(name),
+                Change::Told { name } => {
+                    let value = told.last(name);
+                    self.follow(session_variable(name.as_bytes()).zip(value));
+                }
             }
         }
+        if changes.iter().any(Change::recodes) {
+            self.unknown.recode(&mut self.settings.user_variables);
+        }
         if !changes.is_empty() {
+            self.pins.set(Pins::USER_VARIABLE, !self.unknown.is_empty());
             self.version += 1;
         }
+    }
+
+    /// Takes over what a statement has changed unseen: by a trigger or a function.
+    pub fn fold(&mut self, changes: &[Change], told: &Told) {
+        for (name, value) in told.iter() {
+            let Some(variable) = session_variable(name) else { continue };
+            // The status flags tell it.
+            let known = variable.name == "autocommit";
+            if known || changes.iter().any(|change| change.covers(variable)) {
+                continue;
+            }
+            let before = self.settings.variables.get(variable.name);
+            if before.map(|text| &**text) == told::text(variable, value).as_deref()
+                && before.is_some()
+            {
+                continue;
+            }
+            // Of a SET NAMES in there only a part is told.
+            self.follow((!is_of_names(variable.name)).then_some((variable, value)));
+            self.version += 1;
+        }
+    }
+
+    /// The server has told this value of a variable, or should have.
+    fn follow(&mut self, told: Option<(&'static SessionVariable, &[u8])>) {
+        let text =
+            told.and_then(|(variable, value)| Some((variable, told::text(variable, value)?)));
+        match text {
+            Some((variable, text))
+                if !variable.ties_when_on() || matches!(&*text, "'OFF'" | "0") =>
+            {
+                self.settings.set_variable(variable.name, &text);
+            }
+            _ => self.pins |= Pins::SESSION_VARIABLE,
+        }
+    }
+
+    /// What the client wants to hear of its session's changes.
+    pub fn tracking(&self) -> &Tracking {
+        &self.tracking
+    }
+
+    pub fn set_tracking(&mut self, tracking: Tracking) {
+        self.tracking = tracking;
     }
 
     /// Takes over what the server has said.
@@ -179,6 +284,12 @@ impl State {
             self.status.insert(Status::IN_TRANSACTION);
         }
         if let Some(status) = seen.status {
+            let open = status.contains(Status::IN_TRANSACTION);
+            if self.begun && !open {
+                // What SET TRANSACTION has said of the next transaction was said of this one.
+                self.pins.remove(Pins::NEXT_TRANSACTION);
+            }
+            self.begun = open;
             self.status = status;
             if status.intersects(Status::IN_TRANSACTION | Status::AUTOCOMMIT) {
                 self.pins.remove(Pins::SAVEPOINT);
@@ -216,10 +327,11 @@ impl State {
     /// The transaction is gone with its connection.
     pub fn transaction_lost(&mut self) {
         self.status.remove(Status::IN_TRANSACTION | Status::IN_READ_ONLY_TRANSACTION);
+        self.begun = false;
     }
 
     /// COM_RESET_CONNECTION has succeeded: variables are the server's defaults again, the default
-    /// database stays. MySQL then has the server's global character set, MariaDB the login's.
+    /// database and the roles stay. MySQL then has the server's global character set, MariaDB the login's.
     pub fn reset(&mut self, flavour: Flavour, default_autocommit: bool) {
         self.settings.variables.clear();
         self.settings.autocommit = default_autocommit;
@@ -229,9 +341,13 @@ impl State {
         };
         self.status.set(Status::AUTOCOMMIT, default_autocommit);
         self.status.remove(Status::IN_TRANSACTION | Status::IN_READ_ONLY_TRANSACTION);
+        self.begun = false;
         // The servers keep what COM_SET_OPTION has set.
         self.pins &= Pins::CONNECTION_OPTION;
         self.statements.clear();
+        self.tracking = Tracking::default();
+        self.settings.user_variables = UserVariables::default();
+        self.unknown = Unknown::default();
         self.outcome = Outcome::default();
         self.version += 1;
     }
@@ -257,6 +373,27 @@ mod tests {
         assert!(state.in_transaction());
         state.observe(&Observation { status: Some(Status::AUTOCOMMIT), ..Observation::default() });
         assert!(state.is_autocommit() && !state.keeps_connection());
+    }
+
+    #[test]
+    fn the_next_transaction_ends_when_a_reply_has_told_of_it() {
+        let mut state = fresh();
+        let mut tell = |flags: Status| {
+            state.pin(Pins::NEXT_TRANSACTION);
+            state.observe(&Observation { status: Some(flags), ..Observation::default() });
+            state.pins().contains(Pins::NEXT_TRANSACTION)
+        };
+        let open = Status::IN_TRANSACTION | Status::AUTOCOMMIT;
+        assert!(tell(Status::AUTOCOMMIT), "none has begun");
+        assert!(tell(open));
+        assert!(tell(open), "chained");
+        assert!(!tell(Status::AUTOCOMMIT));
+        // With autocommit off a statement that fails may have begun one, and may not.
+        assert!(tell(Status::empty()));
+        state.observe(&Observation { failed: true, ..Observation::default() });
+        assert!(state.in_transaction());
+        state.observe(&Observation { status: Some(Status::empty()), ..Observation::default() });
+        assert_eq!(state.pins(), Pins::NEXT_TRANSACTION);
     }
 
     #[test]
@@ -303,17 +440,20 @@ mod tests {
             database: None,
             ..Observation::default()
         });
-        state.apply(&[
-            Change::Names("NAMES gbk COLLATE gbk_bin".into()),
-            Change::Variable { name: "sql_mode".into(), value: "'ANSI'".into() },
-        ]);
+        state.apply(
+            &[
+                Change::Names("NAMES gbk COLLATE gbk_bin".into()),
+                Change::Variable { name: "sql_mode".into(), value: "'ANSI'".into() },
+            ],
+            &Told::default(),
+        );
         let dialect = state.dialect(server);
         assert!(dialect.no_backslash_escapes && dialect.ansi_quotes);
         assert_eq!(dialect.charset, ClientCharset::Multibyte);
-        state.apply(&[
-            Change::Names("NAMES DEFAULT".into()),
-            Change::Default { name: "sql_mode".into() },
-        ]);
+        state.apply(
+            &[Change::Names("NAMES DEFAULT".into()), Change::Default { name: "sql_mode".into() }],
+            &Told::default(),
+        );
         let dialect = state.dialect(server);
         assert!(!dialect.ansi_quotes && dialect.charset == ClientCharset::Utf8);
     }
@@ -325,7 +465,7 @@ mod tests {
         let dialect = |name: &str, value: &str| {
             let mut state = fresh();
             let value = value.to_owned();
-            state.apply(&[Change::Variable { name: name.to_owned(), value }]);
+            state.apply(&[Change::Variable { name: name.to_owned(), value }], &Told::default());
             state.dialect(server)
         };
         assert!(fresh().dialect(server).ansi_quotes, "the server's own mode");
@@ -344,7 +484,7 @@ mod tests {
             assert_eq!(dialect("character_set_client", charset).charset, expected, "{charset}");
         }
         let mut state = fresh();
-        state.apply(&[Change::Names("NAMES DEFAULT".into())]);
+        state.apply(&[Change::Names("NAMES DEFAULT".into())], &Told::default());
         assert_eq!(state.dialect(server).charset, gbk);
         state.reset(Flavour::MySql, true);
         assert_eq!(state.dialect(server).charset, gbk);
@@ -377,10 +517,13 @@ mod tests {
             [(Flavour::MySql, Names::Global), (Flavour::MariaDb, Names::Collation(255))]
         {
             let mut state = fresh();
-            state.apply(&[
-                Change::Names("NAMES latin1".into()),
-                Change::Variable { name: "sql_mode".into(), value: "'ANSI'".into() },
-            ]);
+            state.apply(
+                &[
+                    Change::Names("NAMES latin1".into()),
+                    Change::Variable { name: "sql_mode".into(), value: "'ANSI'".into() },
+                ],
+                &Told::default(),
+            );
             state.pin(Pins::TEMPORARY_TABLE);
             state.reset(flavour, true);
             assert_eq!(state.settings().names, names);

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use foldhash::fast::RandomState;
 
 use super::settings::Settings;
+use super::user_variables::UserVariables;
 use crate::sql::{Dialect, Statement, classify};
 use crate::wire::reply::ServerError;
 
@@ -27,7 +28,8 @@ pub struct PreparedText {
     /// Never given twice.
     pub number: u64,
     pub sql: Box<[u8]>,
-    /// Under which servers have read it. `autocommit` means nothing here.
+    /// Under which servers have read it. `autocommit` and `role` mean nothing here, and no user
+    /// variables are kept.
     pub settings: Settings,
     pub dialect: Dialect,
     /// What it says.
@@ -61,7 +63,7 @@ impl Texts {
         if sql.len() > LONGEST {
             return None;
         }
-        let Settings { database, names, variables, autocommit: _ } = settings;
+        let Settings { database, names, variables, .. } = settings;
         let hash = self.hasher.hash_one((sql, database, names, variables, dialect));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.texts.len() > known.sweep_at {
@@ -83,7 +85,7 @@ impl Texts {
         let text = Arc::new(PreparedText {
             number: self.next.fetch_add(1, Ordering::Relaxed),
             sql: sql.into(),
-            settings: settings.clone(),
+            settings: Settings { user_variables: UserVariables::default(), ..settings.clone() },
             dialect,
             statement: classify(sql, dialect),
         });

@@ -41,7 +41,8 @@ impl Statement {
     /// in a system database unqualified tables tell about one server.
     #[must_use]
     pub fn within(self, database: &[u8]) -> Self {
-        let reads_it = self.destination == Destination::Replica
+        let reads_it = (self.destination == Destination::Replica
+            || self.reason == Reason::UserVariable)
             && self.effects.contains(Effects::READS_TABLES)
             && self.kind != Kind::Show;
         let asked_for =
@@ -50,6 +51,8 @@ impl Statement {
             return Statement {
                 destination: Destination::Primary,
                 reason: Reason::SystemTable,
+                // Perhaps from performance_schema.session_variables.
+                effects: self.effects | Effects::SHOWS_TRACKING,
                 ..self
             };
         }
@@ -220,6 +223,7 @@ impl<'a> Scan<'a> {
 
     #[cold]
     fn pass_settings(&mut self, first: Lexeme, inner: Lexer<'a>) -> (Lexer<'a>, Lexeme) {
+        self.effects |= Effects::OWN_SETTINGS;
         // They are a part of the shape.
         self.mode = Mode::Opaque;
         self.token(first);

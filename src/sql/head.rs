@@ -266,7 +266,11 @@ fn set_statement(mut words: Words<'_>) -> Head {
                 // One level only, so that a chain of them costs no recursion.
                 let nested = &*words.peek() == b"set";
                 let inner = if nested { unknown() } else { head_of(words.lexer) };
-                return Head { reason: Some(Reason::SetStatement), ..inner };
+                return Head {
+                    reason: Some(Reason::SetStatement),
+                    effects: inner.effects | Effects::OWN_SETTINGS,
+                    ..inner
+                };
             }
             Token::End | Token::Semicolon => return unknown(),
             _ => {}
@@ -435,6 +439,26 @@ fn show(mut words: Words<'_>) -> Head {
         b"warnings" | b"errors" => diagnostics,
         b"count" => diagnostics,
         b"profile" | b"profiles" | b"explain" | b"analyze" => connection,
+        b"variables" => Head { effects: variables(words), ..server },
+        b"session" | b"local" if words.accept("variables") => {
+            Head { effects: variables(words), ..server }
+        }
         _ => server,
     }
+}
+
+/// SHOW VARIABLES shows what session tracking is set to, unless a pattern begins otherwise.
+fn variables(mut words: Words<'_>) -> Effects {
+    if words.accept("like") {
+        let pattern = words.lexer.next_significant();
+        let text = words.lexer.text(pattern);
+        if pattern.token == Token::String
+            && let Some(first) = text.get(1)
+            && first.is_ascii_alphabetic()
+            && !first.eq_ignore_ascii_case(&b's')
+        {
+            return Effects::empty();
+        }
+    }
+    Effects::SHOWS_TRACKING
 }

@@ -249,6 +249,10 @@ bitflags! {
         const BACKUP_STAGE = 1 << 23;
         /// LIMIT with an offset: FOUND_ROWS() counts the rows that it skips, too.
         const OFFSET = 1 << 24;
+        /// Shows what session tracking is set to, which is the proxy's on every connection.
+        const SHOWS_TRACKING = 1 << 25;
+        /// Sets variables for itself alone (MariaDB's SET STATEMENT).
+        const OWN_SETTINGS = 1 << 26;
     }
 }
 

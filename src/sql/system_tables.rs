@@ -27,3 +27,11 @@ const ALIKE: &[&str] = &[
 pub fn is_alike_everywhere(name: &[u8]) -> bool {
     ALIKE.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
+
+/// Whether this table of `performance_schema` or `information_schema` shows the values of session
+/// variables.
+pub fn shows_variables(name: &[u8]) -> bool {
+    ["session_variables", "system_variables", "variables_by_thread"]
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}

@@ -46,7 +46,7 @@ const fn carried(name: &'static str, mysql: (Since, Since), mariadb: Since) -> S
 
 /// The session variables that are restored, in alphabetical order. Not here: what no SET can
 /// bring back (`insert_id`, `pseudo_*`), what a replica must not get (`sql_log_bin`, `gtid_next`,
-/// [`ACCESS_MODE`]), and `session_track_*`, which belong to the proxy.
+/// [`ACCESS_MODE`]), and those of `session_track_*` that belong to the proxy.
 #[rustfmt::skip]
 pub const SESSION_VARIABLES: &[SessionVariable] = &[
     carried("auto_increment_increment", ANY, ALWAYS),
@@ -107,6 +107,9 @@ pub const SESSION_VARIABLES: &[SessionVariable] = &[
     carried("range_alloc_block_size", ANY, ALWAYS),
     carried("read_buffer_size", ANY, ALWAYS),
     carried("read_rnd_buffer_size", ANY, ALWAYS),
+    carried("session_track_gtids", ANY, NEVER),
+    carried("session_track_state_change", ANY, ALWAYS),
+    carried("session_track_transaction_info", ANY, ALWAYS),
     carried("show_create_table_skip_secondary_engine", FROM_8, NEVER),
     carried("sort_buffer_size", ANY, ALWAYS),
     readable("sql_auto_is_null", ANY, ALWAYS),
@@ -190,6 +193,13 @@ pub fn restored(dialect: Dialect) -> impl Iterator<Item = &'static str> {
         .iter()
         .filter(move |variable| variable.exists_in(dialect))
         .map(|variable| variable.name)
+}
+
+/// Whether `@@name` shows what the proxy has set for its own ends: what session tracking tells of.
+pub fn shows_tracking(name: &[u8]) -> bool {
+    ["session_track_schema", "session_track_system_variables"]
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// What reading `@@name` means.

@@ -147,7 +147,8 @@ impl<'a> StateChange<'a> {
                 value: reader.lenenc_bytes()?,
             },
             1 => StateChange::Schema(reader.lenenc_bytes()?),
-            2 => StateChange::State(reader.lenenc_bytes()? == b"1"),
+            // Without a length of its own, other than the rest [seen on both servers].
+            2 => StateChange::State(data == b"1"),
             3 => StateChange::Gtids { encoding: reader.u8()?, text: reader.lenenc_bytes()? },
             4 => StateChange::TransactionCharacteristics(reader.lenenc_bytes()?),
             5 => StateChange::TransactionState(reader.lenenc_bytes()?),
@@ -169,7 +170,7 @@ impl<'a> StateChange<'a> {
                 1
             }
             StateChange::State(changed) => {
-                data.put_lenenc_bytes(if changed { b"1" } else { b"0" });
+                data.put_slice(if changed { b"1" } else { b"0" });
                 2
             }
             StateChange::Gtids { encoding, text } => {
@@ -353,6 +354,9 @@ mod tests {
     /// `SET autocommit = 1` on both.
     const SET: &[u8] = b"\0\0\0\x02\x40\0\0\0\x10\0\x0e\nautocommit\x02ON";
 
+    /// `SET session_track_state_change = 1` on both.
+    const CHANGED: &[u8] = b"\0\0\0\x02\x40\0\0\0\x03\x02\x011";
+
     fn changes<'a>(packet: &OkPacket<'a>) -> Vec<StateChange<'a>> {
         packet.changes().map(Result::unwrap).collect()
     }
@@ -380,6 +384,9 @@ mod tests {
         assert_eq!(changes(&packet), [StateChange::Schema(b"x")]);
         assert_eq!(encode(&packet, TRACKS), USED);
         assert_eq!(encode(&packet, NONE), b"\0\0\0\x02\0\0\0");
+        let packet = OkPacket::parse(CHANGED, TRACKS).unwrap();
+        assert_eq!(changes(&packet), [StateChange::State(true)]);
+        assert_eq!(encode(&packet, TRACKS), CHANGED);
         let packet = OkPacket::parse(SET, TRACKS).unwrap();
         let autocommit = StateChange::SystemVariable { name: b"autocommit", value: b"ON" };
         assert_eq!(changes(&packet), [autocommit]);

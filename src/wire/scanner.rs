@@ -39,6 +39,8 @@ pub enum Significant {
     Ok(Status),
     /// A legacy EOF that closes rows or answers a command.
     Eof(Status),
+    /// The EOF between columns and rows, where it announces a change of the session's state.
+    ColumnsEof,
     Err,
     /// The server wants the client's file; the exchange goes on with the client's packets.
     LocalInfile,
@@ -274,7 +276,8 @@ impl Scanner {
                 }
                 let out_parameters = status.contains(Status::OUT_PARAMETERS);
                 self.phase = Phase::Rows { out_parameters };
-                Ok(None)
+                let announces = status.contains(Status::SESSION_STATE_CHANGED);
+                Ok(announces.then_some(Significant::ColumnsEof))
             }
             (_, Phase::ColumnsEof) => Err(Malformed("no EOF behind the column definitions")),
             (0x00, Phase::First) if self.expect == Expect::Prepare => {

@@ -15,3 +15,5 @@ mod protocol;
 mod sessions;
 mod splitting;
 mod statements;
+mod tracking;
+mod user_variables;

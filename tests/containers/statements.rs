@@ -90,6 +90,8 @@ fn place(case: &Case) -> Place {
         Destination::Replica => Place::Replica,
         // A full parse finds that it may leave the primary.
         Destination::Primary if case.open => Place::Any,
+        // A user variable is known to be NULL.
+        Destination::Primary if case.reason == "user_variable" => Place::Any,
         // On a fresh connection there is no previous statement on a replica.
         Destination::Primary | Destination::Previous => Place::Primary,
     }

@@ -64,7 +64,7 @@ pub const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
 
 /// What every connection begins with: no script needs to know it.
 const SET_UP: [&[u8]; 2] =
-    [b"SET SESSION TRANSACTION READ ONLY", b"SET @@session.session_track_schema=1"];
+    [b"SET SESSION TRANSACTION READ ONLY", b"SET @@session.session_track_schema=1,"];
 
 type Script = dyn Fn(&[u8]) -> Say + Send + Sync;
 
@@ -152,7 +152,7 @@ async fn serve(mut stream: TcpStream, script: Arc<Script>, heard: Arc<Mutex<Vec<
     put_packet(&mut out, 2, OK);
     let _ = stream.write_all(&out).await;
     while let Some(command) = read_packet(&mut stream).await {
-        if SET_UP.contains(&&command[1..]) {
+        if SET_UP.iter().any(|text| command[1..].starts_with(text)) {
             let _ = stream.write_all(&reply(&[OK])).await;
             continue;
         }

@@ -3,8 +3,10 @@
 use std::sync::{Arc, LazyLock};
 
 use super::*;
+use crate::session::plan::plan as plan_command;
+use crate::session::settings::Names;
 use crate::session::statements::Texts;
-use crate::session::{Observation, Settings, State};
+use crate::session::{Observation, Settings, State, Told};
 use crate::sql::cache::{Verdicts, Worker};
 use crate::wire::capabilities::Status;
 
@@ -39,8 +41,8 @@ impl Case {
         Case { state: fresh(), dialect, capabilities: Capabilities::empty(), whole: true }
     }
 
-    fn plan(&self, sql: &str) -> Plan {
-        let situation = Situation {
+    fn situation(&self) -> Situation<'_> {
+        Situation {
             session: *SESSION,
             state: &self.state,
             dialect: self.dialect,
@@ -50,7 +52,11 @@ impl Case {
             texts: &TEXTS,
             prepared_at: None,
             opinions: &OPINIONS,
-        };
+        }
+    }
+
+    fn plan(&self, sql: &str) -> Plan {
+        let situation = self.situation();
         match plan(sql.as_bytes(), self.whole, situation) {
             Action::Run(plan) => plan,
             other => panic!("{sql}: {other:?}"),
@@ -60,7 +66,7 @@ impl Case {
     /// Runs the statement with success.
     fn run(&mut self, sql: &str) -> Pins {
         let plan = self.plan(sql);
-        self.state.apply(&plan.changes);
+        self.state.apply(&plan.changes, &Told::default());
         self.state.observe(&Observation::default());
         plan.pins
     }
@@ -147,7 +153,9 @@ fn optimizer_switches_add_up() {
     assert!(case.variables().is_empty());
     case.run("SET optimizer_switch = 7");
     assert_eq!(case.variables(), ["optimizer_switch=7"]);
-    assert_eq!(case.run("SET optimizer_switch = 'mrr=off'"), Pins::SESSION_VARIABLE);
+    // What the number meant is not known: the reply is to tell.
+    let told = Change::Told { name: "optimizer_switch" };
+    assert_eq!(case.plan("SET optimizer_switch = 'mrr=off'").changes, [told]);
 }
 
 #[test]
@@ -176,9 +184,7 @@ fn the_access_mode_is_a_setting() {
     case.run("SET SESSION TRANSACTION READ ONLY");
     case.run("SET SESSION transaction_read_only = DEFAULT");
     assert!(case.variables().is_empty());
-    assert_eq!(case.run("SET transaction_read_only = @a + 1"), {
-        Pins::SESSION_VARIABLE | Pins::USER_VARIABLE
-    });
+    assert_eq!(case.run("SET transaction_read_only = @a + 1"), Pins::SESSION_VARIABLE);
 }
 
 #[test]
@@ -186,13 +192,237 @@ fn variables_that_tie_a_session() {
     let table = [
         ("SET sql_auto_is_null = 1", Pins::SESSION_VARIABLE),
         ("SET sql_auto_is_null = ON", Pins::SESSION_VARIABLE),
-        ("SET sql_auto_is_null = DEFAULT", Pins::SESSION_VARIABLE),
+        ("SET sql_auto_is_null = 1 - 1", Pins::empty()),
         ("SET sql_auto_is_null = 0", Pins::empty()),
         ("SET sql_safe_updates = 1", Pins::empty()),
         ("SET rand_seed1 = 1", Pins::SESSION_VARIABLE),
     ];
     for (sql, pins) in table {
         assert_eq!(Case::new(MYSQL).run(sql), pins, "{sql}");
+    }
+}
+
+/// What Rails and Connector/J say first.
+#[test]
+fn values_of_expressions_are_taken_from_the_reply() {
+    let mut case = Case::new(MYSQL);
+    let sql = "SET @@SESSION.sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), \
+               @@SESSION.sql_auto_is_null = 0, @@SESSION.wait_timeout = 2147483";
+    let plan = case.plan(sql);
+    assert_eq!(plan.pins, Pins::empty());
+    let mut told = Told::default();
+    told.note(b"sql_auto_is_null", b"OFF");
+    told.note(b"sql_mode", b"STRICT_TRANS_TABLES,STRICT_ALL_TABLES");
+    told.note(b"wait_timeout", b"2147483");
+    case.state.apply(&plan.changes, &told);
+    case.state.fold(&plan.changes, &told);
+    let expected = [
+        "sql_auto_is_null=0",
+        "sql_mode='STRICT_TRANS_TABLES,STRICT_ALL_TABLES'",
+        "wait_timeout=2147483",
+    ];
+    assert_eq!(case.variables(), expected);
+    assert!(!case.state.keeps_connection());
+
+    for sql in [
+        "SET time_zone = @@global.time_zone",
+        "SET @@sql_mode = 1 + 1",
+        "SET sql_mode = ?",
+        "SET foreign_key_checks = DEFAULT",
+        "SET default_storage_engine = 'it''s'",
+        "SET SESSION transaction_isolation = CONCAT('READ-', 'COMMITTED')",
+    ] {
+        let plan = case.plan(sql);
+        assert_eq!(plan.pins, Pins::empty(), "{sql}");
+        assert!(matches!(plan.changes[..], [Change::Told { .. }]), "{sql}");
+        let mut untold = Case::new(MYSQL);
+        untold.state.apply(&plan.changes, &Told::default());
+        assert_eq!(untold.state.pins(), Pins::SESSION_VARIABLE, "{sql}");
+    }
+}
+
+#[test]
+fn what_a_statement_changes_unseen_is_taken_over() {
+    let mut case = Case::new(MYSQL);
+    let mut told = Told::default();
+    told.note(b"autocommit", b"OFF");
+    told.note(b"statement_id", b"7");
+    told.note(b"sql_safe_updates", b"ON");
+    let version = case.state.version();
+    case.state.fold(&[], &told);
+    assert_eq!(case.variables(), ["sql_safe_updates='ON'"]);
+    assert_eq!(case.state.version(), version + 1);
+    case.state.fold(&[], &told);
+    assert_eq!(case.state.version(), version + 1, "it is known by now");
+    assert!(!case.state.keeps_connection());
+    // A part of a SET NAMES, or a variable that makes statements depend on those before them.
+    for (name, value) in [("character_set_client", "latin1"), ("sql_auto_is_null", "ON")] {
+        let mut case = Case::new(MYSQL);
+        let mut told = Told::default();
+        told.note(name.as_bytes(), value.as_bytes());
+        case.state.fold(&[], &told);
+        assert_eq!(case.state.pins(), Pins::SESSION_VARIABLE, "{name}");
+        case.state.reset(Flavour::MySql, true);
+        let names =
+            [Change::Names("NAMES latin1".into()), Change::Told { name: "sql_auto_is_null" }];
+        case.state.fold(&names, &told);
+        assert_eq!(case.state.pins(), Pins::empty(), "{name}");
+    }
+    assert!(Case::new(MYSQL).plan("INSERT INTO t VALUES (1)").folds);
+    for sql in [
+        "SET STATEMENT sort_buffer_size = 65536 FOR DELETE FROM t",
+        "SET STATEMENT sql_mode = '' FOR DELETE FROM t",
+    ] {
+        assert!(!Case::new(MARIADB).plan(sql).folds, "{sql}");
+    }
+}
+
+#[test]
+fn what_session_tracking_is_set_to_is_the_clients_own() {
+    let table = [
+        ("SELECT @@session_track_schema", TrackingUse::Shows),
+        ("INSERT INTO t SELECT @@session.session_track_system_variables", TrackingUse::Shows),
+        ("SELECT @@session_track_gtids, @@sql_mode", TrackingUse::None),
+        ("SHOW VARIABLES", TrackingUse::Shows),
+        ("SHOW SESSION VARIABLES LIKE 'session_track%'", TrackingUse::Shows),
+        ("SHOW VARIABLES LIKE '%track%'", TrackingUse::Shows),
+        ("SHOW VARIABLES WHERE Variable_name = 'x'", TrackingUse::Shows),
+        ("SHOW VARIABLES LIKE 'character_set%'", TrackingUse::None),
+        ("SHOW GLOBAL VARIABLES", TrackingUse::None),
+        ("SHOW STATUS", TrackingUse::None),
+        ("SELECT * FROM performance_schema.session_variables", TrackingUse::Shows),
+        ("SELECT * FROM `information_schema`.`SYSTEM_VARIABLES`", TrackingUse::Shows),
+        ("SELECT * FROM information_schema.tables", TrackingUse::None),
+        ("SET session_track_schema = 0", TrackingUse::Sets),
+        ("SET @@session_track_system_variables = '*', sql_mode = ''", TrackingUse::Sets),
+        ("SET GLOBAL session_track_schema = 0", TrackingUse::None),
+        ("SET session_track_state_change = 1", TrackingUse::None),
+        ("SET @a = @@session_track_schema", TrackingUse::Shows),
+        ("SELECT 1; SET session_track_schema = 0", TrackingUse::Sets),
+        ("SET @a = 1; SET SESSION SESSION_TRACK_SCHEMA = 0", TrackingUse::Sets),
+        ("SET @a = 1; SELECT 1", TrackingUse::None),
+    ];
+    for (sql, usage) in table {
+        assert_eq!(Case::new(MYSQL).plan(sql).tracking, usage, "{sql}");
+    }
+    let case = Case::new(MYSQL);
+    assert_eq!(case.plan("SET session_track_schema = 0").pins, Pins::empty());
+    let database = Settings::at_login(Some((*b"performance_schema").into()), 255, true);
+    let case = Case { state: State::new(database, Status::AUTOCOMMIT), ..case };
+    assert_eq!(case.plan("SELECT * FROM session_variables").tracking, TrackingUse::Shows);
+}
+
+#[test]
+fn the_end_of_a_transaction_ends_what_was_said_of_the_next() {
+    let case = Case::new(MYSQL);
+    let ended = Then::Unlocked(Pins::NEXT_TRANSACTION);
+    for sql in ["COMMIT", "ROLLBACK", "COMMIT AND CHAIN", "ROLLBACK WORK"] {
+        assert_eq!(case.plan(sql).then, ended, "{sql}");
+    }
+    for sql in ["ROLLBACK TO a", "SAVEPOINT a", "BEGIN", "SELECT 1; COMMIT"] {
+        assert_eq!(case.plan(sql).then, Then::Nothing, "{sql}");
+    }
+}
+
+#[test]
+fn roles_and_character_sets_are_settings() {
+    let table = [
+        ("SET ROLE reader, 'writer'@'%'", Some("reader, 'writer'@'%'")),
+        ("SET ROLE NONE", Some("NONE")),
+        ("SET ROLE ALL EXCEPT `a b`;", Some("ALL EXCEPT `a b`")),
+        ("SET ROLE \"quoted\"", None),
+        ("SET ROLE 'it\\'s'", None),
+        ("SET ROLE /*! reader */", Some("reader")),
+    ];
+    for (sql, role) in table {
+        let mut case = Case::new(MYSQL);
+        assert_eq!(case.run(sql), if role.is_some() { Pins::empty() } else { Pins::ROLE }, "{sql}");
+        assert_eq!(case.state.settings().role.as_deref(), role, "{sql}");
+        // COM_RESET_CONNECTION leaves the roles, on both servers.
+        case.state.reset(Flavour::MySql, true);
+        assert_eq!(case.state.settings().role.as_deref(), role, "{sql}");
+    }
+    let mut case = Case::new(MARIADB);
+    let plan = case.plan("SET CHARACTER SET 'latin1'");
+    assert_eq!(plan.pins, Pins::empty());
+    let mut told = Told::default();
+    told.note(b"collation_connection", b"utf8mb4_bin");
+    case.state.apply(&plan.changes, &told);
+    assert_eq!(case.variables(), ["collation_connection='utf8mb4_bin'"]);
+    assert_eq!(case.state.settings().names, Names::Statement("CHARACTER SET 'latin1'".into()));
+    assert_eq!(case.state.dialect(MARIADB).charset, crate::sql::ClientCharset::SingleByte);
+}
+
+#[test]
+fn user_variables_that_are_set_to_literals_do_not_pin() {
+    let read = |case: &Case| case.plan("SELECT @a, c FROM t").request == Request::Read;
+    let table = [
+        ("SET @a = 5", true),
+        ("SET @a = 5, @b := 'x', @c = NULL, @d = 1.5, @e = 0x41, @f = TRUE, @g = -1e3", true),
+        ("SET @'a' = \"x\", @`b` = 'a b'", true),
+        ("SET @a = 5, sql_mode = '', @b = 'x'", true),
+        ("SET @a = 5 + 1", false),
+        ("SET @a = b'1'", false),
+        ("SET @a = _latin1'x'", false),
+        ("SET @a = 'it''s'", false),
+        ("SET @a = 'ä'", false),
+        ("SET @`a b` = 5", false),
+        ("SET @a = (@b := 5)", false),
+        ("SET @a = NOW()", false),
+        ("SET @a = CURRENT_DATE", false),
+        ("SET @a = ON", false),
+        ("SELECT @a := 5", false),
+        ("SELECT 1 INTO @a", false),
+        ("CALL p(@a)", false),
+        ("SET @a = 5; SELECT 1", false),
+    ];
+    for (sql, known) in table {
+        let mut case = Case::new(MYSQL);
+        let plan = case.plan(sql);
+        case.state.pin(plan.pins);
+        case.state.apply(&plan.changes, &Told::default());
+        assert_eq!(!case.state.keeps_connection(), known, "{sql}");
+        assert_eq!(read(&case), known, "{sql}");
+    }
+    assert!(read(&Case::new(MYSQL)), "it is known not to be set");
+}
+
+#[test]
+fn unknown_user_variables_pin_until_they_are_set_to_literals() {
+    let mut case = Case::new(MYSQL);
+    let mut run = |sql: &str| {
+        let plan = case.plan(sql);
+        case.state.pin(plan.pins);
+        case.state.apply(&plan.changes, &Told::default());
+        case.state.pins()
+    };
+    assert_eq!(run("SET @a = 5, @b = @a + 1, @c = 1 + 1"), Pins::USER_VARIABLE);
+    assert_eq!(run("SET @c = 'x'"), Pins::USER_VARIABLE);
+    assert_eq!(run("SET @b = NULL"), Pins::USER_VARIABLE, "its type is not known");
+    assert_eq!(run("SET @b = 7"), Pins::empty());
+    assert_eq!(run("SET NAMES latin1"), Pins::USER_VARIABLE, "@c keeps its own character set");
+    assert_eq!(run("SET @c = 'y'"), Pins::empty());
+    assert_eq!(run("SET sql_mode = 'ANSI'"), Pins::empty());
+    assert_eq!(run("SET collation_connection = latin1_bin"), Pins::USER_VARIABLE);
+    assert_eq!(run("SET @c = 1"), Pins::empty());
+    assert_eq!(run("SELECT @a := 1"), Pins::USER_VARIABLE);
+    assert_eq!(run("SET @a = 1"), Pins::USER_VARIABLE, "nobody looks for its name there");
+    case.state.reset(Flavour::MySql, true);
+    assert_eq!(case.state.pins(), Pins::empty());
+    assert_eq!(case.state.settings().user_variables, Default::default());
+}
+
+#[test]
+fn a_text_with_user_variables_is_prepared_on_the_primary() {
+    let case = Case::new(MYSQL);
+    let situation = case.situation();
+    for (sql, pins, request) in [
+        ("SELECT @a, ?", Pins::USER_VARIABLE, Request::Primary),
+        ("SELECT c FROM t WHERE id = ?", Pins::empty(), Request::Read),
+    ] {
+        let action = plan_command(Command::StmtPrepare, sql.as_bytes(), true, situation);
+        let Action::Run(plan) = action else { panic!("{sql}") };
+        assert_eq!((plan.pins, plan.request), (pins, request), "{sql}");
     }
 }
 

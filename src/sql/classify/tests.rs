@@ -176,7 +176,12 @@ fn effects_on_the_session() {
             "SET autocommit = 0; CREATE TEMPORARY TABLE t (a INT)",
             Effects::SETS_VARIABLE | Effects::TEMPORARY_TABLE,
         ),
-        ("SET STATEMENT a=1 FOR CREATE TEMPORARY TABLE t (a INT)", Effects::TEMPORARY_TABLE),
+        (
+            "SET STATEMENT a=1 FOR CREATE TEMPORARY TABLE t (a INT)",
+            Effects::TEMPORARY_TABLE | Effects::OWN_SETTINGS,
+        ),
+        ("SELECT @@session_track_schema", Effects::SHOWS_TRACKING),
+        ("SHOW VARIABLES", Effects::SHOWS_TRACKING),
     ];
     for (sql, effects) in table {
         assert_eq!(of(sql).effects, effects, "{sql}");

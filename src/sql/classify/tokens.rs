@@ -5,7 +5,7 @@ use crate::sql::functions::{Arguments, Call};
 use crate::sql::head::Mode;
 use crate::sql::keywords::Keyword;
 use crate::sql::lexer::{Glued, Lexeme, Token, VariableScope};
-use crate::sql::variables::{Reading, reading};
+use crate::sql::variables::{Reading, reading, shows_tracking};
 use crate::sql::words::{Entry, Word, lookup};
 use crate::sql::{Effects, Reason, system_tables};
 use crate::wire::Flavour;
@@ -325,7 +325,7 @@ impl Scan<'_> {
     /// The name of a system database: what follows its point decides.
     #[cold]
     fn schema(&mut self, keyword: Keyword) {
-        if !self.reads() || self.previous == Previous::Dot {
+        if self.previous == Previous::Dot {
             return;
         }
         let mut ahead = self.lexer;
@@ -333,6 +333,12 @@ impl Scan<'_> {
             return;
         }
         let table = ahead.next_significant();
+        if system_tables::shows_variables(ahead.text(table)) {
+            self.effects |= Effects::SHOWS_TRACKING;
+        }
+        if !self.reads() {
+            return;
+        }
         let everywhere_alike = keyword == Keyword::InformationSchema
             && matches!(table.token, Token::Word | Token::Identifier)
             && system_tables::is_alike_everywhere(ahead.text(table));
@@ -555,6 +561,9 @@ impl Scan<'_> {
     fn system_variable(&mut self, scope: VariableScope, lexeme: Lexeme) {
         if self.is_not_run() {
             return;
+        }
+        if shows_tracking(self.lexer.text(lexeme)) {
+            self.effects |= Effects::SHOWS_TRACKING;
         }
         match reading(scope, self.lexer.text(lexeme)) {
             Reading::Restored => {}

@@ -22,6 +22,15 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Whether it may change the default database.
+    pub fn uses(&self) -> bool {
+        match self {
+            Operation::Query(sql) => sql.contains("USE "),
+            Operation::UseDatabase(_) => true,
+            _ => false,
+        }
+    }
+
     /// Whether replicas may differ from the primary for a while after it.
     pub fn writes(&self) -> bool {
         const READING: [&str; 11] = [
@@ -83,7 +92,8 @@ impl Chance {
             40..43 => self.fill(INSERT_IDS),
             43..46 if self.pins => Operation::Command(b"\x1f".to_vec()),
             43..52 => self.fill(VARIABLES),
-            52..55 if !self.pins => self.fill(READS),
+            52..53 if !self.pins => self.fill(READS),
+            53..55 if !self.pins => self.fill(KNOWN_USER_VARIABLES),
             52..55 => self.fill(UNTRACKED_VARIABLES),
             55..61 => self.fill(TRANSACTIONS),
             61..66 => self.fill(USER_VARIABLES),
@@ -247,7 +257,8 @@ const INSERT_IDS: &[&str] = &[
     "SELECT LAST_INSERT_ID(3{n})",
 ];
 
-/// (Not auto_increment_increment: InnoDB goes on with that of whoever has opened the table before.)
+/// (Not what shows the settings of session tracking: a prepared ROW_COUNT() behind it tells of the
+/// proxy's own statement. Not auto_increment_increment: InnoDB goes on with that of whoever has opened the table before.)
 const VARIABLES: &[&str] = &[
     "SET NAMES latin1",
     "SET NAMES utf8mb4",
@@ -274,15 +285,25 @@ const VARIABLES: &[&str] = &[
     "SELECT @@character_set_client, @@character_set_connection, @@collation_connection, @@character_set_results",
     "SELECT @@div_precision_increment, @@auto_increment_increment, @@foreign_key_checks, @@unique_checks",
     "SELECT @@max_sort_length, @@sql_safe_updates, @@autocommit",
+    "SET sql_mode = CONCAT(@@sql_mode, ',NO_BACKSLASH_ESCAPES')",
+    "SET @@SESSION.sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), @@SESSION.sql_auto_is_null = 0, @@SESSION.wait_timeout = 2147483",
+    "SET time_zone = @@global.time_zone, group_concat_max_len = 10 + {n}",
+    "SET @@sql_select_limit = {n} + 1, foreign_key_checks = DEFAULT",
+    "SET character_set_results = @@character_set_client, unique_checks = 1 - 1",
+    "SET collation_connection = @@global.collation_server",
+    "SET max_join_size = 1000000 + {n}",
+    "SET CHARACTER SET utf8mb4",
+    "SET CHARACTER SET latin1",
+    "SET ROLE NONE",
+    "SELECT CURRENT_ROLE()",
+    "SET SESSION transaction_isolation = CONCAT('READ-', 'COMMITTED')",
+    "SET session_track_system_variables = 'sql_mode,time_zone'",
+    "SET session_track_system_variables = DEFAULT, session_track_schema = {n} % 2",
+    "SELECT 'a\\b', @@sql_big_selects, @@max_join_size",
 ];
 
 /// Those that pin.
-const UNTRACKED_VARIABLES: &[&str] = &[
-    "SET sql_mode = CONCAT(@@sql_mode, ',NO_BACKSLASH_ESCAPES')",
-    "SET CHARACTER SET utf8mb4",
-    "SET last_insert_id = 4{n}",
-    "SET insert_id = 50{n}",
-];
+const UNTRACKED_VARIABLES: &[&str] = &["SET last_insert_id = 4{n}", "SET insert_id = 50{n}"];
 
 const TRANSACTIONS: &[&str] = &[
     "BEGIN",
@@ -309,15 +330,35 @@ const TRANSACTIONS: &[&str] = &[
     "SET SESSION TRANSACTION READ WRITE",
 ];
 
+/// (No column has the type of a variable that may never have been set: others may have set one of
+/// that name on the same connection, and NULL keeps its type.)
 const USER_VARIABLES: &[&str] = &[
     "SET @a = {n}",
     "SET @a = 'text', @b = {n}",
     "SET @a = @a + 1",
     "SET @a = NULL",
-    "SELECT @a, @b, @x, @noted",
+    "SET @a = 1.5, @b = TRUE",
+    "SET @b = 'other'",
+    "SET @b = 0x4{n}",
+    "SET @a = -{n}e2; SELECT @a",
+    "SELECT @a = 'text', @b <=> {n}, @x <=> {n}, @noted <=> {n}",
+    "SELECT @a <=> {n}, @b = 'OTHER', COLLATION(IFNULL(@b, 'x')) <> '' FROM t ORDER BY id",
+    "INSERT INTO t (v, s) VALUES (@a = {n}, LEFT(@b, 5))",
     "SELECT @a := {n}",
     "SELECT id INTO @b FROM t WHERE id = {n}",
-    "SELECT id, @a FROM t ORDER BY id LIMIT 2",
+    "SELECT id, @a <=> {n} FROM t ORDER BY id LIMIT 2",
+];
+
+/// Those that do not pin.
+const KNOWN_USER_VARIABLES: &[&str] = &[
+    "SET @a = {n}",
+    "SET @a = 'text', @b = {n}",
+    "SET @a = NULL",
+    "SET @a = 1.5, @b = TRUE",
+    "SET @b = 'other'",
+    "SELECT @a = 'text', @b <=> {n}, @x <=> {n}",
+    "SELECT @a <=> {n}, @b = 'OTHER', id FROM t ORDER BY id",
+    "INSERT INTO t (v, s) VALUES (@a = {n}, LEFT(@b, 5))",
 ];
 
 const LOCKS: &[&str] = &[
@@ -350,7 +391,7 @@ const ROUTINES: &[&str] = &[
     "SELECT writing({n})",
     "SELECT noting({n})",
     "DO pure({n})",
-    "SELECT @out",
+    "SELECT @out <=> {n}",
 ];
 
 const TEXT_STATEMENTS: &[&str] = &[
@@ -391,9 +432,9 @@ const MYSQL: &[&str] = &[
     "SET sql_require_primary_key = 0",
 ];
 
+/// (LASTVAL() is told rightly only by the connection that has run NEXTVAL().)
 const MARIADB: &[&str] = &[
     "SELECT NEXT VALUE FOR numbers",
-    "SELECT LASTVAL(numbers)",
     "INSERT INTO t (v) VALUES ({n}) RETURNING id",
     "DELETE FROM t WHERE id = 10{n} RETURNING id",
     "BEGIN NOT ATOMIC SET @x = {n}; SELECT @x; END",
@@ -413,7 +454,7 @@ const PREPARED: &[&str] = &[
     "UPDATE u SET w = w + 1 WHERE k = ?",
     "SELECT id FROM t WHERE id = ? FOR UPDATE",
     "SET @a = ?",
-    "SELECT @a, ?",
+    "SELECT @a <=> 1, ?",
     "SELECT pure(?), writing({n})",
     "CALL results(?)",
     "SELECT LAST_INSERT_ID(), ?",

@@ -10,12 +10,12 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use rwproxy::wire::Capabilities;
 use rwproxy::wire::packet::Packet;
-use rwproxy::wire::reply::{ERR, OK};
+use rwproxy::wire::reply::{EOF, ERR, OK, OkPacket, StateChange, put_ok};
 use tokio::sync::Mutex;
 
 use super::operation::{Operation, SLOTS};
 use super::schema::database;
-use crate::support::raw::{OLD, Raw, error_code, without_numbers};
+use crate::support::raw::{OLD, Raw, error_code, sorted_changes, without_numbers};
 use crate::support::{Cluster, Flavour};
 
 /// The answers to a session's operations.
@@ -69,7 +69,13 @@ pub async fn run(
     for operation in plan {
         let asked = AssertUnwindSafe(ask(&mut client, operation, &database, &mut statements));
         match asked.catch_unwind().await {
-            Ok(packets) => transcript.answers.push(text(&packets)),
+            Ok(packets) => {
+                let packets = match operation.uses() {
+                    true => sorted_changes(packets, client.capabilities),
+                    false => without_schema(packets, client.capabilities),
+                };
+                transcript.answers.push(text(&packets));
+            }
             Err(_) => {
                 transcript.answers.push("the connection broke".to_owned());
                 return transcript;
@@ -160,6 +166,33 @@ fn without_row_count(mut reply: Vec<Packet>) -> Vec<Packet> {
         last.payload = payload.into();
     }
     reply
+}
+
+/// MariaDB tells of the default database whenever a connection loads a routine for the first time,
+/// and announces that with an EOF, too.
+fn without_schema(packets: Vec<Packet>, capabilities: Capabilities) -> Vec<Packet> {
+    let mut packets = sorted_changes(packets, capabilities);
+    for packet in &mut packets {
+        let mut payload = packet.payload.to_vec();
+        if payload[0] == EOF && payload.len() == 5 {
+            payload[4] &= !0x40;
+        } else if matches!(payload[0], OK | EOF)
+            && let Ok(ok) = OkPacket::parse(&packet.payload, capabilities)
+            && !ok.session_state.is_empty()
+        {
+            let mut session_state = Vec::new();
+            for change in ok.changes().flatten() {
+                if !matches!(change, StateChange::Schema(_)) {
+                    change.put(&mut session_state);
+                }
+            }
+            payload.clear();
+            let ok = OkPacket { session_state: &session_state, ..ok };
+            put_ok(&mut payload, &ok, capabilities);
+        }
+        packet.payload = payload.into();
+    }
+    packets
 }
 
 fn text(packets: &[Packet]) -> String {

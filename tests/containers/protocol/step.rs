@@ -6,7 +6,7 @@ use rwproxy::wire::packet::Packet;
 use rwproxy::wire::reply::ERR;
 use tokio::time::timeout;
 
-use crate::support::raw::{Login, Raw, without_numbers};
+use crate::support::raw::{Login, Raw, sorted_changes, without_numbers};
 
 /// For each step.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -60,7 +60,7 @@ impl Script {
         Script { client, statement: [0; 4] }
     }
 
-    /// The reply, with the numbers of prepared statements left out.
+    /// The reply, with the numbers of prepared statements left out and changes in one order.
     pub async fn take(&mut self, step: &Step) -> Vec<Packet> {
         let reply = timeout(PATIENCE, self.ask(step)).await;
         reply.unwrap_or_else(|_| panic!("no answer to {}", step.describe()))
@@ -91,7 +91,7 @@ impl Script {
             }
             Step::Login(login) => vec![client.change_user(*login).await],
         };
-        without_numbers(reply)
+        sorted_changes(without_numbers(reply), self.client.capabilities)
     }
 }
 

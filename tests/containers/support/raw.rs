@@ -14,7 +14,7 @@ use rwproxy::wire::capabilities::Status;
 use rwproxy::wire::handshake::ChangeUser;
 use rwproxy::wire::login::to_server::{LoginError, LoginToServer, Step};
 use rwproxy::wire::packet::Packet;
-use rwproxy::wire::reply::{EOF, EOF_LIMIT, ERR, OK, OkPacket};
+use rwproxy::wire::reply::{EOF, EOF_LIMIT, ERR, OK, OkPacket, put_ok};
 use tokio::time::{Instant, timeout};
 
 /// For whatever a server does.
@@ -338,6 +338,32 @@ pub fn without_numbers(mut reply: Vec<Packet>) -> Vec<Packet> {
         last.payload = payload.into();
     }
     reply
+}
+
+/// The entries of session tracking by their bytes: MariaDB has them in an order of chance.
+pub fn sorted_changes(packets: Vec<Packet>, capabilities: Capabilities) -> Vec<Packet> {
+    packets.into_iter().map(|packet| in_order(packet, capabilities)).collect()
+}
+
+fn in_order(packet: Packet, capabilities: Capabilities) -> Packet {
+    let ends = matches!(packet.payload[0], OK | EOF) && packet.payload.len() >= EOF_LIMIT;
+    let Ok(ok) = OkPacket::parse(&packet.payload, capabilities) else { return packet };
+    if !ends || ok.session_state.is_empty() {
+        return packet;
+    }
+    let mut entries: Vec<Vec<u8>> = Vec::new();
+    for change in ok.changes() {
+        // A row may begin as an OK does.
+        let Ok(change) = change else { return packet };
+        let mut entry = Vec::new();
+        change.put(&mut entry);
+        entries.push(entry);
+    }
+    entries.sort();
+    let ok = OkPacket { session_state: &entries.concat(), ..ok };
+    let mut payload = Vec::new();
+    put_ok(&mut payload, &ok, capabilities);
+    Packet { payload: payload.into(), ..packet }
 }
 
 /// The first value of the first row of a text result that has one column.
