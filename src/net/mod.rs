@@ -1,5 +1,6 @@
 //! Byte streams and packets over them.
 
+pub mod compressed;
 pub mod listener;
 pub mod packets;
 pub mod rsa;

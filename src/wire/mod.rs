@@ -8,6 +8,7 @@ pub mod auth;
 pub mod capabilities;
 pub mod codec;
 pub mod command;
+pub mod compression;
 pub mod execute;
 pub mod handshake;
 pub mod login;
