@@ -25,7 +25,7 @@ pub struct Listen {
         serialize_with = "value::show_duration"
     )]
     pub login_timeout: Duration,
-    /// Networks that may send a PROXY header. Default none.
+    /// Networks from which connections begin with a PROXY header. Default none.
     #[serde(deserialize_with = "value::networks")]
     pub proxy_protocol_from: Vec<IpNet>,
     /// Send a PROXY header to servers; needs `pool.mode = "session"`. Default false.

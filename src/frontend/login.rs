@@ -171,7 +171,7 @@ pub struct Identity {
     pub opened: Option<Opened>,
 }
 
-/// Logs a client in, within the context's time. On failure the client has been told why, and its
+/// Logs a client in by `deadline`. On failure the client has been told why, and its
 /// connection is closed.
 ///
 /// `peer` is `None` for a client on a Unix socket; `id` is the one to greet it with.
@@ -179,9 +179,9 @@ pub async fn login(
     socket: Socket,
     peer: Option<IpAddr>,
     id: SessionId,
+    deadline: Instant,
     context: &LoginContext,
 ) -> Result<LoggedIn, LoginFailure> {
-    let deadline = Instant::now() + context.timeout;
     let steps = async {
         let mut hello = receive_hello(socket, id, context).await?;
         let mut dialogue = Dialogue::new(&mut hello.stream, hello.sequence, hello.local);

@@ -3,6 +3,7 @@
 pub mod compressed;
 pub mod listener;
 pub mod packets;
+pub mod proxy_header;
 pub mod rsa;
 pub mod stream;
 pub mod tls;

@@ -104,6 +104,7 @@ pub(super) fn traffic(config: &Config) -> Traffic {
         max_connections: config.listen.max_connections,
         per_user_connections: config.limits.per_user_connections,
         per_address_connections: config.limits.per_address_connections,
+        proxies: config.listen.proxy_protocol_from.as_slice().into(),
     }
 }
 

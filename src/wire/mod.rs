@@ -13,6 +13,7 @@ pub mod execute;
 pub mod handshake;
 pub mod login;
 pub mod packet;
+pub mod proxy_header;
 pub mod query;
 pub mod reply;
 pub mod run;
