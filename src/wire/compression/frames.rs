@@ -159,7 +159,7 @@ impl Frames {
             }
             let mut room = target.len() - filled;
             if self.peer == Peer::Client {
-                room = room.min(self.incoming.to_boundary());
+                room = room.min(self.incoming.until_boundary());
             }
             let target = &mut target[filled..filled + room];
             let count = match frame.uncompressed_left {
@@ -339,7 +339,7 @@ impl Frames {
 
     fn write_long(&mut self, bytes: &[u8], out: &mut BytesMut) -> usize {
         let Sending::Long(long) = &self.sending else { return 0 };
-        let left = self.outgoing.to_boundary();
+        let left = self.outgoing.until_boundary();
         let count = bytes.len().min(left).min(MOST_PAYLOAD - long.size).min(PIECE);
         let is_full = long.payload.len() >= MOST_COMPRESSED;
         let end = count == left || long.size + count == MOST_PAYLOAD || is_full;
@@ -371,7 +371,7 @@ impl Frames {
     /// Goes on behind the first frame of a long packet.
     fn begin_rest(&mut self, out: &mut BytesMut) {
         let left = match self.outgoing.size() {
-            Some(_) => self.outgoing.to_boundary(),
+            Some(_) => self.outgoing.until_boundary(),
             None => 0,
         };
         self.sending = Sending::Packets;

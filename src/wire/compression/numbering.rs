@@ -56,7 +56,7 @@ impl Position {
     }
 
     /// Bytes up to the end of the present header or payload.
-    pub fn to_boundary(&self) -> usize {
+    pub fn until_boundary(&self) -> usize {
         if self.seen == HEADER { self.left } else { HEADER - self.seen }
     }
 

@@ -272,15 +272,12 @@ async fn programs_of_others(flavour: Flavour) {
         assert!(told.len() > 100, "{name} prints {}", String::from_utf8_lossy(&told));
         direct.push(told);
     }
-    for (to_servers, _) in combinations(flavour) {
+    let (last, _) = *ways(flavour).last().expect("at least one");
+    for (to_servers, tls) in [("none", false), ("none", true), (last, false)] {
         let proxy = Proxy::start(cluster, &pool(to_servers));
-        for tls in [false, true] {
-            for ((name, mut program), direct) in
-                programs(proxy.address, tls).into_iter().zip(&direct)
-            {
-                let what = format!("{name}, TLS: {tls}, to servers: {to_servers}");
-                assert!(printed(&mut program).await == *direct, "{what}");
-            }
+        for ((name, mut program), direct) in programs(proxy.address, tls).into_iter().zip(&direct) {
+            let what = format!("{name}, TLS: {tls}, to servers: {to_servers}");
+            assert!(printed(&mut program).await == *direct, "{what}");
         }
     }
 }
