@@ -134,3 +134,58 @@ fn invalid(error: FrameError) -> io::Error {
 pub fn frame_error(error: &io::Error) -> Option<FrameError> {
     error.get_ref()?.downcast_ref().copied()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::PacketStream;
+    use crate::net::stream::Socket;
+    use crate::wire::compression::{Algorithm, Level, Peer};
+
+    fn pair(algorithm: Algorithm) -> (PacketStream, PacketStream) {
+        let (near, far) = tokio::net::UnixStream::pair().unwrap();
+        let end = |socket, peer| {
+            PacketStream::new(Stream::Plain(Socket::Unix(socket))).compressed(algorithm, peer)
+        };
+        (end(near, Peer::Server), end(far, Peer::Client))
+    }
+
+    #[tokio::test]
+    async fn what_is_idle_holds_no_buffers() {
+        for algorithm in [Algorithm::Zlib, Algorithm::Zstd { level: Level::default() }] {
+            let (mut client, mut server) = pair(algorithm);
+            for _ in 0..2 {
+                client.begin_command();
+                server.begin_command();
+                client.write_packet(0, &[b'x'; 20_000]).await.unwrap();
+                server.read_packet(100_000, Some(0)).await.unwrap();
+                server.write_packet(1, &[b'y'; 20_000]).await.unwrap();
+                client.read_packet(100_000, Some(1)).await.unwrap();
+                for stream in [&mut client, &mut server] {
+                    stream.give_back();
+                    let Stream::Compressed(compressed) = stream.stream() else { panic!() };
+                    assert!(compressed.is_drained());
+                    assert_eq!((compressed.raw.capacity(), compressed.out.capacity()), (0, 0));
+                    assert!(compressed.frames.holds_nothing());
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_leaves_is_noticed_and_what_it_has_sent_is_not_lost() {
+        let (mut client, mut server) = pair(Algorithm::Zlib);
+        let gone = async |stream: &mut PacketStream| {
+            std::future::poll_fn(|context| {
+                Poll::Ready(stream.stream_mut().poll_peer_closed(context).unwrap().is_ready())
+            })
+            .await
+        };
+        assert!(!gone(&mut server).await);
+        client.write_packet(0, &[b'x'; 100]).await.unwrap();
+        drop(client);
+        assert!(!gone(&mut server).await, "a command waits to be read");
+        assert_eq!(server.read_packet(1000, Some(0)).await.unwrap().payload.len(), 100);
+        assert!(gone(&mut server).await);
+    }
+}

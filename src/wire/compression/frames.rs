@@ -144,6 +144,14 @@ impl Frames {
         }
     }
 
+    /// True when what takes room has been given back.
+    #[cfg(test)]
+    pub fn holds_nothing(&self) -> bool {
+        self.inflater.is_none()
+            && self.held.capacity() == 0
+            && matches!(self.sending, Sending::Packets)
+    }
+
     /// Takes frames off the front of `raw` and puts the packets' bytes into `target`; how many. 0:
     /// more must be there in `raw`. Of a client's no more than up to the end of one logical packet,
     /// so that what follows is numbered as its own command.

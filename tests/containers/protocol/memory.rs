@@ -9,13 +9,12 @@ use tokio::time::{sleep, timeout};
 
 use super::compression::ways;
 use crate::support::raw::{OLD, Raw, value};
-use crate::support::{Cluster, Flavour, Proxy, eventually};
+use crate::support::{Cluster, Flavour, Proxy};
 
 crate::on_both_flavours!(a_result_that_is_read_slowly);
 crate::on_both_flavours!(a_result_that_is_read_slowly_compressed);
 crate::on_both_flavours!(clients_that_do_nothing);
 crate::on_both_flavours!(clients_that_do_nothing_over_tls);
-crate::on_both_flavours!(clients_that_do_nothing_any_more_compressed);
 
 const MIB: u64 = 1 << 20;
 const RESULT: usize = 200_000_000;
@@ -25,8 +24,6 @@ const RESULT_COSTS: u64 = 16 * MIB;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What an idle client may cost: twice what README has measured.
 const CLIENT_COSTS: u64 = 2 * 26 * 1024;
-/// The same after it has sent something compressed: 45 KiB were measured, 81 while it is at work.
-const COMPRESSED_CLIENT_COSTS: u64 = 64 * 1024;
 
 async fn a_result_that_is_read_slowly(flavour: Flavour) {
     slow_result(flavour, Capabilities::empty(), "").await;
@@ -91,33 +88,6 @@ async fn idle(flavour: Flavour, count: u64, tls: &ClientTls) {
     assert!(growth < count * CLIENT_COSTS, "{} KiB for {count} idle clients", growth >> 10);
     for client in clients.iter_mut().step_by(100) {
         assert_eq!(value(&client.query("SELECT 3").await, OLD), "3");
-    }
-}
-
-/// What compression has taken is given back a moment after the last command.
-async fn clients_that_do_nothing_any_more_compressed(flavour: Flavour) {
-    const COUNT: u64 = 200;
-    let cluster = Cluster::shared(flavour);
-    let proxy = Proxy::start(cluster, "");
-    for (name, way) in ways(flavour) {
-        let connect = async || {
-            let mut client = Raw::app(proxy.address, OLD | way).await;
-            let sql = format!("SELECT LENGTH('{}')", "x".repeat(10_000));
-            assert_eq!(value(&client.query(&sql).await, OLD), "10000");
-            client
-        };
-        let mut clients = vec![connect().await];
-        let before = memory(&proxy, "VmRSS");
-        for _ in 0..COUNT {
-            clients.push(connect().await);
-        }
-        let growth = || memory(&proxy, "VmRSS").saturating_sub(before) / COUNT;
-        let busy = growth();
-        eventually("memory is given back", PATIENCE, async || {
-            (growth() < COMPRESSED_CLIENT_COSTS).then_some(())
-        })
-        .await;
-        eprintln!("{name}: {} KiB a client, {} when idle", busy >> 10, growth() >> 10);
     }
 }
 
