@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build image images packages test unit containers fuzz-smoke lint demo demo-down bench soak clean
+.PHONY: help build image images packages test unit containers fuzz-smoke lint demo demo-down bench soak suites clean
 
 # FLAVOUR: mysql | mariadb. IMAGE: another database image by name, such as mysql:8.4, where a registry is reachable.
 FLAVOUR ?= mysql
@@ -53,6 +53,9 @@ bench: ## the whole system beside a direct connection and haproxy in one run
 
 soak: ## ten minutes of mixed load on each flavour, judged by the servers' general logs, and 100,000 random operations
 	tests/run.sh packages images soak
+
+suites: ## other people's test suites, directly and through the proxy; FLAVOUR=mysql|mariadb, SUITES=…, SHORT=1
+	FLAVOUR=$(if $(filter file,$(origin FLAVOUR)),both,$(FLAVOUR)) tests/run.sh suites
 
 clean: ## remove what was built, the database images too
 	tests/demo/down.sh

@@ -213,7 +213,7 @@ mod generated {
             classify(&bytes, dialect);
             set::parse_set(&bytes, dialect);
             kill::parse_kill(&bytes, dialect);
-            rwproxy::sql::database::use_database(&bytes, dialect);
+            rwproxy::sql::question::bare_question(&bytes, dialect);
             prop_assert!(digest::text(&bytes, dialect, 64).len() <= 64);
         }
 

@@ -41,6 +41,12 @@ fuzz_smoke() { fuzz/smoke.sh; }
 bench()      { benches/system/run.sh; }
 soak()       { tests/soak/run.sh; }
 
+# Those named in SUITES, or all.
+suites() {
+    # shellcheck disable=SC2086  # a list of names
+    tests/suites/run.sh ${SUITES:-}
+}
+
 lint() {
     cargo fmt --check
     rustfmt --check --edition 2024 fuzz/src/*.rs fuzz/targets/*.rs

@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use rwproxy::routing::{BackendId, Request};
 use rwproxy::session::plan::{Action, Situation, Why, plan};
 use rwproxy::session::statements::Texts;
-use rwproxy::session::{Change, Observation, Pins, Settings, State};
+use rwproxy::session::{Change, Observation, Pins, SessionId, Settings, State};
 use rwproxy::sql::cache::{Verdicts, Worker};
 use rwproxy::sql::{Destination, classify};
 use rwproxy::wire::Capabilities;
@@ -57,6 +57,7 @@ fuzz_target!(|input: Input<'_>| {
         false => Capabilities::empty(),
     };
     let situation = Situation {
+        session: SessionId::numbered(7),
         state: &state,
         dialect: state.dialect(dialect(input.dialect)),
         previous: input.previous.map(BackendId),
@@ -68,12 +69,9 @@ fuzz_target!(|input: Input<'_>| {
     };
     let plan = match plan(command, input.arguments, input.whole, situation) {
         Action::Run(plan) => plan,
-        Action::ConnectionId { column } => {
-            assert!(input.whole && column.eq_ignore_ascii_case(b"CONNECTION_ID()"));
-            return;
-        }
         Action::Kill { .. }
-        | Action::Ok
+        | Action::Captured { .. }
+        | Action::Ok { .. }
         | Action::Ignore
         | Action::Malformed
         | Action::Quit

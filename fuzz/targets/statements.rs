@@ -1,12 +1,12 @@
-//! The readers of SET, KILL, BEGIN, COMMIT and USE: no text makes them panic, and values that are
-//! written as literals are read as they were.
+//! The readers of SET, KILL, BEGIN, COMMIT and of questions about the session: no text makes them
+//! panic, and values that are written as literals are read as they were.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use rwproxy::sql::Dialect;
-use rwproxy::sql::database::use_database;
 use rwproxy::sql::kill::{KillTarget, parse_kill};
 use rwproxy::sql::lexer::{Lexer, Token};
+use rwproxy::sql::question::bare_question;
 use rwproxy::sql::set::{Assignment, Scope, parse_set, string_value};
 use rwproxy::sql::transaction::{parse_begin, parse_end};
 use rwproxy_fuzz::{dialect, split_head};
@@ -76,8 +76,8 @@ fuzz_target!(|data: &[u8]| {
     for sql in [sql, &[b"KILL ", sql].concat()] {
         let _ = parse_kill(sql, dialect);
     }
-    for sql in [sql, &[b"USE ", sql].concat()] {
-        let _ = use_database(sql, dialect);
+    for sql in [sql, &[b"SHOW ", sql].concat(), &[b"SELECT ROW_COUNT() ", sql].concat()] {
+        let _ = bare_question(sql, dialect);
     }
     for sql in [sql, &[b"START TRANSACTION ", sql].concat()] {
         let _ = parse_begin(Lexer::new(sql, dialect));

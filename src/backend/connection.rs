@@ -11,11 +11,13 @@ use super::authenticate::Connected;
 use super::statements::ServerStatements;
 use crate::net::{PacketError, PacketStream};
 use crate::session::SessionId;
+use crate::session::outcome::{Asked, Captured};
 use crate::session::settings::{Difference, Restore, Settings};
 use crate::session::statements::PreparedText;
 use crate::wire::Capabilities;
+use crate::wire::amend::only_number;
 use crate::wire::capabilities::Status;
-use crate::wire::codec::{Malformed, Reader};
+use crate::wire::codec::Malformed;
 use crate::wire::packet::{Packet, put_packet};
 use crate::wire::query::NO_ATTRIBUTES;
 use crate::wire::reply::{ERR, ErrPacket, OkPacket, ServerError};
@@ -23,6 +25,8 @@ use crate::wire::scanner::{Expect, Scanner, Significant};
 
 /// Longest reply to a private command.
 const MAX_PRIVATE_REPLY: usize = 1024 * 1024;
+/// Longest reply to a question: room for some thousand warnings.
+const MAX_ROWS: usize = 1024 * 1024;
 
 const COM_INIT_DB: u8 = 0x02;
 const COM_QUERY: u8 = 0x03;
@@ -165,35 +169,68 @@ impl Connection {
         if let Some(value) = self.insert_id {
             return Ok(value);
         }
-        let value = self.ask_insert_id(deadline).await?;
+        let value = self.number("SELECT LAST_INSERT_ID()", deadline).await?;
         self.insert_id = Some(value);
         Ok(value)
     }
 
-    async fn ask_insert_id(&mut self, deadline: Duration) -> Result<u64, PrivateError> {
+    /// What FOUND_ROWS() gives. After an error the connection must be closed.
+    pub async fn found_rows(&mut self, deadline: Duration) -> Result<u64, PrivateError> {
+        self.number("SELECT FOUND_ROWS()", deadline).await
+    }
+
+    /// The warnings and errors of the last statement, as the server shows them. After an error the
+    /// connection must be closed.
+    pub async fn capture(&mut self, deadline: Duration) -> Result<Captured, PrivateError> {
+        let mut replies: [Box<[u8]>; 4] = Default::default();
+        for (asked, reply) in Asked::ALL.into_iter().zip(&mut replies) {
+            *reply = self.rows(asked.statement(), deadline).await?;
+        }
+        Ok(Captured { replies, deprecate_eof: self.deprecates_eof() })
+    }
+
+    async fn number(&mut self, question: &str, deadline: Duration) -> Result<u64, PrivateError> {
+        let reply = self.rows(question, deadline).await?;
+        only_number(&reply, self.deprecates_eof())
+            .and_then(|number| u64::try_from(number).ok())
+            .ok_or(PrivateError::Malformed(Malformed("a number was asked for")))
+    }
+
+    /// The reply to a question of the proxy's own, as it came.
+    async fn rows(
+        &mut self,
+        question: &str,
+        deadline: Duration,
+    ) -> Result<Box<[u8]>, PrivateError> {
         let asked = async {
             let mut out = BytesMut::new();
-            let question = Restore::Statement("SELECT LAST_INSERT_ID()".to_owned());
-            put_packet(&mut out, 0, &self.encode(&question));
+            put_packet(&mut out, 0, &self.encode(&Restore::Statement(question.to_owned())));
             self.write_command(&out).await?;
-            // Column count, definition, perhaps an EOF, the row, the end.
-            let legacy = !self.capabilities.contains(Capabilities::DEPRECATE_EOF);
-            let row_at = 3 + u8::from(legacy);
-            let mut value = None;
-            for sequence in 1..=row_at + 1 {
-                let packet = self.packets.read_packet(MAX_PRIVATE_REPLY, Some(sequence)).await?;
+            let mut scanner = Scanner::new(Expect::Results, self.capabilities);
+            let mut reply = BytesMut::new();
+            let mut sequence = 1;
+            while !scanner.is_done() {
+                let left = MAX_ROWS.saturating_sub(reply.len());
+                let packet = self.packets.read_packet(left, Some(sequence)).await?;
                 if packet.payload.first() == Some(&ERR) {
                     let error = ErrPacket::parse(&packet.payload)?.to_owned();
                     return Err(PrivateError::Refused(error));
                 }
-                if sequence == row_at {
-                    let text = Reader::new(&packet.payload).lenenc_bytes()?;
-                    value = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+                let at = reply.len();
+                sequence = put_packet(&mut reply, sequence, &packet.payload);
+                let mut unseen = &reply[at..];
+                while !unseen.is_empty() {
+                    let scan = scanner.scan(unseen)?;
+                    unseen = &unseen[scan.forward + scan.packet.map_or(0, |(_, length)| length)..];
                 }
             }
-            value.ok_or(PrivateError::Malformed(Malformed("LAST_INSERT_ID() is no number")))
+            Ok(reply[..].into())
         };
         timeout(deadline, asked).await.unwrap_or(Err(PrivateError::TimedOut(deadline)))
+    }
+
+    fn deprecates_eof(&self) -> bool {
+        self.capabilities.contains(Capabilities::DEPRECATE_EOF)
     }
 
     /// True when nothing waits to be read: an idle server says nothing, unless it is about to

@@ -74,12 +74,13 @@ impl Session {
         }
         if let Some(lease) = self.lease.take() {
             if !lease.is_quiet() || self.standing(&lease, plan) != Standing::Serves {
-                self.insert_id_lost();
+                self.held_lost();
                 drop(lease);
             } else if Self::suits(&lease, plan.request) {
                 return Ok(lease);
             } else {
-                self.let_go(lease).await.map_err(Refusal::End)?;
+                let keeps_diagnostics = !plan.after.clears_diagnostics;
+                self.let_go(lease, keeps_diagnostics).await.map_err(Refusal::End)?;
             }
         }
         self.acquire(plan.request, avoid).await
@@ -122,7 +123,7 @@ impl Session {
     /// What the loss of the kept connection means to the client.
     async fn kept_is_lost(&mut self, plan: &Plan) -> Refusal {
         let name = self.lost.take().unwrap_or_else(|| "the server".into());
-        self.insert_id_lost();
+        self.held_lost();
         if plan.expect.is_none() {
             // The next command that has a reply is told.
             self.lost = Some(name.clone());
@@ -166,7 +167,7 @@ impl Session {
         if self.state.keeps_connection() {
             self.lost = Some(lease.pool().name.clone());
         }
-        self.insert_id_lost();
+        self.held_lost();
         drop(lease);
         self.client.handle.set_backend(None);
     }

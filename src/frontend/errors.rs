@@ -160,6 +160,11 @@ pub fn idle_too_long() -> ServerError {
     )
 }
 
+/// ER_WRONG_ARGUMENTS, as MySQL says it to an execution without types that were never sent.
+pub fn no_types() -> ServerError {
+    error(1210, b"HY000", "Incorrect arguments to mysqld_stmt_execute".into())
+}
+
 /// ER_MALFORMED_PACKET.
 pub fn malformed() -> ServerError {
     error(1835, b"HY000", "Malformed communication packet.".into())

@@ -11,21 +11,25 @@ use super::kill::Kill;
 use super::loss::Loss;
 use super::mailbox::Mail;
 use super::relay::{Relay, RelayError, Reply, copy_run, send};
-use super::rescue::{INTERRUPTED, Rescued, TOO_LARGE, TOO_MANY, is_farewell, is_rescued};
+use super::rescue::{
+    INTERRUPTED, PARSE_ERROR, Rescued, TOO_LARGE, TOO_MANY, is_farewell, is_rescued,
+};
 use super::session::{End, Incoming, Session};
 use crate::backend::connection::Access;
 use crate::backend::pool::Lease;
 use crate::metrics::{Destination, Label};
 use crate::routing::{BackendId, Request};
 use crate::session::Observation;
-use crate::session::plan::{Plan, Then};
-use crate::sql::digest;
-use crate::wire::Capabilities;
+use crate::session::outcome::Ending;
+use crate::session::plan::{Plan, Then, Why};
+use crate::sql::{Reason, digest};
+use crate::wire::amend::Encoding;
 use crate::wire::capabilities::Status;
 use crate::wire::packet::HEADER;
 use crate::wire::query;
 use crate::wire::reply::ServerError;
 use crate::wire::run::RunEnd;
+use crate::wire::{Capabilities, Flavour};
 
 /// On how many servers a read is tried before its client hears of a failure.
 const TRIES: usize = 4;
@@ -91,7 +95,7 @@ impl Session {
             metrics.statements.count(destination, plan.why.index());
             match self.attempt(lease, &plan, &mut text, avoid.len() < TRIES).await {
                 Err(Failure::Unsent) => {
-                    self.insert_id_lost();
+                    self.held_lost();
                     if self.state.keeps_connection() {
                         self.lost = self.context.pools.get(backend).map(|pool| pool.name.clone());
                     } else if avoid.len() < TRIES {
@@ -112,7 +116,7 @@ impl Session {
                     plan.repeatable = false;
                 }
                 Err(Failure::Elsewhere) => {
-                    self.insert_id_lost();
+                    self.held_lost();
                     avoid.push(backend);
                 }
             }
@@ -209,8 +213,9 @@ impl Session {
                 let hit = reply.error.as_ref().is_some_and(|error| error.code == INTERRUPTED);
                 let clean = kill.settled(hit).await;
                 let unread = reply.error.as_ref().is_some_and(|error| error.code == TOO_LARGE);
-                if unread || (reply.error.is_some() && plan.prepares.is_some()) {
-                    // It was not even read, or prepared nothing.
+                let nonsense = self.is_nonsense(plan, &reply);
+                if unread || nonsense || (reply.error.is_some() && plan.prepares.is_some()) {
+                    // It was not even read, or not understood, or prepared nothing.
                     self.state.unpin(plan.pins - pinned_before);
                 }
                 if unread && lease.awaits_word {
@@ -218,7 +223,7 @@ impl Session {
                     if self.state.keeps_connection() {
                         self.lost = Some(lease.pool().name.clone());
                     }
-                    self.insert_id_lost();
+                    self.held_lost();
                     drop(lease);
                     self.publish_state();
                     return Ok(());
@@ -265,6 +270,15 @@ impl Session {
         Ok(())
     }
 
+    /// The server understood no more of the statement than the proxy: it has done nothing. (The
+    /// compound statements of MariaDB, which the proxy does not read, may prepare a text within.)
+    fn is_nonsense(&self, plan: &Plan, reply: &Reply) -> bool {
+        self.dialect.flavour == Flavour::MySql
+            && plan.why == Why::Text(Reason::NotUnderstood)
+            && reply.ending == Ending::Neither
+            && reply.error.as_ref().is_some_and(|error| error.code == PARSE_ERROR)
+    }
+
     fn is_primary(&self, backend: BackendId) -> bool {
         let topology = self.context.topology.load();
         topology.primary().is_some_and(|primary| primary.id == backend)
@@ -304,8 +318,12 @@ impl Session {
         };
         let keep_back = |code| kept_back.holds(code);
         let statement_id = plan.prepares.as_ref().map(|(id, _)| *id);
+        let amendment = plan.amendment.as_ref().map(|amendment| {
+            let deprecate_eof = lease.capabilities.contains(Capabilities::DEPRECATE_EOF);
+            (amendment, Encoding { binary: plan.statement.is_some(), deprecate_eof })
+        });
         let (client, on_mail) = (&mut self.client, &mut on_mail);
-        Relay { client, server: lease, keep_back: &keep_back, statement_id, on_mail }
+        Relay { client, server: lease, keep_back: &keep_back, statement_id, amendment, on_mail }
             .run(expect)
             .await
     }
@@ -332,8 +350,8 @@ impl Session {
         let session = self.client.handle.id;
         lease.settle(session, self.state.version(), self.state.settings());
         self.places.note(lease.backend(), lease.number);
-        let has_diagnostics = reply.error.is_some() || reply.warnings > 0;
-        self.state.note_diagnostics(has_diagnostics, plan.clears_diagnostics);
+        let left = !succeeded || reply.has_warnings;
+        self.state.outcome.note(plan.after, reply.ending, reply.warnings, !succeeded, left);
         self.give_back(lease, clean);
         self.publish_state();
     }
@@ -352,7 +370,7 @@ impl Session {
             let access = lease.access;
             lease.release(self.key(access), self.client.handle.id);
         } else {
-            self.insert_id_lost();
+            self.held_lost();
             lease.close();
         }
     }

@@ -7,6 +7,8 @@
 //! function keeps its older value.) So that its value is the session's own in any case, a
 //! connection is given the session's before a statement that may read it, change it or leave it.
 
+use std::sync::Arc;
+
 use super::acquire::watched;
 use super::relay::Reply;
 use super::session::{End, Session};
@@ -14,6 +16,7 @@ use crate::backend::connection::Access;
 use crate::backend::connection::PrivateError;
 use crate::backend::pool::Lease;
 use crate::routing::Request;
+use crate::session::outcome::{Diagnostics, FoundRows};
 use crate::session::plan::Plan;
 
 /// What is known of the session's LAST_INSERT_ID().
@@ -38,7 +41,7 @@ impl Session {
     /// True when the connection alone knows something that the client may ask for next.
     pub(super) fn leaves_something(&self) -> bool {
         let unread = matches!(self.insert_id, InsertId::OnConnection { .. });
-        unread || self.state.has_diagnostics()
+        unread || self.state.outcome.is_on_connection()
     }
 
     /// True when a connection that is kept without need serves this request too.
@@ -50,21 +53,38 @@ impl Session {
         }
     }
 
-    /// Gives up a connection that is kept without need, after asking it what only it knows. An
-    /// error closes the connection; the insert id is then guessed.
-    pub(super) async fn let_go(&mut self, mut lease: Lease) -> Result<(), End> {
-        if matches!(self.insert_id, InsertId::OnConnection { .. }) {
-            let deadline = self.context.traffic.load().connect_timeout;
-            match watched(&mut self.client, lease.insert_id(deadline)).await? {
-                Ok(value) => self.insert_id = InsertId::Known(value),
-                Err(error) => {
-                    let backend = &lease.pool().name;
-                    tracing::debug!(%backend, %error, "the last insert id could not be read");
-                    self.insert_id_lost();
-                    return Ok(());
-                }
+    /// Gives up a connection that is kept without need, after asking it what only it knows; of
+    /// warnings and errors only if the next statement leaves them there to be asked for. An error
+    /// closes the connection; what it knew is then guessed, or gone.
+    pub(super) async fn let_go(
+        &mut self,
+        mut lease: Lease,
+        keeps_diagnostics: bool,
+    ) -> Result<(), End> {
+        let deadline = self.context.traffic.load().connect_timeout;
+        let (client, outcome) = (&mut self.client, &mut self.state.outcome);
+        let insert_id = &mut self.insert_id;
+        let asked = watched(client, async {
+            // Each of these questions clears what the ones before it ask for.
+            if keeps_diagnostics && outcome.diagnostics == Diagnostics::OnConnection {
+                let captured = lease.capture(deadline).await?;
+                outcome.diagnostics = Diagnostics::Captured(Arc::new(captured));
+            } else if outcome.found_rows == FoundRows::OnConnection {
+                outcome.found_rows = FoundRows::Known(lease.found_rows(deadline).await?);
             }
+            if matches!(insert_id, InsertId::OnConnection { .. }) {
+                *insert_id = InsertId::Known(lease.insert_id(deadline).await?);
+            }
+            Ok::<(), PrivateError>(())
+        })
+        .await?;
+        if let Err(error) = asked {
+            let backend = &lease.pool().name;
+            tracing::debug!(%backend, %error, "what a connection knows could not be read");
+            self.held_lost();
+            return Ok(());
         }
+        self.state.outcome.lost();
         let access = lease.access;
         lease.release(self.key(access), self.client.handle.id);
         Ok(())
@@ -100,8 +120,9 @@ impl Session {
         self.insert_id = InsertId::Known(0);
     }
 
-    /// The connection that knew it is gone.
-    pub(super) fn insert_id_lost(&mut self) {
+    /// The connection that knew more is gone.
+    pub(super) fn held_lost(&mut self) {
         self.insert_id = InsertId::Known(self.insert_id.guess());
+        self.state.outcome.lost();
     }
 }

@@ -42,7 +42,7 @@ impl Session {
             // The client's stream has half a reply, or ours half a command.
             return Err(Failure::End(End::BackendLost));
         }
-        self.insert_id_lost();
+        self.held_lost();
         if loss.repeatable {
             return Err(Failure::Elsewhere);
         }

@@ -16,6 +16,7 @@ use crate::backend::statements::Owner;
 use crate::session::Pins;
 use crate::session::plan::{Plan, Prepares, StatementUse};
 use crate::session::statements::{Home, PreparedText, Statements};
+use crate::wire::Flavour;
 use crate::wire::capabilities::Status;
 use crate::wire::command::Command;
 use crate::wire::execute::{Types, put_statement_id, types, with_types};
@@ -26,6 +27,13 @@ const COM_STMT_CLOSE: u8 = 0x19;
 /// So many are sent together: a server takes several commands out of one compressed frame, but not
 /// one out of two that begins in the first.
 const CLOSED_AT_ONCE: usize = 1024;
+
+/// How an execution relies on types that were never sent.
+enum Untyped {
+    LeftOut,
+    /// The server finds something wrong with it, or it is too long to tell.
+    Unclear,
+}
 
 impl Session {
     fn owner(&self, usage: &StatementUse) -> Owner {
@@ -40,7 +48,14 @@ impl Session {
         usage: &StatementUse,
         text: &mut Text,
     ) -> Result<Result<(), ServerError>, Failure> {
-        self.shun_strangers_types(lease, usage, text);
+        match self.untyped(usage, text) {
+            // Preparing it here, too, may be refused for another reason.
+            Some(Untyped::LeftOut) if self.dialect.flavour == Flavour::MySql => {
+                return Ok(Err(errors::no_types()));
+            }
+            Some(_) => self.shun_strangers_types(lease, usage),
+            None => {}
+        }
         let number = match &usage.home {
             Home::Here(number) => *number,
             Home::Anywhere(prepared) => match self.number_here(lease, usage, prepared).await? {
@@ -58,18 +73,12 @@ impl Session {
         Ok(Ok(()))
     }
 
-    /// A client that has never sent types must not find those of another on the statement that
-    /// they share: it gets one of its own, and the server's error.
-    fn shun_strangers_types(&self, lease: &mut Lease, usage: &StatementUse, text: &Text) {
-        let Home::Anywhere(shared) = &usage.home else { return };
-        let owner = self.owner(usage);
+    /// How an execution relies on types that were never sent; `None` if it does not.
+    fn untyped(&self, usage: &StatementUse, text: &Text) -> Option<Untyped> {
         let executes = matches!(usage.command, Command::StmtExecute | Command::StmtBulkExecute);
-        let Some((_, prepared)) = self.state.statements().find(usage.id) else { return };
-        if !executes
-            || !prepared.types.is_empty()
-            || lease.statements.types(shared, owner).is_empty()
-        {
-            return;
+        let (_, prepared) = self.state.statements().find(usage.id)?;
+        if !executes || !prepared.types.is_empty() {
+            return None;
         }
         let packet: &[u8] = match text {
             Text::Whole(packet) => packet,
@@ -77,7 +86,19 @@ impl Session {
         };
         let payload = packet.get(HEADER..).unwrap_or_default();
         let sent = types(usage.command, payload, prepared.parameters, self.client.capabilities);
-        if !matches!(sent, Ok(Types::Sent(_) | Types::None)) {
+        match sent {
+            Ok(Types::Sent(_) | Types::None) => None,
+            Ok(Types::LeftOut { .. }) => Some(Untyped::LeftOut),
+            Err(_) => Some(Untyped::Unclear),
+        }
+    }
+
+    /// A client that has never sent types must not find those of another on the statement that
+    /// they share: it gets one of its own, and the server's error.
+    fn shun_strangers_types(&self, lease: &mut Lease, usage: &StatementUse) {
+        let Home::Anywhere(shared) = &usage.home else { return };
+        let owner = self.owner(usage);
+        if !lease.statements.types(shared, owner).is_empty() {
             lease.statements.retire(shared, owner);
         }
     }

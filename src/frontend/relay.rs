@@ -9,7 +9,9 @@ use super::client::{Client, ClientError};
 use super::mailbox::Mail;
 use crate::backend::connection::Connection;
 use crate::net::PacketError;
+use crate::session::outcome::Ending;
 use crate::wire::Capabilities;
+use crate::wire::amend::{Amendment, Encoding, amend};
 use crate::wire::capabilities::Status;
 use crate::wire::codec::Malformed;
 use crate::wire::execute::put_statement_id;
@@ -33,12 +35,18 @@ pub struct Reply {
     pub insert_id: Option<u64>,
     /// It had a result set.
     pub has_rows: bool,
+    /// How its last result ended.
+    pub ending: Ending,
     /// Warnings of the last result.
     pub warnings: u16,
+    /// One of its results had warnings.
+    pub has_warnings: bool,
     /// The server's number of the statement that was prepared, and that of its parameters.
     pub prepared: Option<(u32, u16)>,
     /// How many bytes the client was sent.
     pub bytes: u64,
+    /// How many buffered bytes belong to it that were not sent, since they are to be amended.
+    pub collected: usize,
 }
 
 /// Why a relay stopped in the middle. The connection to the server is of no further use.
@@ -66,6 +74,8 @@ pub struct Relay<'a> {
     pub keep_back: &'a (dyn Fn(u16) -> bool + Sync),
     /// What the client is to call the statement that is prepared.
     pub statement_id: Option<u32>,
+    /// What it is told instead of what the server says.
+    pub amendment: Option<(&'a Amendment, Encoding)>,
     pub on_mail: &'a mut OnMail<'a>,
 }
 
@@ -76,6 +86,9 @@ pub type OnMail<'a> = dyn FnMut(Mail) -> bool + Send + 'a;
 /// while it goes on.
 const WHILE_RUNNING: Mail =
     Mail::KILL_CONNECTION.union(Mail::SHUTDOWN).union(Mail::KILL_QUERY).union(Mail::BACKEND);
+
+/// Most bytes of a reply that is amended.
+const MAX_AMENDED: usize = 4 * 1024 * 1024;
 
 enum Event {
     Bytes,
@@ -91,7 +104,17 @@ impl Relay<'_> {
         let mut scanner = Scanner::new(expect, self.server.capabilities);
         let mut reply = Reply::default();
         loop {
-            self.forward(&mut scanner, &mut reply).await?;
+            match self.amendment {
+                None | Some((Amendment::Warnings(_), _)) => {
+                    self.forward(&mut scanner, &mut reply).await?;
+                }
+                Some((amendment, encoding)) => {
+                    self.collect(&mut scanner, &mut reply)?;
+                    if scanner.is_done() {
+                        self.amend(amendment, encoding, &mut reply).await?;
+                    }
+                }
+            }
             if scanner.is_done() {
                 return self.finish(reply);
             }
@@ -110,6 +133,38 @@ impl Relay<'_> {
         Ok(reply)
     }
 
+    /// Scans what is buffered and leaves it there. Nothing of the reply is sent yet.
+    fn collect(&mut self, scanner: &mut Scanner, reply: &mut Reply) -> Result<(), RelayError> {
+        const TOO_LONG: Malformed = Malformed("a long answer to a small question");
+        let malformed = |cause| RelayError::Malformed { cause, forwarded: false };
+        loop {
+            let buffered = &self.server.packets.buffered()[reply.collected..];
+            let scan = scanner.scan(buffered).map_err(malformed)?;
+            reply.collected += scan.forward;
+            if reply.collected > MAX_AMENDED {
+                return Err(malformed(TOO_LONG));
+            }
+            let Some((significant, length)) = scan.packet else { return Ok(()) };
+            self.judge(significant, reply.collected, length, scanner.rows(), reply)?;
+            reply.collected += length;
+        }
+    }
+
+    async fn amend(
+        &mut self,
+        amendment: &Amendment,
+        encoding: Encoding,
+        reply: &mut Reply,
+    ) -> Result<(), RelayError> {
+        let collected = &self.server.packets.buffered()[..reply.collected];
+        let amended = amend(collected, amendment, encoding)
+            .map_err(|cause| RelayError::Malformed { cause, forwarded: false })?;
+        self.client.write(&amended).await?;
+        reply.bytes = amended.len() as u64;
+        self.server.packets.consume(reply.collected);
+        Ok(())
+    }
+
     /// Forwards everything of the reply that is buffered.
     async fn forward(
         &mut self,
@@ -124,7 +179,7 @@ impl Relay<'_> {
                 .map_err(|cause| RelayError::Malformed { cause, forwarded: reply.bytes > 0 })?;
             ready += scan.forward;
             let Some((significant, length)) = scan.packet else { break };
-            match self.judge(significant, ready, length, reply)? {
+            match self.judge(significant, ready, length, scanner.rows(), reply)? {
                 Verbatim::Yes => ready += length,
                 Verbatim::KeepBack => {
                     self.server.packets.consume(ready + length);
@@ -163,6 +218,7 @@ impl Relay<'_> {
         significant: Significant,
         at: usize,
         length: usize,
+        rows: u64,
         reply: &mut Reply,
     ) -> Result<Verbatim, RelayError> {
         let packet = &self.server.packets.buffered()[at..at + length];
@@ -180,24 +236,42 @@ impl Relay<'_> {
             Significant::Ok(status) => {
                 reply.status = Some(status);
                 reply.has_rows |= payload.first() == Some(&EOF);
-                let ok = OkPacket::parse(payload, self.server.capabilities).map_err(malformed)?;
+                let mut ok =
+                    OkPacket::parse(payload, self.server.capabilities).map_err(malformed)?;
                 if ok.last_insert_id != 0 {
                     reply.insert_id = Some(ok.last_insert_id);
                 }
+                let mut as_it_is = true;
+                if let Some((&Amendment::Warnings(warnings), _)) = self.amendment {
+                    ok.warnings = warnings;
+                    as_it_is = false;
+                }
                 reply.warnings = ok.warnings;
+                reply.has_warnings |= ok.warnings > 0;
+                reply.ending = match ok.header {
+                    EOF => Ending::Rows { count: rows },
+                    _ => Ending::Ok { affected: ok.affected_rows },
+                };
                 if !ok.session_state.is_empty() || status.contains(Status::SESSION_STATE_CHANGED) {
                     note_changes(&ok, reply).map_err(malformed)?;
                     if !self.client.capabilities.contains(Capabilities::SESSION_TRACK) {
-                        let sequence = Header::peek(packet).map_or(0, |header| header.sequence);
-                        let packet = without_tracking(ok, sequence, self.client.capabilities);
-                        return Ok(Verbatim::Instead(packet));
+                        ok.session_state = &[];
+                        ok.status.remove(Status::SESSION_STATE_CHANGED);
+                        as_it_is = false;
                     }
+                }
+                if !as_it_is {
+                    let sequence = Header::peek(packet).map_or(0, |header| header.sequence);
+                    let packet = encoded(&ok, sequence, self.client.capabilities);
+                    return Ok(Verbatim::Instead(packet));
                 }
             }
             Significant::Eof(status) => {
                 reply.status = Some(status);
                 reply.has_rows = true;
                 reply.warnings = u16::from_le_bytes([payload[1], payload[2]]);
+                reply.has_warnings |= reply.warnings > 0;
+                reply.ending = Ending::Rows { count: rows };
             }
             Significant::PrepareOk { statement, parameters, .. } => {
                 reply.prepared = Some((statement, parameters));
@@ -337,12 +411,9 @@ fn note_changes(ok: &OkPacket<'_>, reply: &mut Reply) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// The same OK for a client that has not asked for session tracking.
-fn without_tracking(mut ok: OkPacket<'_>, sequence: u8, capabilities: Capabilities) -> BytesMut {
-    ok.session_state = &[];
-    ok.status.remove(Status::SESSION_STATE_CHANGED);
+fn encoded(ok: &OkPacket<'_>, sequence: u8, capabilities: Capabilities) -> BytesMut {
     let mut payload = BytesMut::new();
-    put_ok(&mut payload, &ok, capabilities);
+    put_ok(&mut payload, ok, capabilities);
     let mut packet = BytesMut::with_capacity(HEADER + payload.len());
     put_packet(&mut packet, sequence, &payload);
     packet

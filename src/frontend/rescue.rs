@@ -22,6 +22,9 @@ impl Rescued {
 /// ER_MAX_PREPARED_STMT_COUNT_REACHED.
 pub(super) const TOO_MANY: u16 = 1461;
 
+/// ER_PARSE_ERROR.
+pub(super) const PARSE_ERROR: u16 = 1064;
+
 /// ER_NET_PACKET_TOO_LARGE.
 pub(super) const TOO_LARGE: u16 = 1153;
 

@@ -19,10 +19,10 @@ use crate::routing::BackendId;
 use crate::session::State;
 use crate::session::plan::{Action, Situation, Why, plan};
 use crate::sql::{Dialect, Reason};
-use crate::wire::Capabilities;
 use crate::wire::auth::Nonce;
 use crate::wire::command::Command;
 use crate::wire::packet::{HEADER, Header};
+use crate::wire::{Capabilities, Flavour};
 
 /// A command of at most this many bytes is read whole before anything is done with it: it can be
 /// classified to its end, and sent again elsewhere. A longer one is streamed to the primary.
@@ -331,7 +331,7 @@ impl Session {
         if mail.contains(Mail::RELEASE) {
             self.client.handle.mailbox.take(Mail::RELEASE);
             if let Some(lease) = self.lease.take() {
-                self.let_go(lease).await?;
+                self.let_go(lease, true).await?;
                 self.publish_state();
             }
         }
@@ -358,6 +358,7 @@ impl Session {
             let (_, payload) =
                 self.client.peek(WHOLE).ok_or(End::Protocol("a command that vanished"))?;
             let situation = Situation {
+                session: self.client.handle.id,
                 state: &self.state,
                 dialect: self.dialect,
                 texts: &self.context.texts,
@@ -373,9 +374,9 @@ impl Session {
             Action::Run(plan) => return self.execute(plan, incoming).await,
             Action::Malformed => return Err(End::Protocol("a command that is cut off")),
             Action::Quit => return Err(End::Quit),
-            Action::Ok => {
+            Action::Ok { clears_diagnostics } => {
                 self.discard(incoming).await?;
-                self.answer_ok().await?;
+                self.answer_ok(clears_diagnostics).await?;
                 Why::Command
             }
             Action::Ignore => {
@@ -396,10 +397,10 @@ impl Session {
                 self.answer_error(1, &error).await?;
                 Why::Prepared
             }
-            Action::ConnectionId { column } => {
+            Action::Captured { captured, asked, rows } => {
                 self.discard(incoming).await?;
-                self.answer_connection_id(&column).await?;
-                Why::Text(Reason::ConnectionId)
+                self.answer_captured(&captured, asked, rows).await?;
+                Why::Text(Reason::Diagnostics)
             }
             Action::ChangeUser => {
                 self.change_user(incoming).await?;
@@ -445,7 +446,7 @@ impl Session {
             return self.kill_oneself(connection).await;
         }
         victim.mailbox.send(if connection { Mail::KILL_CONNECTION } else { Mail::KILL_QUERY });
-        self.answer_ok().await
+        self.answer_ok(self.dialect.flavour == Flavour::MySql).await
     }
 
     /// The statement that is to end is the KILL itself.

@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod id;
+pub mod outcome;
 pub mod pins;
 pub mod plan;
 mod prepared;

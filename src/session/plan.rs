@@ -1,5 +1,6 @@
 //! What a command asks for and does, before anything is sent: pure.
 
+use super::outcome::{After, Asked, Captured};
 use super::statements::{Home, Texts};
 use super::{Change, Pins, SessionId, State};
 use super::{prepared, query};
@@ -9,12 +10,13 @@ use super::statements::PreparedText;
 use crate::routing::{BackendId, Request};
 use crate::sql::cache::Worker;
 use crate::sql::{Dialect, Reason};
-use crate::wire::Capabilities;
+use crate::wire::amend::Amendment;
 use crate::wire::command::Command;
 use crate::wire::execute::statement_id;
 use crate::wire::query::text;
 use crate::wire::reply::ServerError;
 use crate::wire::scanner::Expect;
+use crate::wire::{Capabilities, Flavour};
 
 /// How a command that runs on a server is treated.
 #[derive(Debug, Clone)]
@@ -39,8 +41,10 @@ pub struct Plan {
     pub may_commit: bool,
     /// By its text it changes nothing and locks nothing.
     pub only_reads: bool,
-    /// Warnings and errors of the statement before are gone after it.
-    pub clears_diagnostics: bool,
+    /// What becomes of the outcome of the statement before.
+    pub after: After,
+    /// What the client is told instead of what the server says.
+    pub amendment: Option<Amendment>,
     /// The statement prepared by COM_STMT_PREPARE that it is about.
     pub statement: Option<StatementUse>,
     /// Success prepares a statement for the client, under this number.
@@ -87,7 +91,9 @@ pub enum Then {
 pub enum Action {
     Run(Plan),
     /// Answer OK without asking anybody.
-    Ok,
+    Ok {
+        clears_diagnostics: bool,
+    },
     /// Forget it: a command without reply about something that is gone.
     Ignore,
     /// COM_STMT_CLOSE of a statement of which no server needs to know.
@@ -101,10 +107,12 @@ pub enum Action {
     Malformed,
     Quit,
     ChangeUser,
-    /// A bare `SELECT CONNECTION_ID()`: the id that the client was greeted with. `column` is the
-    /// call as it was written.
-    ConnectionId {
-        column: Vec<u8>,
+    /// SHOW WARNINGS and the like, about what the server once said: that reply, with these rows of
+    /// it.
+    Captured {
+        captured: Arc<Captured>,
+        asked: Asked,
+        rows: Amendment,
     },
     /// KILL of a session of ours.
     Kill {
@@ -116,6 +124,7 @@ pub enum Action {
 /// What of the session and its servers decides besides the command.
 #[derive(Clone, Copy)]
 pub struct Situation<'a> {
+    pub session: SessionId,
     pub state: &'a State,
     pub dialect: Dialect,
     /// The texts that are prepared somewhere.
@@ -197,7 +206,8 @@ impl Plan {
             only_reads: false,
             statement: None,
             prepares: None,
-            clears_diagnostics: true,
+            after: After::UNKNOWN,
+            amendment: None,
             repeatable: false,
         }
     }
@@ -220,7 +230,9 @@ pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situatio
     match command {
         Quit => Action::Quit,
         ChangeUser => Action::ChangeUser,
-        Ping if situation.has_primary && !situation.state.keeps_connection() => Action::Ok,
+        Ping if situation.has_primary && !situation.state.keeps_connection() => {
+            Action::Ok { clears_diagnostics: false }
+        }
         Query => match text(arguments, situation.capabilities) {
             Ok(sql) => query::plan(sql, whole, situation),
             // The server has the right error for it.
@@ -246,6 +258,11 @@ pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situatio
             Some(session) => Action::Kill { session, connection: true },
             None => run(Plan::primary(command, Why::Text(Reason::Administration))),
         },
+        InitDb if situation.dialect.flavour == Flavour::MySql => run(Plan {
+            // What it repeats is another session's on a connection that is shared.
+            amendment: Some(Amendment::Warnings(situation.state.outcome.warnings)),
+            ..Plan::primary(command, Why::Command)
+        }),
         InitDb | FieldList | CreateDb | DropDb | Refresh | Shutdown | Statistics | ProcessInfo
         | Debug | Ping | Unknown(_) => run(Plan::primary(command, Why::Command)),
     }

@@ -2,6 +2,7 @@
 //! as a query.
 
 use super::Pins;
+use super::outcome::{After, FoundRowsAfter};
 use super::plan::{Action, Plan, Prepares, Situation, StatementUse, Then, Why};
 use super::query;
 use super::statements::{Home, Prepared, PreparedText};
@@ -32,7 +33,7 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
     Action::Run(match text.flatten() {
         Some(text) => {
             let statement = settled(&text, situation);
-            let (request, why) = match query::request(&statement, situation) {
+            let (request, why) = match query::request(&text.sql, &statement, situation) {
                 (Request::Previous(_), why) => (Request::Primary, why),
                 decided => decided,
             };
@@ -43,13 +44,27 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
                 why,
                 pins: Pins::from_effects(statement.effects & variables),
                 repeatable: request == Request::Read,
+                after: After {
+                    found_rows: FoundRowsAfter::Kept,
+                    clears_diagnostics: query::clears_diagnostics(
+                        &text.sql,
+                        &statement,
+                        situation.dialect,
+                    ),
+                },
                 prepares: Some((id, Prepares::Text(text))),
                 ..plan
             }
         }
-        None => {
-            Plan { pins: Pins::PREPARED_STATEMENT, prepares: Some((id, Prepares::Here)), ..plan }
-        }
+        None => Plan {
+            pins: Pins::PREPARED_STATEMENT,
+            prepares: Some((id, Prepares::Here)),
+            after: After {
+                found_rows: FoundRowsAfter::Kept,
+                clears_diagnostics: situation.dialect.flavour == Flavour::MySql,
+            },
+            ..plan
+        },
     })
 }
 
@@ -102,7 +117,9 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
         StmtClose if pinned || at_server => run(plain(), at_server),
         StmtClose => Action::Close(id),
         StmtReset if pinned || at_server => run(plain(), at_server),
-        StmtReset if prepared.failed.is_none() => Action::Ok,
+        StmtReset if prepared.failed.is_none() => {
+            Action::Ok { clears_diagnostics: situation.dialect.flavour == Flavour::MySql }
+        }
         StmtReset => run(plain(), false),
         StmtSendLongData => {
             run(Plan { pins: Pins::LONG_DATA, then: Then::LongData, ..plain() }, true)
@@ -132,14 +149,18 @@ fn execute(
     let action = query::judged(&text.sql, true, statement, text.dialect, situation);
     let mut plan = match action {
         Action::Run(plan) => plan,
-        // A bare CONNECTION_ID(), whose result has another form here.
-        Action::ConnectionId { .. } => Plan::primary(command, Why::Text(statement.reason)),
+        // Its rows have another form here.
+        Action::Captured { .. } => Plan::primary(command, Why::Text(statement.reason)),
         other => return other,
     };
     plan.expect = command.expects();
     if exclusive {
         plan.request = Request::Primary;
         plan.repeatable = false;
+    }
+    if cursor {
+        plan.after.found_rows = FoundRowsAfter::Unknown;
+        plan.amendment = None;
     }
     if cursor && !matches!(statement.kind, Kind::Dml) {
         plan.pins |= Pins::CURSOR;

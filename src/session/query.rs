@@ -3,12 +3,16 @@
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
+use super::outcome::{After, Asked, Captured, Diagnostics, FoundRows, FoundRowsAfter};
 use super::plan::{Action, Plan, Situation, Then, Why};
 use super::settings::has_true_default;
 use super::{Change, Pins, SessionId, Settings, switches};
 use crate::routing::Request;
-use crate::sql::connection_id::bare_connection_id;
 use crate::sql::kill::{KillTarget, parse_kill};
+use crate::sql::lexer::Lexer;
+use crate::sql::question::{Question, Rows, bare_question};
 use crate::sql::set::{
     Assignment, Isolation, Scope, TransactionScope, Value, ValueKind, parse_set,
 };
@@ -16,6 +20,7 @@ use crate::sql::variables::{ACCESS_MODE, session_variable};
 use crate::sql::{
     Destination, Dialect, Effects, HintTarget, Kind, Lock, Reason, Statement, classify,
 };
+use crate::wire::amend::Amendment;
 use crate::wire::command::Command;
 use crate::wire::{Capabilities, Flavour};
 
@@ -40,11 +45,19 @@ pub(super) fn judged(
     dialect: Dialect,
     situation: Situation<'_>,
 ) -> Action {
-    if statement.reason == Reason::ConnectionId
-        && whole
-        && let Some(column) = bare_connection_id(sql, dialect)
+    let mut statement = statement;
+    let mut amendment = None;
+    if whole
+        && matches!(statement.reason, Reason::ConnectionId | Reason::Diagnostics)
+        && let Some(answer) = bare_question(sql, dialect).and_then(|asked| known(asked, situation))
     {
-        return Action::ConnectionId { column: column.into_owned() };
+        match answer {
+            Known::Amended(known) => amendment = Some(known),
+            Known::Captured(captured, asked, rows) => {
+                return Action::Captured { captured, asked, rows };
+            }
+        }
+        statement.destination = Destination::Previous;
     }
     if statement.kind == Kind::Kill
         && let Some(action) = kill(sql, dialect)
@@ -52,18 +65,23 @@ pub(super) fn judged(
         return action;
     }
     let (request, why) = match whole {
-        true => request(&statement, situation),
+        // Any server will do.
+        true if amendment.is_some() && situation.previous.is_none() && !situation.has_primary => {
+            (Request::Read, Why::Text(statement.reason))
+        }
+        true => request(sql, &statement, situation),
         false => (Request::Primary, Why::Long),
     };
     let effects = statement.effects;
     let mut plan = Plan {
         pins: Pins::from_effects(effects),
-        clears_diagnostics: clears_diagnostics(&statement, dialect),
+        after: after(sql, &statement, dialect),
+        repeatable: request == Request::Read || amendment.is_some(),
+        amendment,
         needs_insert_id: needs_insert_id(&statement),
         changes_insert_id: !whole || changes_insert_id(&statement),
         may_commit: !whole || may_commit(&statement),
         only_reads: whole && statement.destination == Destination::Replica,
-        repeatable: request == Request::Read,
         request,
         ..Plan::primary(Command::Query, why)
     };
@@ -89,16 +107,111 @@ pub(super) fn judged(
     Action::Run(plan)
 }
 
-/// MySQL clears warnings and errors with every statement but those that ask for them; MariaDB
-/// keeps them over statements that use no table.
-fn clears_diagnostics(statement: &Statement, dialect: Dialect) -> bool {
-    match dialect.flavour {
-        _ if statement.effects.contains(Effects::READS_DIAGNOSTICS) => false,
-        Flavour::MySql => true,
-        Flavour::MariaDb => {
-            statement.kind != Kind::Select || statement.effects.contains(Effects::READS_TABLES)
+/// An answer that the session has itself.
+enum Known {
+    Amended(Amendment),
+    Captured(Arc<Captured>, Asked, Amendment),
+}
+
+/// What the session knows better than any server that it may be served by.
+fn known(question: Question, situation: Situation<'_>) -> Option<Known> {
+    let outcome = &situation.state.outcome;
+    let number = |value| Some(Known::Amended(Amendment::Number(value)));
+    match question {
+        Question::ConnectionId => number(i64::from(situation.session.get())),
+        Question::RowCount => outcome.row_count.and_then(number),
+        Question::FoundRows => match outcome.found_rows {
+            FoundRows::Known(count) => i64::try_from(count).ok().and_then(number),
+            FoundRows::OnConnection | FoundRows::Unknown => None,
+        },
+        Question::WarningCount => counted(Asked::CountWarnings, situation),
+        Question::ErrorCount => counted(Asked::CountErrors, situation),
+        Question::Warnings(rows) => listed(Asked::Warnings, rows, situation),
+        Question::Errors(rows) => listed(Asked::Errors, rows, situation),
+    }
+}
+
+fn counted(asked: Asked, situation: Situation<'_>) -> Option<Known> {
+    let count = match &situation.state.outcome.diagnostics {
+        // What ran inside a routine may have left some without a word.
+        Diagnostics::None if situation.state.keeps_connection() => return None,
+        Diagnostics::None => 0,
+        Diagnostics::Refused(_) => 1,
+        Diagnostics::OnConnection => return None,
+        Diagnostics::Captured(captured) => captured.count(asked)?,
+    };
+    Some(Known::Amended(Amendment::Number(count)))
+}
+
+fn listed(asked: Asked, rows: Rows, situation: Situation<'_>) -> Option<Known> {
+    match &situation.state.outcome.diagnostics {
+        Diagnostics::None if situation.state.keeps_connection() => None,
+        Diagnostics::None => Some(Known::Amended(Amendment::Rows { offset: 0, count: 0 })),
+        Diagnostics::Refused(error) if rows.offset == 0 && rows.count > 0 => {
+            Some(Known::Amended(Amendment::Error(error.clone())))
+        }
+        Diagnostics::Refused(_) => Some(Known::Amended(Amendment::Rows { offset: 0, count: 0 })),
+        Diagnostics::OnConnection => None,
+        Diagnostics::Captured(captured) => {
+            let rows = Amendment::Rows { offset: rows.offset, count: rows.count };
+            Some(Known::Captured(captured.clone(), asked, rows))
         }
     }
+}
+
+fn after(sql: &[u8], statement: &Statement, dialect: Dialect) -> After {
+    After {
+        found_rows: found_rows_after(sql, statement),
+        clears_diagnostics: clears_diagnostics(sql, statement, dialect),
+    }
+}
+
+fn found_rows_after(sql: &[u8], statement: &Statement) -> FoundRowsAfter {
+    match statement.kind {
+        _ if runs_unseen_code(statement) => FoundRowsAfter::Unknown,
+        Kind::Select if statement.effects.contains(Effects::FOUND_ROWS) => FoundRowsAfter::Counted,
+        Kind::Select if statement.effects.contains(Effects::OFFSET) => FoundRowsAfter::Unknown,
+        // MariaDB does not count those of VALUES.
+        Kind::Select if matches!(sql.first(), Some(b'v' | b'V')) => FoundRowsAfter::Unknown,
+        Kind::Select => FoundRowsAfter::Sent,
+        Kind::Begin { .. } | Kind::Commit | Kind::Rollback | Kind::Savepoint | Kind::Use => {
+            FoundRowsAfter::Kept
+        }
+        _ => FoundRowsAfter::Unknown,
+    }
+}
+
+/// MySQL clears warnings and errors with every statement but those that show them; MariaDB with
+/// those that use a table, and those include most of SHOW.
+pub(super) fn clears_diagnostics(sql: &[u8], statement: &Statement, dialect: Dialect) -> bool {
+    let effects = statement.effects;
+    match (dialect.flavour, statement.kind) {
+        (Flavour::MySql, Kind::Select) => true,
+        (Flavour::MySql, _) => !effects.contains(Effects::READS_DIAGNOSTICS),
+        (Flavour::MariaDb, Kind::Dml) => true,
+        (Flavour::MariaDb, Kind::Select | Kind::Explain) => effects.contains(Effects::READS_TABLES),
+        (Flavour::MariaDb, Kind::Show | Kind::Ddl | Kind::Lock) => uses_table(sql, dialect),
+        (Flavour::MariaDb, _) => false,
+    }
+}
+
+/// Whether MariaDB uses a table, perhaps one of `information_schema`, for a SHOW, a DDL statement
+/// or a LOCK, by what stands behind its first word.
+fn uses_table(sql: &[u8], dialect: Dialect) -> bool {
+    #[rustfmt::skip]
+    const WITHOUT: [&str; 32] = [
+        "authors", "binary", "binlog", "contributors", "count", "database", "definer", "errors",
+        "event", "explain", "function", "grants", "instance", "master", "package", "privileges",
+        "procedure", "processlist", "profile", "profiles", "relaylog", "replica", "replicas",
+        "role", "schema", "server", "slave", "slaves", "trigger", "user", "warnings", "analyze",
+    ];
+    let mut lexer = Lexer::new(sql, dialect);
+    lexer.next_significant();
+    while ["or", "replace", "full", "all", "aggregate", "create", "global", "session"]
+        .into_iter()
+        .any(|word| lexer.accept_word(word))
+    {}
+    !WITHOUT.into_iter().any(|word| lexer.accept_word(word)) || lexer.accept_word("status")
 }
 
 /// What runs code that nobody has looked at: a routine, a prepared text, several statements.
@@ -155,7 +268,11 @@ fn unlocked(lock: Lock) -> Pins {
 }
 
 /// Where a statement goes in the state that the session is in.
-pub(super) fn request(statement: &Statement, situation: Situation<'_>) -> (Request, Why) {
+pub(super) fn request(
+    sql: &[u8],
+    statement: &Statement,
+    situation: Situation<'_>,
+) -> (Request, Why) {
     let why = Why::Text(statement.reason);
     match statement.destination {
         Destination::Primary => (Request::Primary, why),
@@ -170,7 +287,9 @@ pub(super) fn request(statement: &Statement, situation: Situation<'_>) -> (Reque
                 (Request::Primary, Why::AutocommitOff)
             } else if state.is_serializable() {
                 (Request::Primary, Why::Serializable)
-            } else if state.has_diagnostics() && !clears_diagnostics(statement, situation.dialect) {
+            } else if state.outcome.diagnostics == Diagnostics::OnConnection
+                && !clears_diagnostics(sql, statement, situation.dialect)
+            {
                 // They stay where they are, and so does the session.
                 (Request::Previous(situation.previous), why)
             } else if statement.hints.target == Some(HintTarget::Primary) {

@@ -1,6 +1,7 @@
 //! The state of one client session. Predictions come from the statement's text, the truth from
 //! the server's replies.
 
+use super::outcome::Outcome;
 use super::pins::Pins;
 use super::settings::{Names, Settings};
 use super::statements::{Home, Statements};
@@ -41,8 +42,8 @@ pub struct State {
     /// Statements prepared by COM_STMT_PREPARE that are open.
     statements: Statements,
     login_names: Names,
-    /// Warnings or an error of an earlier statement may be asked for.
-    diagnostics: bool,
+    /// What may be asked about the statement before.
+    pub outcome: Outcome,
 }
 
 impl State {
@@ -56,19 +57,8 @@ impl State {
             status,
             pins: Pins::empty(),
             statements: Statements::default(),
-            diagnostics: false,
+            outcome: Outcome::default(),
         }
-    }
-
-    /// True when warnings or an error of an earlier statement may still be asked for.
-    pub fn has_diagnostics(&self) -> bool {
-        self.diagnostics
-    }
-
-    /// Notes whether a statement has left warnings or an error; `clears` when it has cleared those
-    /// of the one before.
-    pub fn note_diagnostics(&mut self, left: bool, clears: bool) {
-        self.diagnostics = left || (self.diagnostics && !clears);
     }
 
     /// The same as the successor of another state of the same session (COM_CHANGE_USER): what a
@@ -234,6 +224,7 @@ impl State {
         // The servers keep what COM_SET_OPTION has set.
         self.pins &= Pins::CONNECTION_OPTION;
         self.statements.clear();
+        self.outcome = Outcome::default();
         self.version += 1;
     }
 }

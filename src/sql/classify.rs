@@ -10,12 +10,12 @@ mod tests;
 mod tokens;
 
 use self::body::Body;
-use super::database::is_system_database;
 use super::digest::Digester;
 use super::head::{Head, Mode, head_of, under_harmless_settings};
 use super::hint::{HintTarget, Hints};
 use super::keywords::Keyword;
 use super::lexer::{Lexeme, Lexer, Token};
+use super::system_tables::is_system_database;
 use super::words::{Word, lookup};
 use super::{Destination, Dialect, Effects, Kind, Reason};
 use crate::wire::Flavour;

@@ -9,14 +9,12 @@
 //! | [`reason`] | why a statement goes where it goes |
 //! | [`digest`] | the literal-free shape of a statement |
 //! | [`hint`] | hints in comments |
-//! | [`set`], [`transaction`], [`kill`], [`database`], [`connection_id`], [`named_locks`] | details that session code acts on |
+//! | [`set`], [`transaction`], [`kill`], [`question`], [`named_locks`] | details that session code acts on |
 //! | [`deep`], [`cache`] | a full parse off the hot path, and its verdicts |
 //! | [`explain`] | all of it for people |
 
 pub mod cache;
 pub mod classify;
-pub mod connection_id;
-pub mod database;
 pub mod deep;
 pub mod digest;
 pub mod explain;
@@ -27,6 +25,7 @@ pub mod keywords;
 pub mod kill;
 pub mod lexer;
 pub mod named_locks;
+pub mod question;
 pub mod reason;
 pub mod set;
 pub mod sql_mode;
@@ -248,6 +247,8 @@ bitflags! {
         const BACKUP_LOCK = 1 << 22;
         /// BACKUP STAGE.
         const BACKUP_STAGE = 1 << 23;
+        /// LIMIT with an offset: FOUND_ROWS() counts the rows that it skips, too.
+        const OFFSET = 1 << 24;
     }
 }
 

@@ -1,4 +1,14 @@
-//! The tables of `information_schema` that tell about replicated data rather than about a server.
+//! Databases that tell about a server, and the tables of `information_schema` that tell about
+//! replicated data all the same.
+
+/// Databases whose tables differ from server to server.
+const SYSTEM_DATABASES: [&[u8]; 4] =
+    [b"information_schema", b"mysql", b"performance_schema", b"sys"];
+
+/// Whether tables of this database tell about a server rather than about replicated data.
+pub fn is_system_database(name: &[u8]) -> bool {
+    SYSTEM_DATABASES.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
 
 /// Sorted. What is not listed (PROCESSLIST, INNODB_…, variables, EVENTS with their state, plugins,
 /// privileges, statistics of use) differs from server to server.

@@ -4,6 +4,7 @@
 //! "Clients & Utilities: protocol" pages of the MariaDB knowledge base; where the two differ the
 //! doc comment says which server does what.
 
+pub mod amend;
 pub mod auth;
 pub mod capabilities;
 pub mod codec;

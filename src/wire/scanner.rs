@@ -94,6 +94,8 @@ pub struct Scanner {
     /// The current payload goes on in the next packet, whose first byte means nothing.
     continued: bool,
     deprecate_eof: bool,
+    /// Rows of the result set at hand, or of the last one.
+    rows: u64,
 }
 
 impl Scanner {
@@ -104,8 +106,14 @@ impl Scanner {
             phase: Phase::First,
             skip: 0,
             continued: false,
+            rows: 0,
             deprecate_eof: capabilities.contains(Capabilities::DEPRECATE_EOF),
         }
+    }
+
+    /// How many rows the last result set had so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
     }
 
     /// True once the whole reply has been scanned.
@@ -227,7 +235,7 @@ impl Scanner {
         }
     }
 
-    fn judge_row(&self, header: Header, first: Option<u8>) -> Judgement {
+    fn judge_row(&mut self, header: Header, first: Option<u8>) -> Judgement {
         match first {
             // 0xFE opens a text value of 16 MiB and more too, but then the packet is a full one.
             Some(0xFE) if self.deprecate_eof && header.length < MAX_PAYLOAD => {
@@ -235,7 +243,10 @@ impl Scanner {
             }
             Some(0xFE) if header.length < 9 => Judgement::NeedsWhole,
             Some(0xFF) => Judgement::NeedsWhole,
-            _ => Judgement::Pass,
+            _ => {
+                self.rows += 1;
+                Judgement::Pass
+            }
         }
     }
 
@@ -289,6 +300,7 @@ impl Scanner {
                     return Err(Malformed("an absurd number of columns"));
                 }
                 self.phase = Phase::Columns { left };
+                self.rows = 0;
                 Ok(None)
             }
             _ => Err(Malformed("a packet that no reply can hold here")),

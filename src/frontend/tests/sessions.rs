@@ -348,6 +348,7 @@ async fn diagnostics_of_a_server_that_is_down_are_not_waited_for() {
     assert_eq!(front.query("SELECT 1/0").await.as_deref(), Some(WARNED));
     let mut topology = (*front.context.topology.load_full()).clone();
     topology.backends[1].state = State::Down("stopped".into());
+    topology.backends[1].reads = Err("stopped".into());
     topology.backends[1].address = None;
     front.context.topology.publish(topology);
     front.context.registry.broadcast(Mail::BACKEND);

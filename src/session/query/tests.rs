@@ -21,6 +21,8 @@ const MYSQL: Dialect = Dialect {
 };
 const MARIADB: Dialect = Dialect { flavour: Flavour::MariaDb, version: 101_119, ..MYSQL };
 
+static SESSION: LazyLock<SessionId> = LazyLock::new(|| SessionId::numbered(7));
+
 fn fresh() -> State {
     State::new(Settings::at_login(None, 255, true), Status::AUTOCOMMIT)
 }
@@ -39,6 +41,7 @@ impl Case {
 
     fn plan(&self, sql: &str) -> Plan {
         let situation = Situation {
+            session: *SESSION,
             state: &self.state,
             dialect: self.dialect,
             previous: None,
@@ -190,5 +193,93 @@ fn variables_that_tie_a_session() {
     ];
     for (sql, pins) in table {
         assert_eq!(Case::new(MYSQL).run(sql), pins, "{sql}");
+    }
+}
+
+fn captured(count: u8) -> Diagnostics {
+    let column = [0x3F, 0, 21, 0, 0, 0, 8, 0x81, 0, 0, 0, 0];
+    let mut reply = vec![1, 0, 0, 1, 1, 12, 0, 0, 2];
+    reply.extend_from_slice(&column);
+    reply.extend_from_slice(&[2, 0, 0, 3, 1, count]);
+    let reply: Box<[u8]> = reply.into();
+    let replies = [reply.clone(), reply.clone(), reply.clone(), reply];
+    Diagnostics::Captured(Arc::new(Captured { replies, deprecate_eof: true }))
+}
+
+#[test]
+fn what_the_session_knows_itself_any_server_may_be_asked() {
+    let mut case = Case::new(MYSQL);
+    case.state.outcome.row_count = Some(3);
+    case.state.outcome.found_rows = FoundRows::Known(5);
+    let none = Amendment::Rows { offset: 0, count: 0 };
+    let number = Amendment::Number;
+    for (sql, expected) in [
+        ("SELECT CONNECTION_ID()", number(i64::from(SESSION.get()))),
+        ("SELECT ROW_COUNT()", number(3)),
+        ("SELECT FOUND_ROWS() AS n", number(5)),
+        ("SELECT @@warning_count", number(0)),
+        ("SHOW COUNT(*) ERRORS", number(0)),
+        ("SHOW WARNINGS", none.clone()),
+        ("SHOW ERRORS LIMIT 1", none),
+    ] {
+        let plan = case.plan(sql);
+        let expected = (Some(expected), Request::Previous(None), true);
+        assert_eq!((plan.amendment, plan.request, plan.repeatable), expected, "{sql}");
+    }
+    for sql in ["SELECT ROW_COUNT() + 1", "SELECT FOUND_ROWS(), 1", "SHOW WARNINGS LIMIT x"] {
+        let plan = case.plan(sql);
+        assert_eq!((plan.amendment, plan.request), (None, Request::Previous(None)), "{sql}");
+    }
+}
+
+#[test]
+fn what_a_connection_knows_is_asked_of_it() {
+    let mut case = Case::new(MYSQL);
+    case.state.outcome.row_count = None;
+    case.state.outcome.diagnostics = Diagnostics::OnConnection;
+    case.state.outcome.found_rows = FoundRows::OnConnection;
+    for sql in
+        ["SELECT ROW_COUNT()", "SELECT FOUND_ROWS()", "SHOW WARNINGS", "SHOW COUNT(*) ERRORS"]
+    {
+        let plan = case.plan(sql);
+        assert_eq!((plan.amendment, plan.request), (None, Request::Previous(None)), "{sql}");
+    }
+    case.state.outcome.diagnostics = captured(b'4');
+    assert_eq!(case.plan("SELECT @@error_count").amendment, Some(Amendment::Number(4)));
+    // A routine may have left some unseen.
+    case.state.outcome.diagnostics = Diagnostics::None;
+    case.state.pin(Pins::UNKNOWN_EFFECTS);
+    assert_eq!(case.plan("SHOW WARNINGS").amendment, None);
+}
+
+#[test]
+fn what_a_statement_leaves_to_be_asked() {
+    use FoundRowsAfter::*;
+    let table = [
+        ("SELECT a FROM t LIMIT 3", Sent, true, true),
+        ("SELECT 1", Sent, true, false),
+        ("SELECT a FROM t LIMIT 3, 2", Unknown, true, true),
+        ("SELECT a FROM t LIMIT ? OFFSET ?", Unknown, true, true),
+        ("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1", Counted, true, true),
+        ("SELECT f(a) FROM t", Unknown, true, true),
+        ("BEGIN", Kept, true, false),
+        ("UPDATE t SET a = 1", Unknown, true, true),
+        ("SET sql_mode = ''", Unknown, true, false),
+        ("SHOW WARNINGS", Unknown, false, false),
+        ("SHOW TABLES", Unknown, true, true),
+        ("SHOW FULL PROCESSLIST", Unknown, true, false),
+        ("SHOW CREATE TABLE t", Unknown, true, true),
+        ("SHOW CREATE PROCEDURE p", Unknown, true, false),
+        ("SHOW PROCEDURE STATUS", Unknown, true, true),
+        ("CREATE OR REPLACE TABLE t (a INT)", Unknown, true, true),
+        ("DROP DATABASE d", Unknown, true, false),
+        ("SELECT @@warning_count", Sent, true, false),
+    ];
+    for (sql, found_rows, mysql_clears, mariadb_clears) in table {
+        for (dialect, clears_diagnostics) in [(MYSQL, mysql_clears), (MARIADB, mariadb_clears)] {
+            let after = Case::new(dialect).plan(sql).after;
+            let expected = After { found_rows, clears_diagnostics };
+            assert_eq!(after, expected, "{sql}");
+        }
     }
 }

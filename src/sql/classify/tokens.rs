@@ -195,6 +195,7 @@ impl Scan<'_> {
                 self.forbid_read(Reason::CountsRows);
             }
             Keyword::Into => self.into(),
+            Keyword::Limit => self.limit(),
             Keyword::Insert | Keyword::Replace if !called && self.depth == 0 => {
                 self.explain_options = false;
                 self.awaits_table = true;
@@ -260,6 +261,15 @@ impl Scan<'_> {
             && ["rowcount", "found", "notfound"].into_iter().any(|word| ahead.accept_word(word));
         if asked {
             self.effects |= Effects::READS_DIAGNOSTICS;
+        }
+    }
+
+    /// `LIMIT a, b` and `LIMIT b OFFSET a`.
+    fn limit(&mut self) {
+        let mut ahead = self.lexer;
+        ahead.next_significant();
+        if ahead.accept(Token::Comma) || ahead.accept_word("offset") {
+            self.effects |= Effects::OFFSET;
         }
     }
 

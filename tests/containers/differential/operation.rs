@@ -24,7 +24,9 @@ pub enum Operation {
 impl Operation {
     /// Whether replicas may differ from the primary for a while after it.
     pub fn writes(&self) -> bool {
-        const READING: [&str; 9] = [
+        const READING: [&str; 11] = [
+            "SELECT FOUND_ROWS",
+            "SELECT ROW_COUNT",
             "SELECT id",
             "SELECT k",
             "SELECT @",
@@ -48,7 +50,7 @@ impl Operation {
 /// The session of this seed: so many operations. Those of even seeds do nothing that pins a
 /// session for long.
 pub fn operations(flavour: Flavour, seed: u64, count: usize) -> Vec<Operation> {
-    let mut chance = Chance { random: Random(seed), flavour, pins: seed % 2 == 1 };
+    let mut chance = Chance { random: Random(seed), flavour, pins: seed % 2 == 1, read: false };
     (0..count).map(|_| chance.operation()).collect()
 }
 
@@ -56,6 +58,8 @@ struct Chance {
     random: Random,
     flavour: Flavour,
     pins: bool,
+    /// The operation before was a plain read.
+    read: bool,
 }
 
 impl Chance {
@@ -66,10 +70,17 @@ impl Chance {
                 break dice;
             }
         };
+        let behind_a_read = std::mem::take(&mut self.read);
         match dice {
-            0..24 => self.fill(READS),
-            24..38 => self.fill(WRITES),
-            38..43 => self.fill(INSERT_IDS),
+            0..22 => self.fill(READS),
+            24..27 if behind_a_read => Operation::Query("SELECT FOUND_ROWS()".to_owned()),
+            22..24 => {
+                self.read = true;
+                self.fill(&["SELECT id FROM {db}.t ORDER BY id LIMIT {n}"])
+            }
+            24..36 => self.fill(WRITES),
+            36..40 => self.fill(OUTCOMES),
+            40..43 => self.fill(INSERT_IDS),
             43..46 if self.pins => Operation::Command(b"\x1f".to_vec()),
             43..52 => self.fill(VARIABLES),
             52..55 if !self.pins => self.fill(READS),
@@ -214,8 +225,21 @@ const WRITES: &[&str] = &[
     "DROP TABLE IF EXISTS made{n}",
 ];
 
-/// (Warnings, ROW_COUNT() and FOUND_ROWS() are told rightly only while their connection is not
-/// needed by others: see the limits in README.md.)
+/// About the statement before. (FOUND_ROWS() behind anything but a SELECT without an offset is told
+/// rightly only while its connection is not needed by others: see the limits in README.md.)
+const OUTCOMES: &[&str] = &[
+    "SELECT ROW_COUNT()",
+    "SELECT ROW_COUNT() AS n",
+    "SELECT @@warning_count",
+    "SELECT @@error_count AS `e`",
+    "SHOW WARNINGS",
+    "SHOW WARNINGS LIMIT 1",
+    "SHOW WARNINGS LIMIT 1, 5",
+    "SHOW ERRORS",
+    "SHOW COUNT(*) WARNINGS",
+    "SHOW COUNT(*) ERRORS",
+];
+
 const INSERT_IDS: &[&str] = &[
     "SELECT LAST_INSERT_ID()",
     "SELECT LAST_INSERT_ID()",
@@ -396,5 +420,7 @@ const PREPARED: &[&str] = &[
     "SELECT * FROM missing WHERE a = ?",
     "SELEC ?",
     "SELECT id, s FROM t ORDER BY id",
+    "SELECT ROW_COUNT()",
+    "SELECT @@warning_count",
     "DELETE FROM t WHERE id = 100 + ?",
 ];

@@ -10,12 +10,12 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use rwproxy::wire::Capabilities;
 use rwproxy::wire::packet::Packet;
-use rwproxy::wire::reply::{EOF, ERR, OK};
+use rwproxy::wire::reply::{ERR, OK};
 use tokio::sync::Mutex;
 
 use super::operation::{Operation, SLOTS};
 use super::schema::database;
-use crate::support::raw::{OLD, Raw, without_numbers};
+use crate::support::raw::{OLD, Raw, error_code, without_numbers};
 use crate::support::{Cluster, Flavour};
 
 /// The answers to a session's operations.
@@ -124,17 +124,31 @@ async fn ask(
             }
         },
     };
+    if error_code(&reply) == Some(1243) {
+        // MySQL adds it to the errors of the statement before.
+        client.query("DO 0").await;
+    }
     match operation {
-        // MySQL tells the warnings of the statement before, which are known as long as that
-        // statement's connection is: see the limits in README.md.
-        Operation::UseDatabase(_) => without_warnings(reply),
-        Operation::Command(payload) if [0x0E, 0x1B].contains(&payload[0]) => {
-            without_warnings(reply)
-        }
         // MySQL tells the row count of the statement before, as ROW_COUNT() does.
         Operation::Query(sql) if sql.starts_with("CALL") => without_row_count(reply),
+        Operation::Query(sql) if sql.starts_with("SHOW") => without_numbered_rows(reply),
         _ => without_numbers(reply),
     }
+}
+
+/// Rows of SHOW WARNINGS that tell of a statement by its number.
+fn without_numbered_rows(mut reply: Vec<Packet>) -> Vec<Packet> {
+    for packet in &mut reply {
+        if ["\u{4}1243", "\u{4}1421"].iter().any(|code| contains(&packet.payload, code.as_bytes()))
+        {
+            packet.payload = b"a statement by its number".to_vec().into();
+        }
+    }
+    reply
+}
+
+fn contains(payload: &[u8], part: &[u8]) -> bool {
+    payload.windows(part.len()).any(|window| window == part)
 }
 
 fn without_row_count(mut reply: Vec<Packet>) -> Vec<Packet> {
@@ -145,19 +159,6 @@ fn without_row_count(mut reply: Vec<Packet>) -> Vec<Packet> {
         payload[1] = 0;
         last.payload = payload.into();
     }
-    reply
-}
-
-fn without_warnings(mut reply: Vec<Packet>) -> Vec<Packet> {
-    let mut payload = reply[0].payload.to_vec();
-    match payload[0] {
-        // Affected rows, insert id and status stand before them.
-        OK => payload[5..7].fill(0),
-        EOF if payload.len() == 5 => payload[1..3].fill(0),
-        EOF => payload[5..7].fill(0),
-        _ => return reply,
-    }
-    reply[0].payload = payload.into();
     reply
 }
 
