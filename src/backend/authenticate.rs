@@ -20,6 +20,7 @@ use crate::routing::topology::Address;
 use crate::wire::Capabilities;
 use crate::wire::auth::signature::CHALLENGE;
 use crate::wire::codec::Malformed;
+use crate::wire::compression::{Algorithm, Level, Peer};
 use crate::wire::handshake::{Greeting, Prelude, Response};
 use crate::wire::login::to_server::{LoginError, LoginToServer, Step};
 use crate::wire::reply::{self, ErrPacket, OkPacket, ServerError};
@@ -34,8 +35,8 @@ pub const MAX_PACKET: u32 = 1 << 30;
 pub struct LoginOptions<'a> {
     pub credential: &'a Credential,
     /// What is wanted; the server's own decide what is agreed. Those that the handshake itself
-    /// needs are added (protocol 4.1, plugins, TLS, database, attributes), compression and TLS
-    /// are ignored.
+    /// needs are added (protocol 4.1, plugins, TLS, database, attributes), TLS is ignored. With
+    /// one of compression the connection is compressed if the server offers it.
     pub capabilities: Capabilities,
     /// The low byte of the collation, as a client's response has it.
     pub collation: u8,
@@ -206,6 +207,7 @@ async fn log_in(
         stream = upgrade(stream, config, name).await.map_err(ConnectError::Tls)?;
     }
 
+    let wants_zstd = capabilities.contains(Capabilities::ZSTD_COMPRESSION);
     let secret = &options.credential.secret;
     let encrypted = stream.stream().is_tls();
     let mut random = [0; CHALLENGE];
@@ -220,7 +222,7 @@ async fn log_in(
         database: options.database,
         plugin: Some(login.plugin().name()),
         attributes: options.attributes,
-        zstd_level: None,
+        zstd_level: wants_zstd.then_some(Level::default().get()),
     }
     .put(&mut *response);
     sequence = stream.write_packet(sequence, &response).await?;
@@ -237,6 +239,10 @@ async fn log_in(
             }
             Step::Done => {
                 let ok = LoginOk::new(packet.payload, capabilities)?;
+                let level = Some(Level::default().get());
+                if let Some(algorithm) = Algorithm::agreed(capabilities, level) {
+                    stream = stream.compressed(algorithm, Peer::Server);
+                }
                 return Ok(Connected { stream, greeting, capabilities, ok });
             }
         }
@@ -257,9 +263,7 @@ fn choose_tls(
 }
 
 fn agree(options: &LoginOptions<'_>, greeting: &Greeting, tls: bool) -> Capabilities {
-    let ours = Capabilities::COMPRESS
-        | Capabilities::ZSTD_COMPRESSION
-        | Capabilities::SSL
+    let ours = Capabilities::SSL
         | Capabilities::CONNECT_WITH_DB
         | Capabilities::CONNECT_ATTRS
         | Capabilities::MYSQL;

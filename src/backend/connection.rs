@@ -257,7 +257,7 @@ impl Connection {
         let asked = async {
             let mut out = BytesMut::new();
             put_packet(&mut out, 0, &self.encode(&Restore::Statement(question.to_owned())));
-            self.packets.write(&out).await?;
+            self.write_command(&out).await?;
             let mut scanner = Scanner::new(Expect::Results, self.capabilities);
             let mut reply = BytesMut::new();
             let mut sequence = 1;
@@ -383,7 +383,7 @@ impl Connection {
     ) -> Result<Result<u32, ServerError>, PrivateError> {
         let mut out = BytesMut::new();
         put_packet(&mut out, 0, &[&[COM_STMT_PREPARE], sql].concat());
-        self.packets.write(&out).await?;
+        self.write_command(&out).await?;
         let mut scanner = Scanner::new(Expect::Prepare, self.capabilities);
         let mut answer = None;
         let mut sequence = 1;
@@ -419,13 +419,19 @@ impl Connection {
     async fn round_trip(&mut self, payload: &[u8]) -> Result<(), PrivateError> {
         let mut out = BytesMut::new();
         put_packet(&mut out, 0, payload);
-        self.packets.write(&out).await?;
+        self.write_command(&out).await?;
         let reply = self.packets.read_packet(MAX_PRIVATE_REPLY, Some(1)).await?;
         if reply.payload.first() == Some(&ERR) {
             return Err(PrivateError::Refused(ErrPacket::parse(&reply.payload)?.to_owned()));
         }
         self.status = OkPacket::parse(&reply.payload, self.capabilities)?.status;
         Ok(())
+    }
+
+    /// Writes a command whole, or several that have no reply. Not cancel safe.
+    pub async fn write_command(&mut self, packets: &[u8]) -> io::Result<()> {
+        self.packets.begin_command();
+        self.packets.write(packets).await
     }
 
     /// Says goodbye and closes, without waiting for anything.
@@ -436,6 +442,7 @@ impl Connection {
         // A server logs a warning for clients that leave without COM_QUIT. What cannot be sent at
         // once is not worth waiting for.
         let mut context = Context::from_waker(std::task::Waker::noop());
+        self.packets.begin_command();
         let stream = self.packets.stream_mut();
         if Pin::new(&mut *stream).poll_write(&mut context, &QUIT).is_ready() {
             let _ = Pin::new(stream).poll_flush(&mut context);

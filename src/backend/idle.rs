@@ -79,6 +79,11 @@ impl<K: Eq + Hash + Clone, C> IdleSet<K, C> {
         Some(idle)
     }
 
+    /// Every idle connection.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Idle<C>> {
+        self.stacks.values_mut().flatten()
+    }
+
     /// Takes out every connection that `gone` names, with its identity and its entry.
     pub fn drain_where(&mut self, mut gone: impl FnMut(&K, &Idle<C>) -> bool) -> Vec<Idle<C>> {
         let mut taken = Vec::new();

@@ -14,6 +14,9 @@ use crate::routing::BackendId;
 use crate::session::SessionId;
 use crate::wire::Capabilities;
 
+/// What a connection that was idle for this long needs to be used again, it makes anew.
+const QUIET: Duration = Duration::from_secs(2);
+
 /// Everything about a connection that changes bytes or meaning and cannot be restored (I2).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PoolKey {
@@ -268,10 +271,15 @@ impl Pool {
         self.close_idle(|key, _| *key.user == *user && key.generation != current);
     }
 
-    /// Closes connections that have been idle for longer than `limit`, or that have died.
+    /// Closes connections that have been idle for longer than `limit`, or that have died. The
+    /// others give back what they do not need meanwhile.
     pub fn sweep(&self, limit: Duration) {
         let oldest = self.now().saturating_sub(limit.as_millis() as u64);
         self.close_idle(|_, idle| idle.since < oldest || !idle.connection.is_quiet());
+        let quiet = self.now().saturating_sub(QUIET.as_millis() as u64);
+        for idle in self.idle().iter_mut().filter(|idle| idle.since < quiet) {
+            idle.connection.packets.stream_mut().give_back();
+        }
     }
 
     fn close_idle(&self, gone: impl FnMut(&PoolKey, &Idle<Box<Connection>>) -> bool) {

@@ -18,6 +18,7 @@ use crate::routing::topology::Address;
 use crate::wire::auth::{CACHING_SHA2_PASSWORD, NATIVE_PASSWORD, Nonce, Secret};
 use crate::wire::capabilities::Status;
 use crate::wire::codec::Writer;
+use crate::wire::compression::{Algorithm, Peer};
 use crate::wire::handshake::{ClientHello, Greeting};
 use crate::wire::{Capabilities, ServerVersion};
 
@@ -56,7 +57,7 @@ const OK: &[u8] = b"\0\0\0\x02\0\0\0";
 async fn log_in(address: &Address, timeout: Duration) -> Result<Connected, ConnectError> {
     let options = LoginOptions {
         credential: &Credential::new("app", Secret::from_password("secret")),
-        capabilities: Capabilities::SESSION_TRACK | Capabilities::COMPRESS,
+        capabilities: Capabilities::SESSION_TRACK,
         collation: 45,
         max_packet: 1 << 24,
         database: Some(b"shop"),
@@ -87,6 +88,50 @@ async fn a_login_says_what_was_agreed() {
     assert!(connected.capabilities.contains(Capabilities::SESSION_TRACK));
     assert_eq!(connected.ok.packet().status, Status::AUTOCOMMIT);
     task.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_is_compressed_behind_its_login() {
+    for way in [Capabilities::COMPRESS, Capabilities::ZSTD_COMPRESSION] {
+        let (address, task) = server(move |mut stream| async move {
+            stream.write_packet(0, &greeting(CACHING_SHA2_PASSWORD)).await.unwrap();
+            let packet = stream.read_packet(1000, Some(1)).await.unwrap();
+            let Ok(ClientHello::Response(response)) = ClientHello::parse(&packet.payload) else {
+                panic!("no response");
+            };
+            let algorithm = Algorithm::agreed(response.prelude.capabilities, response.zstd_level);
+            stream.write_packet(2, OK).await.unwrap();
+            let mut stream = stream.compressed(algorithm.unwrap(), Peer::Client);
+            for _ in 0..2 {
+                stream.begin_command();
+                let command = stream.read_packet(100_000, Some(0)).await.unwrap();
+                assert_eq!(command.payload.len(), 70_000);
+                stream.write_packet(1, &command.payload[..50_000]).await.unwrap();
+                stream.give_back();
+            }
+        })
+        .await;
+        let options = LoginOptions {
+            credential: &Credential::new("app", Secret::from_password("secret")),
+            capabilities: way,
+            collation: 45,
+            max_packet: 1 << 24,
+            database: None,
+            attributes: b"",
+            tls: &ClientTls::Disabled,
+            deadline: Instant::now() + SOON,
+        };
+        let mut stream = connect(&address, &options).await.unwrap().stream;
+        assert!(!stream.stream().is_tls());
+        for _ in 0..2 {
+            stream.begin_command();
+            stream.write_packet(0, &[b'x'; 70_000]).await.unwrap();
+            let reply = stream.read_packet(100_000, Some(1)).await.unwrap();
+            assert!(reply.payload == [b'x'; 50_000][..]);
+        }
+        task.await.unwrap();
+        assert_eq!(stream.fill().await.unwrap(), 0, "the server has closed");
+    }
 }
 
 #[tokio::test]

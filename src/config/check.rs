@@ -129,8 +129,7 @@ fn servers(config: &Config, report: &mut dyn FnMut(&str, String)) {
 }
 
 /// Keys that this version accepts and does not act on; see [`Config::without_effect`].
-const WITHOUT_EFFECT: [&str; 12] = [
-    "listen.proxy_protocol_from",
+const WITHOUT_EFFECT: [&str; 11] = [
     "listen.proxy_protocol_out",
     "routing.balance",
     "routing.consistency",

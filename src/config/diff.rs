@@ -18,9 +18,10 @@ pub struct Diff {
 
 /// What is fixed at start: listeners and certificates, the Docker connection, the sizes of pools, how
 /// logs are written.
-const RESTART: [&str; 13] = [
+const RESTART: [&str; 15] = [
     "listen.address",
     "listen.login_timeout",
+    "listen.compression",
     "listen.rsa_key",
     "listen.proxy_protocol_out",
     "listen.tls.",
@@ -29,6 +30,7 @@ const RESTART: [&str; 13] = [
     "backend_tls.",
     "pool.mode",
     "pool.max_per_backend",
+    "pool.compression",
     "admin.address",
     "http.address",
     "log.format",
@@ -68,6 +70,7 @@ pub fn apply(running: &Config, mut new: Config) -> Config {
     let Config { listen, auth, docker, backend_tls, pool, admin, http, log, .. } = running.clone();
     new.listen.address = listen.address;
     new.listen.login_timeout = listen.login_timeout;
+    new.listen.compression = listen.compression;
     new.listen.rsa_key = listen.rsa_key;
     new.listen.proxy_protocol_out = listen.proxy_protocol_out;
     new.listen.tls = listen.tls;
@@ -76,6 +79,7 @@ pub fn apply(running: &Config, mut new: Config) -> Config {
     new.backend_tls = backend_tls;
     new.pool.mode = pool.mode;
     new.pool.max_per_backend = pool.max_per_backend;
+    new.pool.compression = pool.compression;
     new.admin.address = admin.address;
     new.http.address = http.address;
     new.log.format = log.format;
@@ -133,12 +137,14 @@ mod tests {
         let running = Config::default();
         let text = "
             listen = { address = 'unix:/a', rsa_key = 'b', proxy_protocol_out = true, \
+                       compression = [], \
                        login_timeout = '1s', tls.mode = 'required', max_connections = 5 }
             auth.mode = 'static'
             docker = { enabled = false, cluster = 'other' }
             backends = [{ name = 'a', address = 'a' }]
             backend_tls.mode = 'required'
-            pool = { mode = 'session', lease_timeout = '1s', max_per_backend = 5 }
+            pool = { mode = 'session', lease_timeout = '1s', max_per_backend = 5,
+                     compression = 'zlib' }
             admin.address = []
             http.address = []
             log = { format = 'json', level = 'debug' }

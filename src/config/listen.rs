@@ -25,11 +25,13 @@ pub struct Listen {
         serialize_with = "value::show_duration"
     )]
     pub login_timeout: Duration,
-    /// Networks that may send a PROXY header. Default none.
+    /// Networks from which connections begin with a PROXY header. Default none.
     #[serde(deserialize_with = "value::networks")]
     pub proxy_protocol_from: Vec<IpNet>,
     /// Send a PROXY header to servers; needs `pool.mode = "session"`. Default false.
     pub proxy_protocol_out: bool,
+    /// How clients may compress, where the primary offers it, too. Default zlib and zstd.
+    pub compression: Vec<Compression>,
     /// RSA private key (PEM) for passwords of clients without TLS. Default: one made at start.
     pub rsa_key: Option<PathBuf>,
     pub tls: ListenTls,
@@ -43,10 +45,19 @@ impl Default for Listen {
             login_timeout: Duration::from_secs(10),
             proxy_protocol_from: Vec::new(),
             proxy_protocol_out: false,
+            compression: vec![Compression::Zlib, Compression::Zstd],
             rsa_key: None,
             tls: ListenTls::default(),
         }
     }
+}
+
+/// A way to compress connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    Zlib,
+    Zstd,
 }
 
 /// `[listen.tls]`

@@ -32,7 +32,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use error::{ConfigError, Problem};
-pub use listen::{Auth, AuthMode, ClientTlsMode, Listen, ListenTls, StaticUser};
+pub use listen::{Auth, AuthMode, ClientTlsMode, Compression, Listen, ListenTls, StaticUser};
 pub use operation::{Admin, Http, Level, Limits, Log, LogFormat, Shutdown};
 pub use parse::Environment;
 pub use secret::Secret;
@@ -40,8 +40,8 @@ pub use servers::{
     Backend, BackendTls, BackendTlsMode, Docker, DockerAddress, Monitor, RoleSetting,
 };
 pub use traffic::{
-    Balance, Consistency, MaxPerBackend, NoReplica, Pool, PoolMode, Routing, Rule, RuleTarget,
-    TokenScope,
+    Balance, Consistency, MaxPerBackend, NoReplica, Pool, PoolCompression, PoolMode, Routing, Rule,
+    RuleTarget, TokenScope,
 };
 pub use value::{HostPort, ListenAddress, parse_duration};
 

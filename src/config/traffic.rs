@@ -141,6 +141,8 @@ pub enum RuleTarget {
 pub struct Pool {
     pub mode: PoolMode,
     pub max_per_backend: MaxPerBackend,
+    /// How connections to the servers are compressed that offer it. Default `none`.
+    pub compression: PoolCompression,
     /// An unused connection is closed after this, at least 1s. Default 5m.
     #[serde(
         deserialize_with = "value::duration::<_, 1_000>",
@@ -157,6 +159,7 @@ impl Default for Pool {
         Pool {
             mode: PoolMode::default(),
             max_per_backend: MaxPerBackend::Auto,
+            compression: PoolCompression::default(),
             idle_timeout: Duration::from_secs(300),
             lease_timeout: Duration::from_secs(5),
         }
@@ -171,6 +174,16 @@ pub enum PoolMode {
     Statement,
     /// Each client has connections of its own.
     Session,
+}
+
+/// How connections to the servers are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PoolCompression {
+    #[default]
+    None,
+    Zlib,
+    Zstd,
 }
 
 /// Connections to one server.

@@ -7,21 +7,22 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::client::Client;
-use super::context::Context;
+use super::context::{Context, Traffic};
 use super::limits::Full;
-use super::login::{Identity, LoggedIn, login};
+use super::login::{Identity, LoggedIn, LoginFailure, login};
 use super::session::{End, Session};
 use crate::backend::Connection;
 use crate::backend::connection::Access;
 use crate::metrics::Refusal;
 use crate::net::stream::Socket;
-use crate::net::{Listener, PacketStream};
+use crate::net::{Listener, PacketStream, proxy_header};
 use crate::session::{Names, Settings, State};
 use crate::wire::capabilities::Status;
 use crate::wire::packet::put_packet;
+use crate::wire::proxy_header::Source;
 use crate::wire::reply::{ServerError, put_err};
 
 /// How long to rest when the process has no file descriptors left, or the like.
@@ -57,23 +58,28 @@ fn is_the_clients(error: &io::Error) -> bool {
     )
 }
 
-async fn serve(socket: Socket, peer: Option<IpAddr>, context: Arc<Context>) {
+async fn serve(mut socket: Socket, peer: Option<IpAddr>, context: Arc<Context>) {
+    let deadline = Instant::now() + context.login.timeout;
     let traffic = context.traffic.load_full();
-    let admitted =
-        context.limits.admit(peer, traffic.max_connections, traffic.per_address_connections);
-    let _admitted = match admitted {
-        Ok(admitted) => admitted,
-        Err(full) => {
-            context.metrics.sessions.refused.increment(match full {
-                Full::Total => Refusal::MaxConnections,
-                Full::Address => Refusal::PerAddress,
-            });
-            return turn_away(socket, full).await;
+    let _place = match context.limits.admit(traffic.max_connections) {
+        Ok(place) => place,
+        Err(full) => return turn_away(socket, full, &context).await,
+    };
+    let peer = match behind_proxies(&mut socket, peer, &traffic, deadline).await {
+        Ok(peer) => peer,
+        Err(failure) => {
+            context.metrics.sessions.login_failures.increment(failure.label());
+            return tracing::debug!(?peer, %failure, "a client is not let in");
         }
     };
+    let _place_of_address =
+        match context.limits.admit_address(peer, traffic.per_address_connections) {
+            Ok(place) => place,
+            Err(full) => return turn_away(socket, full, &context).await,
+        };
     let registration = context.registry.register(peer);
     let id = registration.handle.id;
-    let logged_in = match login(socket, peer, id, &context.login).await {
+    let logged_in = match login(socket, peer, id, deadline, &context.login).await {
         Ok(logged_in) => logged_in,
         Err(failure) => {
             context.metrics.sessions.login_failures.increment(failure.label());
@@ -82,7 +88,9 @@ async fn serve(socket: Socket, peer: Option<IpAddr>, context: Arc<Context>) {
         }
     };
     let user = logged_in.identity.account.user.clone();
-    let Some(_place) = context.limits.admit_user(user.clone(), traffic.per_user_connections) else {
+    let Some(_place_of_user) =
+        context.limits.admit_user(user.clone(), traffic.per_user_connections)
+    else {
         context.metrics.sessions.refused.increment(Refusal::PerUser);
         return turn_away_user(logged_in.stream, &user).await;
     };
@@ -107,8 +115,32 @@ async fn serve(socket: Socket, peer: Option<IpAddr>, context: Arc<Context>) {
     }
 }
 
+/// The client's own address, which a proxy in front of us says where it may and then must:
+/// whether it does is never guessed, for then a client could say it, too.
+async fn behind_proxies(
+    socket: &mut Socket,
+    peer: Option<IpAddr>,
+    traffic: &Traffic,
+    deadline: Instant,
+) -> Result<Option<IpAddr>, LoginFailure> {
+    let is_proxy = |peer| traffic.proxies.iter().any(|network| network.contains(&peer));
+    if !peer.is_some_and(is_proxy) {
+        return Ok(peer);
+    }
+    match timeout_at(deadline, proxy_header::read(socket)).await {
+        Ok(Ok(Source::Client(client))) => Ok(Some(client)),
+        Ok(Ok(Source::Connection)) => Ok(peer),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(LoginFailure::TimedOut),
+    }
+}
+
 /// Tells a client that there is no room, in place of a greeting.
-async fn turn_away(mut socket: Socket, full: Full) {
+async fn turn_away(mut socket: Socket, full: Full, context: &Context) {
+    context.metrics.sessions.refused.increment(match full {
+        Full::Total => Refusal::MaxConnections,
+        Full::Address => Refusal::PerAddress,
+    });
     let error = match full {
         Full::Total => ServerError::new(1040, b"08004", "Too many connections"),
         Full::Address => ServerError::new(

@@ -334,7 +334,9 @@ impl Session {
         };
         let options = LoginOptions {
             credential: &self.credential,
-            capabilities: self.key(access).capabilities | Capabilities::SESSION_TRACK,
+            capabilities: self.key(access).capabilities
+                | Capabilities::SESSION_TRACK
+                | self.context.login.backend_compression,
             collation: collation as u8,
             max_packet: crate::backend::authenticate::MAX_PACKET,
             database: settings.database.as_deref(),

@@ -13,7 +13,9 @@ use tokio::time::{Sleep, sleep, timeout};
 use super::mailbox::Mail;
 use super::registry::Handle;
 use crate::net::PacketStream;
+use crate::net::compressed::frame_error;
 use crate::wire::Capabilities;
+use crate::wire::compression::FrameError;
 use crate::wire::packet::{HEADER, Header, put_packet};
 
 /// How long a client may take no byte of what is written to it: the servers' default
@@ -36,8 +38,20 @@ pub enum ClientError {
     Stalled,
     #[error("interrupted")]
     Interrupted(Mail),
+    /// Its frames make no sense.
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Frames(#[from] FrameError),
+    #[error(transparent)]
+    Io(io::Error),
+}
+
+impl From<io::Error> for ClientError {
+    fn from(error: io::Error) -> Self {
+        match frame_error(&error) {
+            Some(error) => ClientError::Frames(error),
+            None => ClientError::Io(error),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -90,7 +104,7 @@ impl Client {
         if !self.packets.buffered().is_empty() {
             return Poll::Pending;
         }
-        if let Some(closed) = self.packets.stream().poll_peer_closed(context) {
+        if let Some(closed) = self.packets.stream_mut().poll_peer_closed(context) {
             return closed;
         }
         // Only reading tells; what comes is the next command, and then there is no more reading.

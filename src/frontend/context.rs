@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 
 use super::limits::Limits;
 use super::login::LoginContext;
@@ -65,6 +66,8 @@ pub struct Traffic {
     pub max_connections: u32,
     pub per_user_connections: Option<u32>,
     pub per_address_connections: Option<u32>,
+    /// Networks of proxies that say for whom they speak (PROXY protocol).
+    pub proxies: Arc<[IpNet]>,
 }
 
 /// Names of collations by their number, as the primary lists them.

@@ -4,6 +4,7 @@
 
 use crate::metrics::ErrorKind;
 use crate::wire::Flavour;
+use crate::wire::compression::FrameError;
 use crate::wire::reply::ServerError;
 
 /// As which an error of this file is counted.
@@ -102,6 +103,17 @@ pub fn shutdown() -> ServerError {
 /// ER_NET_PACKETS_OUT_OF_ORDER.
 pub fn out_of_order() -> ServerError {
     error(1156, b"08S01", "Got packets out of order".into())
+}
+
+/// What servers say to frames of the compressed protocol that they cannot read.
+pub fn frames(cause: FrameError) -> ServerError {
+    match cause {
+        FrameError::OutOfOrder { .. } => out_of_order(),
+        // ER_NET_UNCOMPRESS_ERROR.
+        FrameError::Uncompress => {
+            error(1157, b"08S01", "Couldn't uncompress communication packet".into())
+        }
+    }
 }
 
 /// The types of its parameters are not known to the server that it goes to, and cannot be told.

@@ -324,6 +324,7 @@ impl Session {
             }
             gone
         };
+        lease.packets.begin_command();
         match text {
             Text::Whole(bytes) => send(&self.client, lease, bytes, &mut on_mail).await?,
             Text::Streamed(_) => {

@@ -55,13 +55,6 @@ pub struct Limits {
     users: Arc<Counted<Arc<[u8]>>>,
 }
 
-/// A client's places in the counts of all and of its address.
-#[derive(Debug)]
-pub struct Admitted {
-    _total: Place<()>,
-    _address: Option<Place<IpAddr>>,
-}
-
 /// Which limit was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
@@ -74,20 +67,18 @@ impl Limits {
         Limits { total: Counted::new(), addresses: Counted::new(), users: Counted::new() }
     }
 
-    /// Counts a client that has just connected. `peer` is `None` on a Unix socket, which only the
-    /// total limits.
-    pub fn admit(
+    /// Counts a client that has just connected.
+    pub fn admit(&self, limit: u32) -> Result<Place<()>, Full> {
+        self.total.enter((), Some(limit)).ok_or(Full::Total)
+    }
+
+    /// Counts a client of an address; there is none on a Unix socket.
+    pub fn admit_address(
         &self,
         peer: Option<IpAddr>,
-        total: u32,
-        per_address: Option<u32>,
-    ) -> Result<Admitted, Full> {
-        let total = self.total.enter((), Some(total)).ok_or(Full::Total)?;
-        let address = match peer {
-            Some(peer) => Some(self.addresses.enter(peer, per_address).ok_or(Full::Address)?),
-            None => None,
-        };
-        Ok(Admitted { _total: total, _address: address })
+        limit: Option<u32>,
+    ) -> Result<Option<Place<IpAddr>>, Full> {
+        peer.map(|peer| self.addresses.enter(peer, limit).ok_or(Full::Address)).transpose()
     }
 
     /// Counts a session of a user; `None` when it has as many as it may.
@@ -110,12 +101,12 @@ mod tests {
     fn places_are_free_again_when_dropped() {
         let limits = Limits::new();
         let here = Some(IpAddr::from([127, 0, 0, 1]));
-        let first = limits.admit(here, 2, Some(1)).unwrap();
-        assert_eq!(limits.admit(here, 2, Some(1)).unwrap_err(), Full::Address);
-        let second = limits.admit(None, 2, Some(1)).unwrap();
-        assert_eq!(limits.admit(None, 2, None).unwrap_err(), Full::Total);
+        let first = (limits.admit(2).unwrap(), limits.admit_address(here, Some(1)).unwrap());
+        assert_eq!(limits.admit_address(here, Some(1)).unwrap_err(), Full::Address);
+        let second = (limits.admit(2).unwrap(), limits.admit_address(None, Some(1)).unwrap());
+        assert_eq!(limits.admit(2).unwrap_err(), Full::Total);
         drop((first, second));
-        assert!(limits.admit(here, 2, Some(1)).is_ok());
+        assert!(limits.admit(2).is_ok() && limits.admit_address(here, Some(1)).is_ok());
         let user: Arc<[u8]> = (*b"app").into();
         let place = limits.admit_user(user.clone(), Some(1));
         assert!(place.is_some() && limits.admit_user(user.clone(), Some(1)).is_none());

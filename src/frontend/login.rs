@@ -33,6 +33,7 @@ use crate::net::{PacketStream, Stream};
 use crate::session::SessionId;
 use crate::wire::auth::{Nonce, Plugin, certificate_proof, native_stage2};
 use crate::wire::capabilities::Status;
+use crate::wire::compression::{Algorithm, Peer};
 use crate::wire::handshake::{ChangeUser, ClientHello, Greeting, Prelude, Response};
 use crate::wire::{Capabilities, Flavour};
 
@@ -104,6 +105,11 @@ pub struct LoginContext {
     pub greeting: Arc<ArcSwapOption<Greeting>>,
     /// From the first byte to the final OK.
     pub timeout: Duration,
+    /// The capabilities of compression that clients are offered where the primary has them. Default
+    /// none.
+    pub compression: Capabilities,
+    /// The capability by which connections to servers are compressed. Default none.
+    pub backend_compression: Capabilities,
     openings: Semaphore,
 }
 
@@ -125,6 +131,8 @@ impl LoginContext {
             topology,
             greeting,
             timeout,
+            compression: Capabilities::empty(),
+            backend_compression: Capabilities::empty(),
             openings: Semaphore::new(OPENINGS),
         }
     }
@@ -163,7 +171,7 @@ pub struct Identity {
     pub opened: Option<Opened>,
 }
 
-/// Logs a client in, within the context's time. On failure the client has been told why, and its
+/// Logs a client in by `deadline`. On failure the client has been told why, and its
 /// connection is closed.
 ///
 /// `peer` is `None` for a client on a Unix socket; `id` is the one to greet it with.
@@ -171,9 +179,9 @@ pub async fn login(
     socket: Socket,
     peer: Option<IpAddr>,
     id: SessionId,
+    deadline: Instant,
     context: &LoginContext,
 ) -> Result<LoggedIn, LoginFailure> {
-    let deadline = Instant::now() + context.timeout;
     let steps = async {
         let mut hello = receive_hello(socket, id, context).await?;
         let mut dialogue = Dialogue::new(&mut hello.stream, hello.sequence, hello.local);
@@ -191,8 +199,11 @@ pub async fn login(
             Err(failure) => Err(failure),
         };
         match result {
-            Ok((identity, prelude, capabilities)) => Ok(LoggedIn {
-                stream: hello.stream,
+            Ok(Welcomed { identity, prelude, capabilities, compression }) => Ok(LoggedIn {
+                stream: match compression {
+                    None => hello.stream,
+                    Some(algorithm) => hello.stream.compressed(algorithm, Peer::Client),
+                },
                 identity,
                 capabilities,
                 max_packet: prelude.max_packet,
@@ -270,7 +281,8 @@ async fn first_packet(
         return Err(LoginFailure::NoPrimary("none has been seen yet".into()));
     };
     let tls = context.encryption.load().tls().is_some();
-    let greeting = greet(&primary, id, random_nonce()?, tls);
+    let mut greeting = greet(&primary, id, random_nonce()?, tls);
+    greeting.capabilities |= primary.capabilities & context.compression;
     let mut payload = Vec::new();
     greeting.put(&mut payload);
     dialogue.write(&payload).await?;
@@ -286,13 +298,22 @@ struct Begun<'a> {
     peer: Option<IpAddr>,
 }
 
+/// A client that has been told that it is logged in.
+struct Welcomed {
+    identity: Identity,
+    prelude: Prelude,
+    capabilities: Capabilities,
+    /// How both sides go on.
+    compression: Option<Algorithm>,
+}
+
 /// Judges the response, and welcomes the client.
 async fn respond(
     dialogue: &mut Dialogue<'_>,
     response: Response<'_>,
     begun: Begun<'_>,
     context: &LoginContext,
-) -> Result<(Identity, Prelude, Capabilities), LoginFailure> {
+) -> Result<Welcomed, LoginFailure> {
     let must_encrypt = matches!(**context.encryption.load(), Encryption::Required(_));
     if must_encrypt && !dialogue.is_secure() {
         return Err(LoginFailure::TlsRequired);
@@ -336,7 +357,8 @@ async fn respond(
         status,
         opened,
     };
-    Ok((identity, prelude, capabilities))
+    let compression = Algorithm::agreed(capabilities, response.zstd_level);
+    Ok(Welcomed { identity, prelude, capabilities, compression })
 }
 
 /// How messages name a client's host.

@@ -63,6 +63,7 @@ impl End {
         match self {
             End::Quit | End::Refused(_) => None,
             End::Client(ClientError::Stalled) | End::Idle => Some(ErrorKind::ClientTimeout),
+            End::Client(ClientError::Frames(_)) => Some(ErrorKind::ClientProtocol),
             End::Client(_) => None,
             End::Killed => Some(ErrorKind::Killed),
             End::Drained => Some(ErrorKind::Shutdown),
@@ -225,6 +226,7 @@ impl Session {
             End::Drained => errors::shutdown(),
             End::Idle => errors::idle_too_long(),
             End::Protocol(_) => errors::malformed(),
+            End::Client(ClientError::Frames(error)) => errors::frames(*error),
             _ => return,
         };
         // It may have left at the same moment; nothing is lost by that.
@@ -292,6 +294,7 @@ impl Session {
 
     /// Waits for a command. Mail is dealt with in between.
     async fn next_command(&mut self) -> Result<Incoming, End> {
+        self.client.packets.begin_command();
         loop {
             if let Some((header, payload)) = self.client.peek(WHOLE) {
                 if header.sequence != 0 {

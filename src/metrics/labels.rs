@@ -57,6 +57,8 @@ labels! {
     LoginFailure {
         AccessDenied = "access_denied",
         Timeout = "timeout",
+        /// No header of the PROXY protocol, or a wrong one, where one must be.
+        ProxyHeader = "proxy_header",
         /// Bytes that are no login.
         Malformed = "malformed",
         /// TLS is required, or its handshake failed.

@@ -1,7 +1,9 @@
 //! Byte streams and packets over them.
 
+pub mod compressed;
 pub mod listener;
 pub mod packets;
+pub mod proxy_header;
 pub mod rsa;
 pub mod stream;
 pub mod tls;

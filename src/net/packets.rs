@@ -9,6 +9,8 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::Stream;
+use super::compressed::Compressed;
+use crate::wire::compression::{Algorithm, Frames, Peer};
 use crate::wire::packet::{HEADER, Header, MAX_PAYLOAD, Packet, put_packet};
 
 /// Why a packet could not be read.
@@ -45,6 +47,19 @@ impl PacketStream {
         PacketStream { stream, buffer: BytesMut::new() }
     }
 
+    /// The stream from here on compressed, as agreed on in the login that has just ended. Bytes
+    /// that are buffered count as compressed.
+    pub fn compressed(self, algorithm: Algorithm, peer: Peer) -> Self {
+        let frames = Frames::new(algorithm, peer);
+        let compressed = Compressed::new(self.stream, frames, self.buffer);
+        PacketStream::new(Stream::Compressed(Box::new(compressed)))
+    }
+
+    /// Begins a command, ours or the peer's: of no consequence unless the stream is compressed.
+    pub fn begin_command(&mut self) {
+        self.stream.begin_command();
+    }
+
     pub fn stream(&self) -> &Stream {
         &self.stream
     }
@@ -69,8 +84,9 @@ impl PacketStream {
         self.trim();
     }
 
-    /// Gives the buffer back if it is empty.
+    /// Gives back what is not needed while nothing happens, the buffer if it is empty.
     pub fn give_back(&mut self) {
+        self.stream.give_back();
         if self.buffer.is_empty() {
             self.buffer = BytesMut::new();
         }
@@ -102,30 +118,7 @@ impl PacketStream {
     /// Reads what is there into the buffer; the number of bytes, 0 at the end of the stream.
     /// The buffer grows by at most one chunk. Cancel safe: bytes read are in the buffer.
     pub fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.buffer.capacity() == 0 {
-            return self.poll_first_fill(context);
-        }
-        self.buffer.reserve(if self.buffer.is_empty() { READ_CHUNK } else { READ_CHUNK / 2 });
-        let mut target = ReadBuf::uninit(self.buffer.spare_capacity_mut());
-        std::task::ready!(Pin::new(&mut self.stream).poll_read(context, &mut target))?;
-        let count = target.filled().len();
-        let length = self.buffer.len() + count;
-        // SAFETY: `poll_read` has initialised the first `count` bytes of the spare capacity.
-        unsafe { self.buffer.set_len(length) };
-        Poll::Ready(Ok(count))
-    }
-
-    /// Fills a buffer that has no room yet by way of the stack, so that a stream on which nothing
-    /// arrives costs no buffer.
-    fn poll_first_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut first = [std::mem::MaybeUninit::uninit(); FIRST_READ];
-        let mut target = ReadBuf::uninit(&mut first);
-        std::task::ready!(Pin::new(&mut self.stream).poll_read(context, &mut target))?;
-        if !target.filled().is_empty() {
-            self.buffer.reserve(READ_CHUNK);
-            self.buffer.extend_from_slice(target.filled());
-        }
-        Poll::Ready(Ok(target.filled().len()))
+        poll_fill(&mut self.stream, &mut self.buffer, context)
     }
 
     /// [`poll_fill`](Self::poll_fill) as a future. Cancel safe.
@@ -280,4 +273,41 @@ impl PacketStream {
     pub async fn shutdown(&mut self) -> io::Result<()> {
         self.stream.shutdown().await
     }
+}
+
+/// Reads what is there; the number of bytes, 0 at the end of the stream. The buffer grows by at
+/// most one chunk. Cancel safe: bytes read are in the buffer.
+pub(super) fn poll_fill(
+    stream: &mut Stream,
+    buffer: &mut BytesMut,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    if buffer.capacity() == 0 {
+        return poll_first_fill(stream, buffer, context);
+    }
+    buffer.reserve(if buffer.is_empty() { READ_CHUNK } else { READ_CHUNK / 2 });
+    let mut target = ReadBuf::uninit(buffer.spare_capacity_mut());
+    std::task::ready!(Pin::new(stream).poll_read(context, &mut target))?;
+    let count = target.filled().len();
+    let length = buffer.len() + count;
+    // SAFETY: `poll_read` has initialised the first `count` bytes of the spare capacity.
+    unsafe { buffer.set_len(length) };
+    Poll::Ready(Ok(count))
+}
+
+/// Fills a buffer that has no room yet by way of the stack, so that a stream on which nothing
+/// arrives costs no buffer.
+fn poll_first_fill(
+    stream: &mut Stream,
+    buffer: &mut BytesMut,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut first = [std::mem::MaybeUninit::uninit(); FIRST_READ];
+    let mut target = ReadBuf::uninit(&mut first);
+    std::task::ready!(Pin::new(stream).poll_read(context, &mut target))?;
+    if !target.filled().is_empty() {
+        buffer.reserve(READ_CHUNK);
+        buffer.extend_from_slice(target.filled());
+    }
+    Poll::Ready(Ok(target.filled().len()))
 }

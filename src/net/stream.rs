@@ -1,4 +1,4 @@
-//! A connection's byte stream: TCP or Unix socket, in the clear or under TLS.
+//! A connection's byte stream: TCP or Unix socket, in the clear or under TLS, perhaps compressed.
 
 use std::io;
 use std::pin::Pin;
@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
+
+use super::compressed::Compressed;
 
 /// The socket below any encryption.
 #[derive(Debug)]
@@ -20,17 +22,38 @@ pub enum Socket {
 pub enum Stream {
     Plain(Socket),
     Tls(Box<TlsStream<Socket>>),
+    /// Over one of the others.
+    Compressed(Box<Compressed>),
 }
 
 impl Stream {
     pub fn is_tls(&self) -> bool {
-        matches!(self, Stream::Tls(_))
+        match self {
+            Stream::Plain(_) => false,
+            Stream::Tls(_) => true,
+            Stream::Compressed(compressed) => compressed.below().is_tls(),
+        }
     }
 
     fn socket(&self) -> &Socket {
         match self {
             Stream::Plain(socket) => socket,
             Stream::Tls(tls) => tls.get_ref().0,
+            Stream::Compressed(compressed) => compressed.below().socket(),
+        }
+    }
+
+    /// Begins a command: frames are numbered anew.
+    pub fn begin_command(&mut self) {
+        if let Stream::Compressed(compressed) = self {
+            compressed.begin_command();
+        }
+    }
+
+    /// Gives back what is not needed while nothing is read or written.
+    pub fn give_back(&mut self) {
+        if let Stream::Compressed(compressed) = self {
+            compressed.give_back();
         }
     }
 
@@ -38,8 +61,12 @@ impl Stream {
     /// none have come. Reads nothing. Registers the task for read readiness. `None` where only
     /// reading can tell: TLS says goodbye in bytes of its own, and a Unix socket cannot be peeked
     /// at by tokio.
-    pub fn poll_peer_closed(&self, context: &mut Context<'_>) -> Option<Poll<()>> {
-        let Stream::Plain(Socket::Tcp(stream)) = self else { return None };
+    pub fn poll_peer_closed(&mut self, context: &mut Context<'_>) -> Option<Poll<()>> {
+        let stream = match self {
+            Stream::Plain(Socket::Tcp(stream)) => stream,
+            Stream::Compressed(compressed) => return Some(compressed.poll_peer_closed(context)),
+            Stream::Plain(Socket::Unix(_)) | Stream::Tls(_) => return None,
+        };
         let mut byte = [0];
         let mut buffer = ReadBuf::new(&mut byte);
         Some(match stream.poll_peek(context, &mut buffer) {
@@ -52,6 +79,9 @@ impl Stream {
     /// Reads without waiting, straight from the socket's readiness. `WouldBlock` when nothing is
     /// there, without a system call where readiness is known to be clear.
     pub fn try_read_socket(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if matches!(self, Stream::Compressed(compressed) if !compressed.is_drained()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is left over"));
+        }
         match self.socket() {
             Socket::Tcp(stream) => stream.try_read(buffer),
             Socket::Unix(stream) => stream.try_read(buffer),
@@ -108,6 +138,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Stream::Plain(socket) => Pin::new(socket).poll_read(context, buffer),
             Stream::Tls(tls) => Pin::new(tls).poll_read(context, buffer),
+            Stream::Compressed(compressed) => compressed.poll_read(context, buffer),
         }
     }
 }
@@ -121,6 +152,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(socket) => Pin::new(socket).poll_write(context, bytes),
             Stream::Tls(tls) => Pin::new(tls).poll_write(context, bytes),
+            Stream::Compressed(compressed) => compressed.poll_write(context, bytes),
         }
     }
 
@@ -128,6 +160,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(socket) => Pin::new(socket).poll_flush(context),
             Stream::Tls(tls) => Pin::new(tls).poll_flush(context),
+            Stream::Compressed(compressed) => compressed.poll_flush(context),
         }
     }
 
@@ -135,6 +168,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(socket) => Pin::new(socket).poll_shutdown(context),
             Stream::Tls(tls) => Pin::new(tls).poll_shutdown(context),
+            Stream::Compressed(compressed) => compressed.poll_shutdown(context),
         }
     }
 }

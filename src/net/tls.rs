@@ -46,7 +46,9 @@ fn provider() -> Arc<CryptoProvider> {
 fn bare_socket(stream: PacketStream) -> io::Result<Socket> {
     match stream.into_stream() {
         Some(Stream::Plain(socket)) => Ok(socket),
-        Some(Stream::Tls(_)) => Err(io::Error::other("TLS inside TLS")),
+        Some(Stream::Tls(_) | Stream::Compressed(_)) => {
+            Err(io::Error::other("TLS inside TLS or compression"))
+        }
         None => Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "unencrypted bytes between the request for TLS and its handshake",

@@ -9,7 +9,8 @@ use arc_swap::ArcSwap;
 use super::Error;
 use crate::backend::pools::Pools;
 use crate::config::{
-    AuthMode, BackendTls, BackendTlsMode, ClientTlsMode, Config, Listen, ListenTls,
+    AuthMode, BackendTls, BackendTlsMode, ClientTlsMode, Compression, Config, Listen, ListenTls,
+    PoolCompression,
 };
 use crate::frontend::accounts::Accounts;
 use crate::frontend::context::{Collations, Context, Traffic};
@@ -25,6 +26,7 @@ use crate::routing::Policy;
 use crate::session::statements::Texts;
 use crate::sql::Dialect;
 use crate::sql::cache::{Verdicts, Worker};
+use crate::wire::Capabilities;
 use crate::wire::auth::Secret;
 
 /// How long opening a connection to a server may take, and each private command on it.
@@ -72,6 +74,15 @@ pub(super) fn rsa_key(settings: &Listen) -> Result<LazyRsaKey, Error> {
     })
 }
 
+/// The capabilities that stand for these.
+fn compression(offered: &[Compression]) -> Capabilities {
+    let flags = offered.iter().map(|way| match way {
+        Compression::Zlib => Capabilities::COMPRESS,
+        Compression::Zstd => Capabilities::ZSTD_COMPRESSION,
+    });
+    flags.collect()
+}
+
 /// `[[auth.users]]` as accounts know them.
 pub(super) fn listed_users(config: &Config) -> Vec<(Vec<u8>, Secret)> {
     let users = config.auth.users.iter().map(|user| {
@@ -93,6 +104,7 @@ pub(super) fn traffic(config: &Config) -> Traffic {
         max_connections: config.listen.max_connections,
         per_user_connections: config.limits.per_user_connections,
         per_address_connections: config.limits.per_address_connections,
+        proxies: config.listen.proxy_protocol_from.as_slice().into(),
     }
 }
 
@@ -110,6 +122,21 @@ pub(super) fn context(
         observed.directory.clone(),
         observed.refresh.clone(),
     );
+    let mut login = LoginContext::new(
+        accounts,
+        encryption,
+        rsa_key,
+        tls.clone(),
+        observed.topology.clone(),
+        observed.greeting.clone(),
+        config.listen.login_timeout,
+    );
+    login.compression = compression(&config.listen.compression);
+    login.backend_compression = match config.pool.compression {
+        PoolCompression::None => Capabilities::empty(),
+        PoolCompression::Zlib => Capabilities::COMPRESS,
+        PoolCompression::Zstd => Capabilities::ZSTD_COMPRESSION,
+    };
     let verdicts = Arc::new(Verdicts::new(MOST_VERDICTS, random_seed()));
     let opinions = Worker::start(verdicts, MOST_OPEN).map_err(Error::Thread)?;
     Ok(Context {
@@ -118,15 +145,7 @@ pub(super) fn context(
         registry: Arc::new(Registry::new()),
         metrics,
         limits: Limits::new(),
-        login: LoginContext::new(
-            accounts,
-            encryption,
-            rsa_key,
-            tls.clone(),
-            observed.topology.clone(),
-            observed.greeting.clone(),
-            config.listen.login_timeout,
-        ),
+        login,
         dialect: ArcSwap::from_pointee(Dialect::default()),
         backend_tls: tls,
         traffic: ArcSwap::from_pointee(traffic(config)),

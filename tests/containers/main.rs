@@ -12,6 +12,7 @@ mod load;
 mod monitoring;
 mod prepared;
 mod protocol;
+mod proxy_protocol;
 mod sessions;
 mod splitting;
 mod statements;

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod commands;
+mod compression;
 mod files;
 mod kill;
 mod large;

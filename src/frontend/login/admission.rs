@@ -192,7 +192,9 @@ async fn open(
     let tls = context.backend_tls.load();
     let options = LoginOptions {
         credential: &credential,
-        capabilities: (wishes.capabilities & SERVED) | Capabilities::SESSION_TRACK,
+        capabilities: (wishes.capabilities & SERVED)
+            | Capabilities::SESSION_TRACK
+            | context.backend_compression,
         collation: wishes.collation,
         max_packet: wishes.max_packet,
         database: wishes.database,

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::metrics::LoginFailure as Label;
 use crate::net::PacketError;
+use crate::net::proxy_header::HeaderError;
 use crate::wire::codec::Malformed;
 use crate::wire::reply::ServerError;
 
@@ -19,6 +20,9 @@ pub enum LoginFailure {
     TimedOut,
     #[error("the connection broke: {0}")]
     Io(io::Error),
+    /// A proxy in front of us has not said as it should for whom it speaks.
+    #[error("{0}")]
+    ProxyHeader(Malformed),
     /// What came is no login.
     #[error("no MySQL login: {0}")]
     Protocol(String),
@@ -50,6 +54,7 @@ impl LoginFailure {
         match self {
             LoginFailure::Silent | LoginFailure::Closed | LoginFailure::Io(_) => Label::Closed,
             LoginFailure::TimedOut => Label::Timeout,
+            LoginFailure::ProxyHeader(_) => Label::ProxyHeader,
             LoginFailure::Protocol(_) => Label::Malformed,
             LoginFailure::Tls(_) | LoginFailure::TlsRequired => Label::Tls,
             LoginFailure::OldClient
@@ -67,6 +72,7 @@ impl LoginFailure {
             | LoginFailure::Closed
             | LoginFailure::Io(_)
             | LoginFailure::Tls(_)
+            | LoginFailure::ProxyHeader(_)
             | LoginFailure::TimedOut => return None,
             // ER_HANDSHAKE_ERROR.
             LoginFailure::Protocol(_) => ServerError::new(1043, b"08S01", "Bad handshake"),
@@ -121,6 +127,16 @@ impl LoginFailure {
             format!("'@'{host}' (using password: {})", if with_password { "YES" } else { "NO" });
         message.extend_from_slice(rest.as_bytes());
         LoginFailure::Denied(ServerError::new(1045, b"28000", message))
+    }
+}
+
+impl From<HeaderError> for LoginFailure {
+    fn from(error: HeaderError) -> Self {
+        match error {
+            HeaderError::Silent => LoginFailure::Silent,
+            HeaderError::Malformed(error) => LoginFailure::ProxyHeader(error),
+            HeaderError::Io(error) => error.into(),
+        }
     }
 }
 

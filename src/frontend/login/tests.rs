@@ -96,7 +96,8 @@ impl Server {
                 tokio::spawn(async move {
                     let socket = Socket::Tcp(stream);
                     let id = SessionId::numbered(7);
-                    let result = login(socket, Some(peer.ip()), id, &context).await;
+                    let deadline = Instant::now() + context.timeout;
+                    let result = login(socket, Some(peer.ip()), id, deadline, &context).await;
                     // The receiver is gone when the test is over.
                     let _ = sender.send(result);
                 });
@@ -499,7 +500,8 @@ async fn a_unix_socket_is_as_good_as_tls() {
     let users = [("app", "secret")];
     let server = Server::start(MYSQL, &users, Encryption::Required(tls()), None).await;
     let (near, far) = tokio::net::UnixStream::pair().unwrap();
-    let serve = login(Socket::Unix(far), None, SessionId::numbered(1), &server.context);
+    let deadline = Instant::now() + server.context.timeout;
+    let serve = login(Socket::Unix(far), None, SessionId::numbered(1), deadline, &server.context);
     let converse = async {
         let mut stream = PacketStream::new(Stream::Plain(Socket::Unix(near)));
         let packet = stream.read_packet(1000, Some(0)).await.unwrap();

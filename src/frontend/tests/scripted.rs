@@ -228,6 +228,7 @@ impl Front {
                 max_connections: 10,
                 per_user_connections: None,
                 per_address_connections: None,
+                proxies: Arc::default(),
             }),
             collations: ArcSwap::from_pointee(Collations::default()),
             texts: Texts::default(),

@@ -14,7 +14,7 @@ crate::on_both_flavours!(query_attributes_reach_the_server);
 crate::on_both_flavours!(statistics_come_from_a_server);
 
 /// What clients differ in that changes bytes.
-fn kinds() -> [(&'static str, Capabilities); 6] {
+pub fn kinds() -> [(&'static str, Capabilities); 6] {
     let new = OLD | Capabilities::DEPRECATE_EOF;
     [
         ("old", OLD),
@@ -141,13 +141,27 @@ const SETUP: &str = "DROP DATABASE IF EXISTS protocol; CREATE DATABASE protocol;
 async fn the_same_packets_as_directly(flavour: Flavour) {
     let cluster = Cluster::shared(flavour);
     let proxy = Proxy::start(cluster, "");
+    same_packets(cluster, &proxy, &kinds(), Capabilities::empty()).await;
+}
+
+/// Through the proxy clients ask for these capabilities `besides`.
+pub async fn same_packets(
+    cluster: &Cluster,
+    proxy: &Proxy,
+    kinds: &[(&str, Capabilities)],
+    besides: Capabilities,
+) {
     let mut differences = Vec::new();
-    for (name, capabilities) in kinds() {
+    for &(name, capabilities) in kinds {
         let mut answers = Vec::new();
-        for address in [primary(cluster), proxy.address] {
+        for (address, besides) in
+            [(primary(cluster), Capabilities::empty()), (proxy.address, besides)]
+        {
             cluster.run_on("primary", SETUP).await;
             cluster.settle().await;
-            answers.push(run(Raw::app(address, capabilities).await, cluster).await);
+            let client = Raw::app(address, capabilities | besides).await;
+            assert!(client.capabilities.contains(besides), "{besides:?}");
+            answers.push(run(client, cluster).await);
         }
         let steps = script();
         assert_eq!(answers[0].len(), steps.len());
@@ -180,7 +194,10 @@ async fn run(client: Raw, cluster: &Cluster) -> Vec<Vec<Packet>> {
 async fn commands_sent_at_once_are_answered_in_order(flavour: Flavour) {
     let cluster = Cluster::shared(flavour);
     let proxy = Proxy::start(cluster, "");
-    let mut client = Raw::app(proxy.address, OLD).await;
+    commands_at_once(Raw::app(proxy.address, OLD).await).await;
+}
+
+pub async fn commands_at_once(mut client: Raw) {
     let table = "CREATE TABLE IF NOT EXISTS app.pipelined (n INT)".to_owned();
     let mut statements = vec![table, "DELETE FROM app.pipelined".to_owned()];
     for n in 0..50 {

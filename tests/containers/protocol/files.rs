@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use rwproxy::wire::Capabilities;
 use rwproxy::wire::packet::{MAX_PAYLOAD, Packet};
 
 use super::{primary, runs};
@@ -29,11 +30,20 @@ async fn recreate(cluster: &Cluster, table: &str, columns: &str) {
     }
 }
 
-/// Loads a file through the proxy and directly; the replies.
-async fn load(addresses: [SocketAddr; 2], sql: &str, parts: &[&[u8]]) -> [Vec<Packet>; 2] {
+/// Loads a file directly and through the proxy, there by a client with these capabilities besides;
+/// the replies.
+async fn load(
+    addresses: [SocketAddr; 2],
+    besides: Capabilities,
+    sql: &str,
+    parts: &[&[u8]],
+) -> [Vec<Packet>; 2] {
     let mut replies = [vec![], vec![]];
-    for (address, reply) in addresses.into_iter().zip(&mut replies) {
-        let mut client = Raw::app(address, OLD).await;
+    let capabilities = [OLD, OLD | besides];
+    for ((address, capabilities), reply) in
+        addresses.into_iter().zip(capabilities).zip(&mut replies)
+    {
+        let mut client = Raw::app(address, capabilities).await;
         client.send(&client.query_payload(sql)).await;
         *reply = client.reply(0x03, parts).await;
         // The session goes on.
@@ -45,6 +55,11 @@ async fn load(addresses: [SocketAddr; 2], sql: &str, parts: &[&[u8]]) -> [Vec<Pa
 async fn files_of_any_length(flavour: Flavour) {
     let cluster = Cluster::shared(flavour);
     let proxy = Proxy::start(cluster, "");
+    same_files(cluster, &proxy, Capabilities::empty()).await;
+}
+
+/// Through the proxy clients ask for these capabilities `besides`.
+pub async fn same_files(cluster: &Cluster, proxy: &Proxy, besides: Capabilities) {
     // Only the beginning of each line is kept, with a warning.
     recreate(cluster, "loaded", "beginning VARCHAR(10)").await;
     let file = lines(2 * MAX_PAYLOAD + LINE);
@@ -62,7 +77,7 @@ async fn files_of_any_length(flavour: Flavour) {
     ];
     for (number, parts) in files.iter().enumerate() {
         let sql = "LOAD DATA LOCAL INFILE 'f' INTO TABLE loaded";
-        let [direct, proxied] = load([primary(cluster), proxy.address], sql, parts).await;
+        let [direct, proxied] = load([primary(cluster), proxy.address], besides, sql, parts).await;
         assert_eq!(error_code(&direct), None, "file {number}");
         assert_eq!(proxied, direct, "file {number}");
     }
@@ -89,7 +104,8 @@ async fn an_error_in_the_middle_of_a_file(flavour: Flavour) {
         ("LOAD DATA LOCAL INFILE 'f' INTO TABLE missing", 1146),
         ("LOAD DATA LOCAL INFILE 'f' INTO TABLE refused (missing)", 1054),
     ] {
-        let [direct, proxied] = load([primary(cluster), proxy.address], sql, &parts).await;
+        let addresses = [primary(cluster), proxy.address];
+        let [direct, proxied] = load(addresses, Capabilities::empty(), sql, &parts).await;
         assert_eq!(error_code(&direct), Some(code), "{sql}");
         assert_eq!(proxied, direct, "{sql}");
     }

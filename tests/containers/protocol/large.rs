@@ -15,7 +15,7 @@ crate::on_both_flavours!(long_parameters);
 crate::on_both_flavours!(a_statement_that_is_too_long);
 
 /// Payloads of one packet, of one and an empty one, of two, of two and an empty one, of three.
-const LENGTHS: [usize; 5] =
+pub const LENGTHS: [usize; 5] =
     [MAX_PAYLOAD - 1, MAX_PAYLOAD, MAX_PAYLOAD + 1, 2 * MAX_PAYLOAD, 2 * MAX_PAYLOAD + 1];
 
 /// A COM_QUERY whose payload has this length, with a string in its middle that fills it.
@@ -27,9 +27,14 @@ fn filled(begin: &str, end: &str, length: usize) -> Vec<u8> {
 async fn long_statements(flavour: Flavour) {
     let cluster = Cluster::shared(flavour);
     let proxy = Proxy::start(cluster, "");
+    same_statements(cluster, &proxy, OLD).await;
+}
+
+/// `capabilities` are those of the client of the proxy.
+pub async fn same_statements(cluster: &Cluster, proxy: &Proxy, capabilities: Capabilities) {
     cluster.run_on("primary", "CREATE TABLE IF NOT EXISTS app.lengths (n INT)").await;
     let mut direct = Raw::app(primary(cluster), OLD).await;
-    let mut proxied = Raw::app(proxy.address, OLD).await;
+    let mut proxied = Raw::app(proxy.address, capabilities).await;
     for length in LENGTHS {
         let what = format!("SELECT, {length} bytes");
         let query = filled("SELECT LENGTH('", "')", length);
@@ -56,16 +61,20 @@ async fn long_rows(flavour: Flavour) {
     let proxy = Proxy::start(cluster, "");
     let new = OLD | Capabilities::DEPRECATE_EOF;
     for (capabilities, lengths) in [(OLD, &LENGTHS[..]), (new, &LENGTHS[..2])] {
-        let mut direct = Raw::app(primary(cluster), capabilities).await;
-        let mut proxied = Raw::app(proxy.address, capabilities).await;
-        for &length in lengths {
-            // Its only value stands behind its length: 3 bytes of it, or 8, and what they are.
-            let value = length - if length - 4 < 1 << 24 { 4 } else { 9 };
-            let sql = format!("SELECT REPEAT('x', {value}) UNION ALL SELECT 'end'");
-            let expected = direct.query(&sql).await;
-            assert!(expected.iter().any(|packet| packet.payload.len() == length), "{length}");
-            assert_same(&proxied.query(&sql).await, &expected, &format!("a row of {length} bytes"));
-        }
+        let direct = Raw::app(primary(cluster), capabilities).await;
+        let proxied = Raw::app(proxy.address, capabilities).await;
+        same_rows(direct, proxied, lengths).await;
+    }
+}
+
+pub async fn same_rows(mut direct: Raw, mut proxied: Raw, lengths: &[usize]) {
+    for &length in lengths {
+        // Its only value stands behind its length: 3 bytes of it, or 8, and what they are.
+        let value = length - if length - 4 < 1 << 24 { 4 } else { 9 };
+        let sql = format!("SELECT REPEAT('x', {value}) UNION ALL SELECT 'end'");
+        let expected = direct.query(&sql).await;
+        assert!(expected.iter().any(|packet| packet.payload.len() == length), "{length}");
+        assert_same(&proxied.query(&sql).await, &expected, &format!("a row of {length} bytes"));
     }
 }
 

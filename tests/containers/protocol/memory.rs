@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rwproxy::net::tls::client::ClientTls;
+use rwproxy::wire::Capabilities;
 use tokio::time::{sleep, timeout};
 
+use super::compression::ways;
 use crate::support::raw::{OLD, Raw, value};
 use crate::support::{Cluster, Flavour, Proxy};
 
 crate::on_both_flavours!(a_result_that_is_read_slowly);
+crate::on_both_flavours!(a_result_that_is_read_slowly_compressed);
 crate::on_both_flavours!(clients_that_do_nothing);
 crate::on_both_flavours!(clients_that_do_nothing_over_tls);
 
@@ -23,9 +26,19 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const CLIENT_COSTS: u64 = 2 * 26 * 1024;
 
 async fn a_result_that_is_read_slowly(flavour: Flavour) {
+    slow_result(flavour, Capabilities::empty(), "").await;
+}
+
+async fn a_result_that_is_read_slowly_compressed(flavour: Flavour) {
+    for (pool, way) in ways(flavour) {
+        slow_result(flavour, way, &format!("[pool]\ncompression = \"{pool}\"")).await;
+    }
+}
+
+async fn slow_result(flavour: Flavour, besides: Capabilities, settings: &str) {
     let cluster = Cluster::shared(flavour);
-    let proxy = Proxy::start(cluster, "");
-    let mut client = Raw::app(proxy.address, OLD).await;
+    let proxy = Proxy::start(cluster, settings);
+    let mut client = Raw::app(proxy.address, OLD | besides).await;
     client.query("SELECT 1").await;
     let before = memory(&proxy, "VmRSS");
     let rows = |count| vec!["SELECT 1"; count].join(" UNION ALL ");

@@ -92,6 +92,7 @@ impl Raw {
     }
 
     pub async fn send(&mut self, payload: &[u8]) {
+        self.stream.begin_command();
         self.stream.write_packet(0, payload).await.expect("the command is sent");
     }
 
@@ -161,6 +162,7 @@ impl Raw {
 
     /// COM_PING on a connection that may be closed.
     pub async fn ping(&mut self) -> Outcome {
+        self.stream.begin_command();
         match self.stream.write_packet(0, &[0x0E]).await {
             Ok(_) => self.outcome().await,
             Err(_) => Outcome::Closed,
