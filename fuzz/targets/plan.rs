@@ -70,7 +70,6 @@ fuzz_target!(|input: Input<'_>| {
     let plan = match plan(command, input.arguments, input.whole, situation) {
         Action::Run(plan) => plan,
         Action::Kill { .. }
-        | Action::Captured { .. }
         | Action::Ok { .. }
         | Action::Ignore
         | Action::Malformed

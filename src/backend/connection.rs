@@ -11,13 +11,13 @@ use super::authenticate::Connected;
 use super::statements::ServerStatements;
 use crate::net::{PacketError, PacketStream};
 use crate::session::SessionId;
-use crate::session::outcome::{Asked, Captured};
+use crate::session::outcome::Report;
 use crate::session::settings::{Difference, Restore, Settings};
 use crate::session::statements::PreparedText;
 use crate::session::tracking::{self, Further, UNKNOWN_VARIABLE};
 use crate::sql::Dialect;
 use crate::wire::Capabilities;
-use crate::wire::amend::only_number;
+use crate::wire::amend::text_rows;
 use crate::wire::capabilities::Status;
 use crate::wire::codec::{Malformed, Reader};
 use crate::wire::packet::{HEADER, Header, Packet, put_packet};
@@ -233,18 +233,28 @@ impl Connection {
 
     /// The warnings and errors of the last statement, as the server shows them. After an error the
     /// connection must be closed.
-    pub async fn capture(&mut self, deadline: Duration) -> Result<Captured, PrivateError> {
-        let mut replies: [Box<[u8]>; 4] = Default::default();
-        for (asked, reply) in Asked::ALL.into_iter().zip(&mut replies) {
-            *reply = self.rows(asked.statement(), deadline).await?;
-        }
-        Ok(Captured { replies, deprecate_eof: self.deprecates_eof() })
+    pub async fn capture(&mut self, deadline: Duration) -> Result<Report, PrivateError> {
+        let warnings = self.rows("SHOW WARNINGS", deadline).await?;
+        let errors = self.rows("SHOW ERRORS", deadline).await?;
+        // This one clears them.
+        let counts = self.ask("SELECT @@warning_count, @@error_count", deadline).await?;
+        let [warning_count, error_count] = counts.map(|count| {
+            std::str::from_utf8(&count).ok().and_then(|count| count.parse().ok()).unwrap_or(0)
+        });
+        let deprecate_eof = self.deprecates_eof();
+        Ok(Report {
+            warnings: text_rows(&warnings, deprecate_eof)?.into(),
+            errors: text_rows(&errors, deprecate_eof)?.into(),
+            warning_count,
+            error_count,
+        })
     }
 
     async fn number(&mut self, question: &str, deadline: Duration) -> Result<u64, PrivateError> {
-        let reply = self.rows(&limited(question), deadline).await?;
-        only_number(&reply, self.deprecates_eof())
-            .and_then(|number| u64::try_from(number).ok())
+        let [number] = self.ask(question, deadline).await?;
+        std::str::from_utf8(&number)
+            .ok()
+            .and_then(|number| number.parse().ok())
             .ok_or(PrivateError::Malformed(Malformed("a number was asked for")))
     }
 

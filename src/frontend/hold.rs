@@ -67,8 +67,8 @@ impl Session {
         let asked = watched(client, async {
             // Each of these questions clears what the ones before it ask for.
             if keeps_diagnostics && outcome.diagnostics == Diagnostics::OnConnection {
-                let captured = lease.capture(deadline).await?;
-                outcome.diagnostics = Diagnostics::Captured(Arc::new(captured));
+                let report = lease.capture(deadline).await?;
+                outcome.diagnostics = Diagnostics::Known(Arc::new(report));
             } else if outcome.found_rows == FoundRows::OnConnection {
                 outcome.found_rows = FoundRows::Known(lease.found_rows(deadline).await?);
             }

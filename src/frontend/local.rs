@@ -1,9 +1,7 @@
 //! Answers that the proxy gives by itself.
 
 use super::session::{End, Session};
-use crate::session::outcome::{Asked, Captured};
 use crate::wire::Flavour;
-use crate::wire::amend::{Amendment, Encoding, amend};
 use crate::wire::reply::{OkPacket, ServerError, put_err, put_ok};
 
 impl Session {
@@ -28,20 +26,5 @@ impl Session {
         put_err(&mut payload, &error.as_packet());
         self.state.outcome.refused(error);
         Ok(self.client.write_packet(sequence, &payload).await?)
-    }
-
-    /// What the server said about an earlier statement, while its connection was still kept.
-    pub(super) async fn answer_captured(
-        &mut self,
-        captured: &Captured,
-        asked: Asked,
-        rows: Amendment,
-    ) -> Result<(), End> {
-        let encoding = Encoding { binary: false, deprecate_eof: captured.deprecate_eof };
-        let reply = amend(captured.reply(asked), &rows, encoding)
-            .map_err(|_| End::Protocol("an answer that was kept makes no sense"))?;
-        // The servers count SHOW as a statement with rows.
-        self.state.outcome.row_count = Some(-1);
-        Ok(self.client.write(&reply).await?)
     }
 }

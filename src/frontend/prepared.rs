@@ -17,25 +17,18 @@ use crate::session::Pins;
 use crate::session::plan::{Plan, Prepares, StatementUse};
 use crate::session::statements::{Home, PreparedText, Statements};
 use crate::sql::Kind;
-use crate::wire::Flavour;
 use crate::wire::capabilities::Status;
 use crate::wire::command::Command;
 use crate::wire::execute::{Types, put_statement_id, types, with_types};
 use crate::wire::packet::{HEADER, put_packet};
 use crate::wire::reply::ServerError;
 use crate::wire::scanner::Expect;
+use crate::wire::{Capabilities, Flavour};
 
 const COM_STMT_CLOSE: u8 = 0x19;
 /// So many are sent together: a server takes several commands out of one compressed frame, but not
 /// one out of two that begins in the first.
 const CLOSED_AT_ONCE: usize = 1024;
-
-/// How an execution relies on types that were never sent.
-enum Untyped {
-    LeftOut,
-    /// The server finds something wrong with it, or it is too long to tell.
-    Unclear,
-}
 
 impl Session {
     fn owner(&self, usage: &StatementUse) -> Owner {
@@ -50,18 +43,18 @@ impl Session {
         usage: &StatementUse,
         text: &mut Text,
     ) -> Result<Result<(), ServerError>, Failure> {
-        match self.untyped(usage, text) {
-            // Preparing it here, too, may be refused for another reason.
-            Some(Untyped::LeftOut) if self.dialect.flavour == Flavour::MySql => {
-                return Ok(Err(errors::no_types()));
-            }
-            Some(_) => self.shun_strangers_types(lease, usage),
-            None => {}
+        let untyped = self.is_untyped(usage, text);
+        if untyped {
+            self.shun_strangers_types(lease, usage);
         }
         let number = match &usage.home {
             Home::Here(number) => *number,
             Home::Anywhere(prepared) => match self.number_here(lease, usage, prepared).await? {
                 Ok(number) => number,
+                // Where it was prepared before, it is the execution that is refused.
+                Err(_) if untyped && self.says_types_are_missing() => {
+                    return Ok(Err(errors::no_types()));
+                }
                 Err(error) => return Ok(Err(error)),
             },
         };
@@ -75,12 +68,18 @@ impl Session {
         Ok(Ok(()))
     }
 
-    /// How an execution relies on types that were never sent; `None` if it does not.
-    fn untyped(&self, usage: &StatementUse, text: &Text) -> Option<Untyped> {
+    /// MySQL without query attributes; with them it calls the packet malformed.
+    fn says_types_are_missing(&self) -> bool {
+        self.dialect.flavour == Flavour::MySql
+            && !self.client.capabilities.contains(Capabilities::QUERY_ATTRIBUTES)
+    }
+
+    /// True when an execution relies on types that were never sent, or may rely on them.
+    fn is_untyped(&self, usage: &StatementUse, text: &Text) -> bool {
         let executes = matches!(usage.command, Command::StmtExecute | Command::StmtBulkExecute);
-        let (_, prepared) = self.state.statements().find(usage.id)?;
+        let Some((_, prepared)) = self.state.statements().find(usage.id) else { return false };
         if !executes || !prepared.types.is_empty() {
-            return None;
+            return false;
         }
         let packet: &[u8] = match text {
             Text::Whole(packet) => packet,
@@ -88,11 +87,7 @@ impl Session {
         };
         let payload = packet.get(HEADER..).unwrap_or_default();
         let sent = types(usage.command, payload, prepared.parameters, self.client.capabilities);
-        match sent {
-            Ok(Types::Sent(_) | Types::None) => None,
-            Ok(Types::LeftOut { .. }) => Some(Untyped::LeftOut),
-            Err(_) => Some(Untyped::Unclear),
-        }
+        !matches!(sent, Ok(Types::Sent(_) | Types::None))
     }
 
     /// A client that has never sent types must not find those of another on the statement that

@@ -281,6 +281,12 @@ impl Relay<'_> {
                 reply.status = Some(status);
                 reply.has_rows = true;
                 reply.warnings = u16::from_le_bytes([payload[1], payload[2]]);
+                if let Some((&Amendment::Warnings(warnings), _)) = self.amendment {
+                    reply.warnings = warnings;
+                    let at = at + HEADER + 1;
+                    self.server.packets.buffered_mut()[at..at + 2]
+                        .copy_from_slice(&warnings.to_le_bytes());
+                }
                 if status.contains(Status::SESSION_STATE_CHANGED) {
                     self.announce(at);
                 }

@@ -403,11 +403,6 @@ impl Session {
                 self.answer_error(1, &error).await?;
                 Why::Prepared
             }
-            Action::Captured { captured, asked, rows } => {
-                self.discard(incoming).await?;
-                self.answer_captured(&captured, asked, rows).await?;
-                Why::Text(Reason::Diagnostics)
-            }
             Action::ChangeUser => {
                 self.change_user(incoming).await?;
                 Why::Command

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::wire::amend::only_number;
+use crate::wire::amend::{TextRow, diagnostic};
 use crate::wire::reply::ServerError;
 
 /// How a reply ended, apart from its error.
@@ -26,6 +26,8 @@ pub enum Ending {
 /// What a command does to the outcome of the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct After {
+    /// It runs or prepares a statement: the count of its warnings is the last one.
+    pub is_statement: bool,
     pub found_rows: FoundRowsAfter,
     /// Warnings and errors of the statement before are surely gone after it.
     pub clears_diagnostics: bool,
@@ -33,8 +35,11 @@ pub struct After {
 
 impl After {
     /// Of a command that nobody has looked at.
-    pub const UNKNOWN: After =
-        After { found_rows: FoundRowsAfter::Unknown, clears_diagnostics: false };
+    pub const UNKNOWN: After = After {
+        is_statement: false,
+        found_rows: FoundRowsAfter::Unknown,
+        clears_diagnostics: false,
+    };
 }
 
 /// What a successful statement does to FOUND_ROWS().
@@ -63,54 +68,25 @@ pub enum FoundRows {
 pub enum Diagnostics {
     /// There are none.
     None,
-    /// The proxy refused it by itself.
-    Refused(Arc<ServerError>),
     /// On the connection that ran it, which is kept for that.
     OnConnection,
-    /// That connection was given up; these were its answers.
-    Captured(Arc<Captured>),
+    /// That connection was given up and asked before, or the proxy refused the command by itself.
+    Known(Arc<Report>),
 }
 
-/// The questions about diagnostics that are asked of a connection before it is given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
-    Warnings,
-    Errors,
-    CountWarnings,
-    CountErrors,
-}
-
-impl Asked {
-    /// In the order in which they are asked. None of them changes what the others are told.
-    pub const ALL: [Asked; 4] =
-        [Asked::Warnings, Asked::Errors, Asked::CountWarnings, Asked::CountErrors];
-
-    pub fn statement(self) -> &'static str {
-        match self {
-            Asked::Warnings => "SHOW WARNINGS",
-            Asked::Errors => "SHOW ERRORS",
-            Asked::CountWarnings => "SHOW COUNT(*) WARNINGS",
-            Asked::CountErrors => "SHOW COUNT(*) ERRORS",
-        }
-    }
-}
-
-/// The server's replies, as they were, in the order of [`Asked::ALL`].
+/// What SHOW WARNINGS and SHOW ERRORS list, and how many there were: servers list only so many.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Captured {
-    pub replies: [Box<[u8]>; 4],
-    /// Whether the replies end as under `CLIENT_DEPRECATE_EOF`.
-    pub deprecate_eof: bool,
+pub struct Report {
+    pub warnings: Arc<[TextRow]>,
+    pub errors: Arc<[TextRow]>,
+    pub warning_count: u64,
+    pub error_count: u64,
 }
 
-impl Captured {
-    pub fn reply(&self, asked: Asked) -> &[u8] {
-        &self.replies[asked as usize]
-    }
-
-    /// The number in the only row of a reply.
-    pub fn count(&self, asked: Asked) -> Option<i64> {
-        only_number(self.reply(asked), self.deprecate_eof)
+impl Report {
+    fn of_error(error: &ServerError) -> Self {
+        let rows: Arc<[TextRow]> = [diagnostic("Error", error.code, &error.message)].into();
+        Report { warnings: rows.clone(), errors: rows, warning_count: 1, error_count: 1 }
     }
 }
 
@@ -160,7 +136,7 @@ impl Outcome {
             (FoundRowsAfter::Counted, Ending::Rows { .. }) if !failed => FoundRows::OnConnection,
             _ => FoundRows::Unknown,
         };
-        if failed || after.clears_diagnostics {
+        if failed || after.is_statement {
             self.warnings = if failed { 1 } else { warnings };
         }
         if left {
@@ -174,7 +150,7 @@ impl Outcome {
     pub fn refused(&mut self, error: &ServerError) {
         self.row_count = Some(-1);
         self.warnings = 1;
-        self.diagnostics = Diagnostics::Refused(Arc::new(error.clone()));
+        self.diagnostics = Diagnostics::Known(Arc::new(Report::of_error(error)));
     }
 
     /// An OK of the proxy's own has been sent, for a command that leaves the diagnostics alone or
@@ -206,7 +182,7 @@ mod tests {
     fn a_statement_leaves_its_counts() {
         let mut outcome = Outcome::default();
         let mut after = |ended, failed, found_rows| {
-            let after = After { found_rows, clears_diagnostics: true };
+            let after = After { is_statement: true, found_rows, clears_diagnostics: true };
             outcome.note(after, ended, 0, failed, false);
             (outcome.row_count, outcome.found_rows)
         };

@@ -1,6 +1,6 @@
 //! What a command asks for and does, before anything is sent: pure.
 
-use super::outcome::{After, Asked, Captured};
+use super::outcome::After;
 use super::statements::{Home, Texts};
 use super::{Change, Pins, SessionId, State};
 use super::{prepared, query};
@@ -122,13 +122,6 @@ pub enum Action {
     Malformed,
     Quit,
     ChangeUser,
-    /// SHOW WARNINGS and the like, about what the server once said: that reply, with these rows of
-    /// it.
-    Captured {
-        captured: Arc<Captured>,
-        asked: Asked,
-        rows: Amendment,
-    },
     /// KILL of a session of ours.
     Kill {
         session: SessionId,
@@ -239,6 +232,12 @@ impl Plan {
     }
 }
 
+/// What MySQL repeats of the statement before is another session's, on a connection that is shared.
+fn repeated_warnings(situation: Situation<'_>) -> Option<Amendment> {
+    let warnings = situation.state.outcome.warnings;
+    (situation.dialect.flavour == Flavour::MySql).then_some(Amendment::Warnings(warnings))
+}
+
 /// Decides what a command is. `arguments` is what stands behind its first byte, possibly only the
 /// beginning of it (then `whole` is false).
 pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situation<'_>) -> Action {
@@ -266,6 +265,7 @@ pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situatio
         SetOption => run(Plan {
             // MYSQL_OPTION_MULTI_STATEMENTS_ON is 0, _OFF is 1; servers refuse others.
             then: Then::MultiStatements(arguments.starts_with(&[0, 0])),
+            amendment: repeated_warnings(situation),
             ..Plan::pinned(command, Pins::CONNECTION_OPTION)
         }),
         RegisterReplica | BinlogDump | BinlogDumpGtid | TableDump => {
@@ -275,12 +275,11 @@ pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situatio
             Some(session) => Action::Kill { session, connection: true },
             None => run(Plan::primary(command, Why::Text(Reason::Administration))),
         },
-        InitDb if situation.dialect.flavour == Flavour::MySql => run(Plan {
-            // What it repeats is another session's on a connection that is shared.
-            amendment: Some(Amendment::Warnings(situation.state.outcome.warnings)),
+        InitDb => run(Plan {
+            amendment: repeated_warnings(situation),
             ..Plan::primary(command, Why::Command)
         }),
-        InitDb | FieldList | CreateDb | DropDb | Refresh | Shutdown | Statistics | ProcessInfo
-        | Debug | Ping | Unknown(_) => run(Plan::primary(command, Why::Command)),
+        FieldList | CreateDb | DropDb | Refresh | Shutdown | Statistics | ProcessInfo | Debug
+        | Ping | Unknown(_) => run(Plan::primary(command, Why::Command)),
     }
 }

@@ -51,6 +51,7 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
                 pins,
                 repeatable: request == Request::Read,
                 after: After {
+                    is_statement: true,
                     found_rows: FoundRowsAfter::Kept,
                     clears_diagnostics: query::clears_diagnostics(
                         &text.sql,
@@ -66,6 +67,7 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
             pins: Pins::PREPARED_STATEMENT,
             prepares: Some((id, Prepares::Here { runs_routine: runs_routine(sql, situation) })),
             after: After {
+                is_statement: true,
                 found_rows: FoundRowsAfter::Kept,
                 clears_diagnostics: situation.dialect.flavour == Flavour::MySql,
             },
@@ -164,8 +166,6 @@ fn execute(
     let action = query::judged(&text.sql, true, statement, text.dialect, situation);
     let mut plan = match action {
         Action::Run(plan) => plan,
-        // Its rows have another form here.
-        Action::Captured { .. } => Plan::primary(command, Why::Text(statement.reason)),
         other => return other,
     };
     plan.expect = expect;

@@ -5,7 +5,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use super::outcome::{After, Asked, Captured, Diagnostics, FoundRows, FoundRowsAfter};
+use super::outcome::{After, Diagnostics, FoundRows, FoundRowsAfter, Report};
 use super::plan::{Action, Plan, Situation, Then, TrackingUse, Why};
 use super::settings::has_true_default;
 use super::tracking::is_tracking;
@@ -22,7 +22,7 @@ use crate::sql::variables::{ACCESS_MODE, session_variable};
 use crate::sql::{
     Destination, Dialect, Effects, HintTarget, Kind, Lock, Reason, Statement, classify,
 };
-use crate::wire::amend::Amendment;
+use crate::wire::amend::{Amendment, TextRow};
 use crate::wire::command::Command;
 use crate::wire::{Capabilities, Flavour};
 
@@ -51,14 +51,10 @@ pub(super) fn judged(
     let mut amendment = None;
     if whole
         && matches!(statement.reason, Reason::ConnectionId | Reason::Diagnostics)
-        && let Some(answer) = bare_question(sql, dialect).and_then(|asked| known(asked, situation))
+        && let Some(asked) = bare_question(sql, dialect)
+        && let Some(answer) = known(asked, situation)
     {
-        match answer {
-            Known::Amended(known) => amendment = Some(known),
-            Known::Captured(captured, asked, rows) => {
-                return Action::Captured { captured, asked, rows };
-            }
-        }
+        amendment = Some(answer);
         statement.destination = Destination::Previous;
     }
     if statement.kind == Kind::Kill
@@ -137,16 +133,10 @@ fn mentions_tracking(sql: &[u8]) -> bool {
     sql.windows(PREFIX.len()).any(|part| part.eq_ignore_ascii_case(PREFIX))
 }
 
-/// An answer that the session has itself.
-enum Known {
-    Amended(Amendment),
-    Captured(Arc<Captured>, Asked, Amendment),
-}
-
 /// What the session knows better than any server that it may be served by.
-fn known(question: Question, situation: Situation<'_>) -> Option<Known> {
+fn known(question: Question, situation: Situation<'_>) -> Option<Amendment> {
     let outcome = &situation.state.outcome;
-    let number = |value| Some(Known::Amended(Amendment::Number(value)));
+    let number = |value| Some(Amendment::Number(value));
     match question {
         Question::ConnectionId => number(i64::from(situation.session.get())),
         Question::RowCount => outcome.row_count.and_then(number),
@@ -154,43 +144,49 @@ fn known(question: Question, situation: Situation<'_>) -> Option<Known> {
             FoundRows::Known(count) => i64::try_from(count).ok().and_then(number),
             FoundRows::OnConnection | FoundRows::Unknown => None,
         },
-        Question::WarningCount => counted(Asked::CountWarnings, situation),
-        Question::ErrorCount => counted(Asked::CountErrors, situation),
-        Question::Warnings(rows) => listed(Asked::Warnings, rows, situation),
-        Question::Errors(rows) => listed(Asked::Errors, rows, situation),
+        Question::WarningCount => told(situation, |report| {
+            Amendment::Number(report.map_or(0, |it| count(it.warning_count)))
+        }),
+        Question::ErrorCount => told(situation, |report| {
+            Amendment::Number(report.map_or(0, |it| count(it.error_count)))
+        }),
+        Question::Warnings(rows) => {
+            told(situation, |report| listed(report.map(|report| &report.warnings), rows))
+        }
+        Question::Errors(rows) => {
+            told(situation, |report| listed(report.map(|report| &report.errors), rows))
+        }
     }
 }
 
-fn counted(asked: Asked, situation: Situation<'_>) -> Option<Known> {
-    let count = match &situation.state.outcome.diagnostics {
-        // What ran inside a routine may have left some without a word.
-        Diagnostics::None if situation.state.keeps_connection() => return None,
-        Diagnostics::None => 0,
-        Diagnostics::Refused(_) => 1,
-        Diagnostics::OnConnection => return None,
-        Diagnostics::Captured(captured) => captured.count(asked)?,
-    };
-    Some(Known::Amended(Amendment::Number(count)))
-}
-
-fn listed(asked: Asked, rows: Rows, situation: Situation<'_>) -> Option<Known> {
+/// What the session itself can tell of diagnostics: what was reported, or that there are none.
+fn told(
+    situation: Situation<'_>,
+    tell: impl FnOnce(Option<&Report>) -> Amendment,
+) -> Option<Amendment> {
     match &situation.state.outcome.diagnostics {
+        // What ran inside a routine may have left some without a word.
         Diagnostics::None if situation.state.keeps_connection() => None,
-        Diagnostics::None => Some(Known::Amended(Amendment::Rows { offset: 0, count: 0 })),
-        Diagnostics::Refused(error) if rows.offset == 0 && rows.count > 0 => {
-            Some(Known::Amended(Amendment::Error(error.clone())))
-        }
-        Diagnostics::Refused(_) => Some(Known::Amended(Amendment::Rows { offset: 0, count: 0 })),
+        Diagnostics::None => Some(tell(None)),
         Diagnostics::OnConnection => None,
-        Diagnostics::Captured(captured) => {
-            let rows = Amendment::Rows { offset: rows.offset, count: rows.count };
-            Some(Known::Captured(captured.clone(), asked, rows))
-        }
+        Diagnostics::Known(report) => Some(tell(Some(report))),
     }
+}
+
+fn count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn listed(all: Option<&Arc<[TextRow]>>, rows: Rows) -> Amendment {
+    let all = all.map_or(&[][..], |all| all);
+    let within = |number| usize::try_from(number).unwrap_or(usize::MAX);
+    let listed = all.iter().skip(within(rows.offset)).take(within(rows.count));
+    Amendment::Rows(listed.cloned().collect())
 }
 
 fn after(sql: &[u8], statement: &Statement, dialect: Dialect) -> After {
     After {
+        is_statement: true,
         found_rows: found_rows_after(sql, statement),
         clears_diagnostics: clears_diagnostics(sql, statement, dialect),
     }

@@ -1,25 +1,27 @@
 //! Puts another answer in the place of a server's, in a reply that is there in whole.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::BytesMut;
 
 use super::codec::{Malformed, Reader, Writer};
 use super::packet::{HEADER, Header, MAX_PAYLOAD, put_packet};
-use super::reply::{EOF, EOF_LIMIT, ERR, OK, ServerError};
+use super::reply::{EOF, EOF_LIMIT, ERR, OK};
 
 /// What becomes of the rows of a result set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Amendment {
     /// Its only column, an integer of 4 or 8 bytes, has this value in every row.
     Number(i64),
-    /// Only these of its rows are left.
-    Rows { offset: u64, count: u64 },
-    /// In their place stands this error, as `SHOW ERRORS` tells it.
-    Error(Arc<ServerError>),
-    /// The OK tells of so many warnings.
+    /// It has these rows.
+    Rows(Arc<[TextRow]>),
+    /// The OK or EOF tells of so many warnings.
     Warnings(u16),
 }
+
+/// A row of SHOW WARNINGS in the text protocol: level, code, message.
+pub type TextRow = Box<[u8]>;
 
 /// Column types: 4 and 8 bytes.
 const LONG: u8 = 0x03;
@@ -58,27 +60,21 @@ pub fn amend(
         }
         sequence = put_packet(&mut out, sequence, packet);
     }
-    let mut row = 0;
     let mut ended = false;
     while let Some((_, packet)) = packets.next()? {
         ended |= ends_rows(packet, encoding);
-        match *amendment {
-            Amendment::Error(ref error) if ended => {
-                sequence = put_packet(&mut out, sequence, &error_row(error, encoding));
+        match amendment {
+            Amendment::Rows(rows) if ended => {
+                for row in rows.iter() {
+                    sequence = put_packet(&mut out, sequence, &encoded(row, encoding)?);
+                }
                 sequence = put_packet(&mut out, sequence, packet);
             }
-            _ if ended => sequence = put_packet(&mut out, sequence, packet),
-            Amendment::Error(_) => {}
-            Amendment::Warnings(_) => sequence = put_packet(&mut out, sequence, packet),
-            Amendment::Number(value) => {
-                sequence = put_packet(&mut out, sequence, &number(value, kind, encoding)?);
+            Amendment::Rows(_) => {}
+            Amendment::Number(value) if !ended => {
+                sequence = put_packet(&mut out, sequence, &number(*value, kind, encoding)?);
             }
-            Amendment::Rows { offset, count } => {
-                if row >= offset && row - offset < count {
-                    sequence = put_packet(&mut out, sequence, packet);
-                }
-                row += 1;
-            }
+            _ => sequence = put_packet(&mut out, sequence, packet),
         }
     }
     Ok(out)
@@ -114,30 +110,46 @@ fn number(value: i64, kind: u8, encoding: Encoding) -> Result<Vec<u8>, Malformed
     Ok(row)
 }
 
-/// Level, code, message.
-fn error_row(error: &ServerError, encoding: Encoding) -> Vec<u8> {
+/// One condition as SHOW WARNINGS lists it.
+pub fn diagnostic(level: &str, code: u16, message: &[u8]) -> TextRow {
     let mut row = Vec::new();
-    if encoding.binary {
-        row.extend_from_slice(&[0, 0]);
-        row.put_lenenc_bytes(b"Error");
-        row.extend_from_slice(&u32::from(error.code).to_le_bytes());
-    } else {
-        row.put_lenenc_bytes(b"Error");
-        row.put_lenenc_bytes(error.code.to_string().as_bytes());
-    }
-    row.put_lenenc_bytes(&error.message);
-    row
+    row.put_lenenc_bytes(level.as_bytes());
+    row.put_lenenc_bytes(code.to_string().as_bytes());
+    row.put_lenenc_bytes(message);
+    row.into()
 }
 
-/// The number in the only row of a reply in the text protocol.
-pub fn only_number(reply: &[u8], deprecate_eof: bool) -> Option<i64> {
-    let mut packets = Packets { rest: reply };
-    let columns = packets.next().ok()??.1.first().copied()?;
-    for _ in 0..u64::from(columns) + u64::from(!deprecate_eof) {
-        packets.next().ok()??;
+fn encoded(row: &TextRow, encoding: Encoding) -> Result<Cow<'_, [u8]>, Malformed> {
+    if !encoding.binary {
+        return Ok(Cow::Borrowed(row));
     }
-    let text = Reader::new(packets.next().ok()??.1).lenenc_bytes().ok()?;
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let mut reader = Reader::new(row);
+    let (level, code) = (reader.lenenc_bytes()?, reader.lenenc_bytes()?);
+    let code: Option<u32> = std::str::from_utf8(code).ok().and_then(|code| code.parse().ok());
+    let mut out = vec![0, 0];
+    out.put_lenenc_bytes(level);
+    out.extend_from_slice(&code.ok_or(Malformed("a code that is no number"))?.to_le_bytes());
+    out.put_lenenc_bytes(reader.lenenc_bytes()?);
+    Ok(Cow::Owned(out))
+}
+
+/// The rows of a result set in the text protocol.
+pub fn text_rows(reply: &[u8], deprecate_eof: bool) -> Result<Vec<TextRow>, Malformed> {
+    let encoding = Encoding { binary: false, deprecate_eof };
+    let mut packets = Packets { rest: reply };
+    let (_, first) = packets.next()?.ok_or(Malformed("an empty reply"))?;
+    let columns = Reader::new(first).lenenc_int()?;
+    for _ in 0..columns + u64::from(!deprecate_eof) {
+        packets.next()?.ok_or(Malformed("a result set without its columns"))?;
+    }
+    let mut rows = Vec::new();
+    while let Some((_, packet)) = packets.next()? {
+        if ends_rows(packet, encoding) {
+            break;
+        }
+        rows.push(packet.into());
+    }
+    Ok(rows)
 }
 
 struct Packets<'a> {
@@ -191,23 +203,22 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_cut_and_what_follows_is_numbered_anew() {
+    fn rows_take_the_place_of_others_and_what_follows_is_numbered_anew() {
         let end = [EOF, 0, 0, 2, 0, 0, 0];
-        let before = reply(&[&[1], COLUMN, b"\x01a", b"\x01b", b"\x01c", &end]);
-        let rows =
-            |offset, count| amend(&before, &Amendment::Rows { offset, count }, TEXT).unwrap();
-        assert_eq!(rows(0, 0), reply(&[&[1], COLUMN, &end]));
-        assert_eq!(rows(1, 1), reply(&[&[1], COLUMN, b"\x01b", &end]));
-        assert_eq!(rows(2, u64::MAX), reply(&[&[1], COLUMN, b"\x01c", &end]));
-    }
-
-    #[test]
-    fn an_error_of_the_proxys_own_is_told() {
-        let end = [EOF, 0, 0, 2, 0, 0, 0];
-        let before = reply(&[&[1], COLUMN, b"a stranger's", &end]);
-        let after = reply(&[&[1], COLUMN, b"\x05Error\x041836\x02no", &end]);
-        let error = Arc::new(ServerError::new(1836, b"HY000", "no"));
-        assert_eq!(amend(&before, &Amendment::Error(error), TEXT).unwrap(), after);
+        let before = reply(&[&[3], COLUMN, COLUMN, COLUMN, b"a stranger's", &end]);
+        let row = diagnostic("Error", 1836, b"no");
+        let after = |rows: &[TextRow], encoding| {
+            amend(&before, &Amendment::Rows(rows.into()), encoding).unwrap()
+        };
+        let none = reply(&[&[3], COLUMN, COLUMN, COLUMN, &end]);
+        assert_eq!(after(&[], TEXT), none);
+        let text = b"\x05Error\x041836\x02no";
+        let two = reply(&[&[3], COLUMN, COLUMN, COLUMN, text, text, &end]);
+        assert_eq!(after(&[row.clone(), row.clone()], TEXT), two);
+        let binary = b"\0\0\x05Error\x2C\x07\0\0\x02no";
+        let one = reply(&[&[3], COLUMN, COLUMN, COLUMN, binary, &end]);
+        assert_eq!(after(&[row], Encoding { binary: true, ..TEXT }), one);
+        assert_eq!(text_rows(&two, true).unwrap(), [&text[..], text].map(Box::from));
     }
 
     #[test]

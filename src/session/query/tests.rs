@@ -8,6 +8,7 @@ use crate::session::settings::Names;
 use crate::session::statements::Texts;
 use crate::session::{Observation, Settings, State, Told};
 use crate::sql::cache::{Verdicts, Worker};
+use crate::wire::amend::diagnostic;
 use crate::wire::capabilities::Status;
 
 static TEXTS: LazyLock<Texts> = LazyLock::new(Texts::default);
@@ -315,7 +316,7 @@ fn what_session_tracking_is_set_to_is_the_clients_own() {
 #[test]
 fn the_end_of_a_transaction_ends_what_was_said_of_the_next() {
     let case = Case::new(MYSQL);
-    let ended = Then::Unlocked(Pins::NEXT_TRANSACTION);
+    let ended = Then::Unlocked(Pins::NEXT_TRANSACTION | Pins::SAVEPOINT);
     for sql in ["COMMIT", "ROLLBACK", "COMMIT AND CHAIN", "ROLLBACK WORK"] {
         assert_eq!(case.plan(sql).then, ended, "{sql}");
     }
@@ -426,14 +427,14 @@ fn a_text_with_user_variables_is_prepared_on_the_primary() {
     }
 }
 
-fn captured(count: u8) -> Diagnostics {
-    let column = [0x3F, 0, 21, 0, 0, 0, 8, 0x81, 0, 0, 0, 0];
-    let mut reply = vec![1, 0, 0, 1, 1, 12, 0, 0, 2];
-    reply.extend_from_slice(&column);
-    reply.extend_from_slice(&[2, 0, 0, 3, 1, count]);
-    let reply: Box<[u8]> = reply.into();
-    let replies = [reply.clone(), reply.clone(), reply.clone(), reply];
-    Diagnostics::Captured(Arc::new(Captured { replies, deprecate_eof: true }))
+fn reported() -> Diagnostics {
+    let row = |level| diagnostic(level, 1, b"message");
+    Diagnostics::Known(Arc::new(Report {
+        warnings: [row("Note"), row("Error")].into(),
+        errors: [row("Error")].into(),
+        warning_count: 9,
+        error_count: 4,
+    }))
 }
 
 #[test]
@@ -441,7 +442,7 @@ fn what_the_session_knows_itself_any_server_may_be_asked() {
     let mut case = Case::new(MYSQL);
     case.state.outcome.row_count = Some(3);
     case.state.outcome.found_rows = FoundRows::Known(5);
-    let none = Amendment::Rows { offset: 0, count: 0 };
+    let none = Amendment::Rows([].into());
     let number = Amendment::Number;
     for (sql, expected) in [
         ("SELECT CONNECTION_ID()", number(i64::from(SESSION.get()))),
@@ -474,7 +475,10 @@ fn what_a_connection_knows_is_asked_of_it() {
         let plan = case.plan(sql);
         assert_eq!((plan.amendment, plan.request), (None, Request::Previous(None)), "{sql}");
     }
-    case.state.outcome.diagnostics = captured(b'4');
+    case.state.outcome.diagnostics = reported();
+    let note = [diagnostic("Note", 1, b"message")];
+    let limited = case.plan("SHOW WARNINGS LIMIT 1").amendment;
+    assert_eq!(limited, Some(Amendment::Rows(note.into())));
     assert_eq!(case.plan("SELECT @@error_count").amendment, Some(Amendment::Number(4)));
     // A routine may have left some unseen.
     case.state.outcome.diagnostics = Diagnostics::None;
@@ -508,7 +512,7 @@ fn what_a_statement_leaves_to_be_asked() {
     for (sql, found_rows, mysql_clears, mariadb_clears) in table {
         for (dialect, clears_diagnostics) in [(MYSQL, mysql_clears), (MARIADB, mariadb_clears)] {
             let after = Case::new(dialect).plan(sql).after;
-            let expected = After { found_rows, clears_diagnostics };
+            let expected = After { is_statement: true, found_rows, clears_diagnostics };
             assert_eq!(after, expected, "{sql}");
         }
     }

@@ -47,7 +47,9 @@ impl Operation {
             "(SELECT",
         ];
         match self {
-            Operation::Query(sql) => !READING.iter().any(|head| sql.starts_with(head)),
+            Operation::Query(sql) => {
+                sql.contains(';') || !READING.iter().any(|head| sql.starts_with(head))
+            }
             Operation::Statement(_, code, _) => *code == 0x17,
             Operation::Command(payload) => matches!(payload[0], 0x1F),
             Operation::File(..) => true,
