@@ -67,6 +67,8 @@ pub struct Connection {
     /// Since the last reply something was sent that has none, but to which the server may object
     /// (data longer than its max_allowed_packet): its word would be taken for the next reply.
     pub awaits_word: bool,
+    /// SHOW WARNINGS may list something here.
+    has_diagnostics: bool,
     /// What the server remembers of those who used the connection.
     present: Settings,
     /// Session and version of its settings that `present` is known to equal.
@@ -125,6 +127,7 @@ impl Connection {
             tracks: None,
             dialect,
             awaits_word: false,
+            has_diagnostics: false,
         }
     }
 
@@ -201,6 +204,25 @@ impl Connection {
         let value = self.number("SELECT LAST_INSERT_ID()", deadline).await?;
         self.insert_id = Some(value);
         Ok(value)
+    }
+
+    /// Notes whether a statement has `left` warnings or errors, and whether it has surely cleared
+    /// those that were there.
+    pub fn note_diagnostics(&mut self, left: bool, cleared: bool) {
+        self.has_diagnostics = left || (self.has_diagnostics && !cleared);
+    }
+
+    /// True when SHOW WARNINGS may list something here.
+    pub fn has_diagnostics(&self) -> bool {
+        self.has_diagnostics
+    }
+
+    /// Makes SHOW WARNINGS list nothing. After an error the connection must be closed.
+    pub async fn clear_diagnostics(&mut self, deadline: Duration) -> Result<(), PrivateError> {
+        // MariaDB clears them with statements that use a table.
+        self.statement("DO (SELECT 1 FROM (SELECT 1) AS one)", deadline).await?;
+        self.has_diagnostics = false;
+        Ok(())
     }
 
     /// Asks for one row of so many values, none of them NULL, by a SELECT without LIMIT. After an

@@ -20,9 +20,9 @@ use crate::routing::topology::{Backend, BackendId, Topology, Writes};
 use crate::routing::{Decision, Request, Unavailable, decide};
 use crate::session::plan::Plan;
 use crate::session::settings::{Names, Settings};
-use crate::wire::Capabilities;
 use crate::wire::capabilities::Status;
 use crate::wire::reply::ServerError;
+use crate::wire::{Capabilities, Flavour};
 
 /// `utf8mb4_general_ci`, which every server knows: for connections whose character set is set by
 /// statement anyway.
@@ -83,7 +83,12 @@ impl Session {
                 self.let_go(lease, keeps_diagnostics).await.map_err(Refusal::End)?;
             }
         }
-        self.acquire(plan.request, avoid).await
+        // MySQL's warnings and errors of those who used a connection before go with every statement
+        // that may come first on it, MariaDB's with many.
+        let spotless = self.dialect.flavour == Flavour::MariaDb
+            && !plan.after.clears_diagnostics
+            && plan.amendment.is_none();
+        self.acquire(plan.request, avoid, spotless).await
     }
 
     /// The connection that the session cannot do without.
@@ -185,8 +190,14 @@ impl Session {
         Ok(())
     }
 
-    /// A connection for one attempt: chosen, leased, in the session's state.
-    async fn acquire(&mut self, request: Request, avoid: &[BackendId]) -> Result<Lease, Refusal> {
+    /// A connection for one attempt: chosen, leased, in the session's state; `spotless` if nobody's
+    /// warnings and errors may be listed on it.
+    async fn acquire(
+        &mut self,
+        request: Request,
+        avoid: &[BackendId],
+        spotless: bool,
+    ) -> Result<Lease, Refusal> {
         if !self.refresh_credential() {
             return Err(Refusal::Error(errors::account_refused(&self.account.user)));
         }
@@ -203,7 +214,10 @@ impl Session {
             let (error, patience) =
                 match decide(request, &topology, &traffic.policy, ticket, &avoid) {
                     Decision::Backend(index) => {
-                        match self.open(&topology, index, started + traffic.lease_timeout).await {
+                        match self
+                            .open(&topology, index, started + traffic.lease_timeout, spotless)
+                            .await
+                        {
                             Ok(lease) => return Ok(lease),
                             Err(Trouble::Refusal(refusal)) => return Err(refusal),
                             Err(Trouble::Changed) => {
@@ -252,6 +266,7 @@ impl Session {
         topology: &Topology,
         index: usize,
         deadline: Instant,
+        spotless: bool,
     ) -> Result<Lease, Trouble> {
         let backend = &topology.backends[index];
         let access = match topology.primary() {
@@ -262,7 +277,7 @@ impl Session {
         if let Some(number) = self.places.number(backend.id)
             && let Some(lease) = pool.lease_own(self.key(access), number, self.client.handle.id)
         {
-            return self.restored(lease).await;
+            return self.restored(lease, spotless).await;
         }
         let key = self.key(access).clone();
         if pool.is_exhausted() {
@@ -285,10 +300,10 @@ impl Session {
         if access == Access::ReadWrite && self.context.topology.load().epoch != topology.epoch {
             return Err(Trouble::Changed);
         }
-        self.restored(lease).await
+        self.restored(lease, spotless).await
     }
 
-    async fn restored(&mut self, mut lease: Lease) -> Result<Lease, Trouble> {
+    async fn restored(&mut self, mut lease: Lease, spotless: bool) -> Result<Lease, Trouble> {
         let traffic = self.context.traffic.load();
         let deadline = traffic.connect_timeout;
         let session = self.client.handle.id;
@@ -297,6 +312,13 @@ impl Session {
         if !lease.is_set_up(further) {
             let set_up = lease.set_up(further, deadline);
             let done = attempted(&mut self.client, &self.context, backend, set_up).await?;
+            done.map_err(|error| {
+                Trouble::Backend(errors::unreachable(&lease.pool().name, &error))
+            })?;
+        }
+        if spotless && lease.has_diagnostics() {
+            let clear = lease.clear_diagnostics(deadline);
+            let done = attempted(&mut self.client, &self.context, backend, clear).await?;
             done.map_err(|error| {
                 Trouble::Backend(errors::unreachable(&lease.pool().name, &error))
             })?;

@@ -384,6 +384,7 @@ impl Session {
         lease.settle(session, self.state.version(), self.state.settings());
         self.places.note(lease.backend(), lease.number);
         let left = !succeeded || reply.has_warnings;
+        lease.note_diagnostics(left, plan.after.clears_diagnostics);
         self.state.outcome.note(plan.after, reply.ending, reply.warnings, !succeeded, left);
         self.give_back(lease, clean);
         self.publish_state();

@@ -9,7 +9,7 @@ use super::acquire::{Refusal, Trouble, attempted, watched};
 use super::errors;
 use super::execute::{Failure, Text};
 use super::relay::Reply;
-use super::rescue::{MALFORMED, TOO_LARGE, TOO_MANY};
+use super::rescue::{MALFORMED, TOO_LARGE, TOO_MANY, WRONG_ARGUMENTS};
 use super::session::Session;
 use crate::backend::pool::Lease;
 use crate::backend::statements::Owner;
@@ -271,9 +271,12 @@ impl Session {
             Command::StmtFetch => reply.error.is_none() && !status.contains(Status::LAST_ROW_SENT),
             _ => false,
         };
-        // MySQL keeps long data for an execution that it could not read.
+        // MySQL keeps long data for an execution that it could not read, and its refusal of such data.
+        let mysql = self.dialect.flavour == Flavour::MySql;
         let unread = usage.command == Command::StmtExecute
-            && reply.error.as_ref().is_some_and(|error| error.code == MALFORMED)
+            && reply.error.as_ref().is_some_and(|error| {
+                error.code == MALFORMED || (mysql && error.code == WRONG_ARGUMENTS)
+            })
             && self.state.statements().find(usage.id).is_some_and(|(_, it)| it.long_data);
         let long_data = usage.command == Command::StmtSendLongData || unread;
         let closed = usage.command == Command::StmtClose;

@@ -249,11 +249,13 @@ impl Relay<'_> {
                 let mut as_it_is = true;
                 let session_state;
                 if let Some((&Amendment::Warnings(warnings), _)) = self.amendment {
+                    // It has none itself.
                     ok.warnings = warnings;
                     as_it_is = false;
+                } else {
+                    reply.has_warnings |= ok.warnings > 0;
                 }
                 reply.warnings = ok.warnings;
-                reply.has_warnings |= ok.warnings > 0;
                 reply.ending = match ok.header {
                     EOF => Ending::Rows { count: rows },
                     _ => Ending::Ok { affected: ok.affected_rows },
@@ -286,11 +288,12 @@ impl Relay<'_> {
                     let at = at + HEADER + 1;
                     self.server.packets.buffered_mut()[at..at + 2]
                         .copy_from_slice(&warnings.to_le_bytes());
+                } else {
+                    reply.has_warnings |= reply.warnings > 0;
                 }
                 if status.contains(Status::SESSION_STATE_CHANGED) {
                     self.announce(at);
                 }
-                reply.has_warnings |= reply.warnings > 0;
                 reply.ending = Ending::Rows { count: rows };
             }
             Significant::ColumnsEof => self.announce(at),

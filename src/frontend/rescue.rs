@@ -28,6 +28,9 @@ pub(super) const PARSE_ERROR: u16 = 1064;
 /// ER_NET_PACKET_TOO_LARGE.
 pub(super) const TOO_LARGE: u16 = 1153;
 
+/// ER_WRONG_ARGUMENTS.
+pub(super) const WRONG_ARGUMENTS: u16 = 1210;
+
 /// ER_MALFORMED_PACKET.
 pub(super) const MALFORMED: u16 = 1835;
 

@@ -129,7 +129,8 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
         StmtClose if pinned || at_server => run(plain(), at_server),
         StmtClose => Action::Close(id),
         StmtReset if pinned || at_server => run(plain(), at_server),
-        StmtReset if prepared.failed.is_none() => {
+        // A connection that is kept knows better whether a transaction is open.
+        StmtReset if prepared.failed.is_none() && !situation.state.keeps_connection() => {
             Action::Ok { clears_diagnostics: situation.dialect.flavour == Flavour::MySql }
         }
         StmtReset => run(plain(), false),

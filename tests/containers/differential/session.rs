@@ -130,9 +130,9 @@ async fn ask(
             }
         },
     };
-    if error_code(&reply) == Some(1243) {
-        // MySQL adds it to the errors of the statement before.
-        client.query("DO 0").await;
+    if matches!(error_code(&reply), Some(1243 | 1421)) {
+        // Servers add them to the errors of the statement before: see the limits in README.md.
+        client.query("SELECT 1 FROM (SELECT 1) AS one").await;
     }
     match operation {
         // MySQL tells the row count of the statement before, as ROW_COUNT() does.
