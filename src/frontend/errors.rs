@@ -160,7 +160,7 @@ pub fn idle_too_long() -> ServerError {
     )
 }
 
-/// ER_WRONG_ARGUMENTS, as MySQL says it to an execution without types that were never sent.
+/// ER_WRONG_ARGUMENTS, as the servers say it to an execution without types that were never sent.
 pub fn no_types() -> ServerError {
     error(1210, b"HY000", "Incorrect arguments to mysqld_stmt_execute".into())
 }

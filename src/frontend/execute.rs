@@ -19,9 +19,9 @@ use crate::backend::connection::Access;
 use crate::backend::pool::Lease;
 use crate::metrics::{Destination, Label};
 use crate::routing::{BackendId, Request};
-use crate::session::outcome::Ending;
+use crate::session::outcome::{Diagnostics, Ending};
 use crate::session::plan::{Plan, Then, TrackingUse, Why};
-use crate::session::{Observation, Tracking};
+use crate::session::{Observation, Pins, Tracking};
 use crate::sql::{Reason, digest};
 use crate::wire::amend::Encoding;
 use crate::wire::capabilities::Status;
@@ -386,6 +386,10 @@ impl Session {
         let left = !succeeded || reply.has_warnings;
         lease.note_diagnostics(left, plan.after.clears_diagnostics);
         self.state.outcome.note(plan.after, reply.ending, reply.warnings, !succeeded, left);
+        if !left && plan.pins.contains(Pins::UNKNOWN_EFFECTS) {
+            // The connection that it pins knows what code within has left, or cleared.
+            self.state.outcome.diagnostics = Diagnostics::None;
+        }
         self.give_back(lease, clean);
         self.publish_state();
     }

@@ -68,10 +68,9 @@ impl Session {
         Ok(Ok(()))
     }
 
-    /// MySQL without query attributes; with them it calls the packet malformed.
+    /// With query attributes MySQL calls the packet malformed.
     fn says_types_are_missing(&self) -> bool {
-        self.dialect.flavour == Flavour::MySql
-            && !self.client.capabilities.contains(Capabilities::QUERY_ATTRIBUTES)
+        !self.client.capabilities.contains(Capabilities::QUERY_ATTRIBUTES)
     }
 
     /// True when an execution relies on types that were never sent, or may rely on them.
