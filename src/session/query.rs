@@ -92,9 +92,6 @@ pub(super) fn judged(
     match statement.kind {
         Kind::Set if whole => set(sql, dialect, situation.state.settings(), &mut plan),
         Kind::Unlock(lock) => plan.then = Then::Unlocked(unlocked(lock)),
-        Kind::Savepoint if situation.state.is_between_transactions() => {
-            plan.pins |= Pins::SAVEPOINT;
-        }
         // Even where none is open. The one that is chained to it keeps the connection by itself.
         Kind::Commit | Kind::Rollback => {
             plan.then = Then::Unlocked(Pins::NEXT_TRANSACTION | Pins::SAVEPOINT);
@@ -107,7 +104,14 @@ pub(super) fn judged(
         }
         _ => {}
     }
-    if effects.contains(Effects::IMPLICIT_COMMIT) && plan.then == Then::Nothing {
+    if matches!(statement.kind, Kind::Savepoint | Kind::Multi)
+        && situation.state.is_between_transactions()
+    {
+        plan.pins |= Pins::SAVEPOINT;
+    }
+    let ends_transaction =
+        effects.contains(Effects::IMPLICIT_COMMIT) && statement.kind != Kind::Multi;
+    if ends_transaction && plan.then == Then::Nothing {
         plan.then = Then::Unlocked(Pins::SAVEPOINT);
     }
     if plan.pins.contains(Pins::SESSION_VARIABLE) {

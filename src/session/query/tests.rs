@@ -320,7 +320,8 @@ fn the_end_of_a_transaction_ends_what_was_said_of_the_next() {
     for sql in ["COMMIT", "ROLLBACK", "COMMIT AND CHAIN", "ROLLBACK WORK"] {
         assert_eq!(case.plan(sql).then, ended, "{sql}");
     }
-    for sql in ["ROLLBACK TO a", "SAVEPOINT a", "BEGIN", "SELECT 1; COMMIT"] {
+    assert_eq!(case.plan("BEGIN").then, Then::Unlocked(Pins::SAVEPOINT));
+    for sql in ["ROLLBACK TO a", "SAVEPOINT a", "SELECT 1; COMMIT"] {
         assert_eq!(case.plan(sql).then, Then::Nothing, "{sql}");
     }
 }
@@ -516,4 +517,16 @@ fn what_a_statement_leaves_to_be_asked() {
             assert_eq!(after, expected, "{sql}");
         }
     }
+}
+
+#[test]
+fn a_savepoint_before_the_first_statement_pins_up_to_the_end_of_the_transaction() {
+    let mut case = Case::new(MYSQL);
+    assert_eq!(case.plan("SAVEPOINT a").pins, Pins::empty());
+    let status = Some(Status::empty());
+    case.state.observe(&Observation { status, ..Observation::default() });
+    assert_eq!(case.plan("SAVEPOINT a").pins, Pins::SAVEPOINT);
+    let together = case.plan("SET NAMES latin1; SAVEPOINT a").pins;
+    assert!(together.contains(Pins::SAVEPOINT | Pins::SESSION_VARIABLE));
+    assert_eq!(case.plan("CREATE TABLE t (a INT)").then, Then::Unlocked(Pins::SAVEPOINT));
 }

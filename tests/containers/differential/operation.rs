@@ -390,6 +390,7 @@ const ROUTINES: &[&str] = &[
     "CALL out_of({n}, @out)",
     "CALL inserts({n})",
     "CALL fails()",
+    "CALL fetches()",
     "SELECT writing({n})",
     "SELECT noting({n})",
     "DO pure({n})",

@@ -24,6 +24,9 @@ const TABLES: &[&str] = &[
      BEGIN CREATE TEMPORARY TABLE IF NOT EXISTS hidden (a INT); INSERT INTO hidden VALUES (7); END",
     "CREATE PROCEDURE out_of(IN n INT, OUT m INT) BEGIN SET m = n + 1; END",
     "CREATE PROCEDURE inserts(n INT) BEGIN INSERT INTO t (v) VALUES (n); END",
+    "CREATE PROCEDURE fetches() BEGIN DECLARE n INT; \
+     DECLARE ids CURSOR FOR SELECT id FROM t ORDER BY id; OPEN ids; FETCH ids INTO n; SELECT n, id \
+     FROM t ORDER BY id; CLOSE ids; END",
     "CREATE PROCEDURE fails() BEGIN SELECT 1; SELECT * FROM missing; END",
 ];
 
