@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -119,8 +119,8 @@ impl Client {
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         let Client { packets, handle, .. } = self;
         let mut written = 0;
-        // Armed only when the peer stalls.
-        let mut stalled: Option<Pin<Box<Sleep>>> = None;
+        // Armed only when the peer stalls; in place, since a slow reader makes it stall often.
+        let mut stalled: Pin<&mut Option<Sleep>> = pin!(None);
         poll_fn(|context| {
             let before = written;
             if let Poll::Ready(done) = packets.poll_write(context, bytes, &mut written) {
@@ -133,11 +133,13 @@ impl Client {
             if !mail.is_empty() {
                 return Poll::Ready(Err(ClientError::Interrupted(mail)));
             }
-            if written > before {
-                stalled = None;
+            if written > before || stalled.is_none() {
+                stalled.set(Some(sleep(STALLED)));
             }
-            let timer = stalled.get_or_insert_with(|| Box::pin(sleep(STALLED)));
-            timer.as_mut().poll(context).map(|()| Err(ClientError::Stalled))
+            match stalled.as_mut().as_pin_mut() {
+                Some(timer) => timer.poll(context).map(|()| Err(ClientError::Stalled)),
+                None => Poll::Pending,
+            }
         })
         .await
     }
