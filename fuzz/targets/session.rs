@@ -177,6 +177,9 @@ impl Session {
 
     fn observe(&mut self, database: Option<Vec<u8>>) {
         let database = database.map(Into::into);
+        if self.status().intersects(Status::AUTOCOMMIT | Status::IN_TRANSACTION) {
+            self.pins -= Pins::SAVEPOINT;
+        }
         self.state.observe(&Observation { status: Some(self.status()), database, failed: false });
     }
 
