@@ -150,6 +150,8 @@ struct Session {
     state: State,
     alone: Server,
     in_transaction: bool,
+    /// The last OK has told of a transaction.
+    begun: bool,
     statements: Vec<u8>,
     pins: Pins,
 }
@@ -162,6 +164,7 @@ impl Session {
             state: State::new(settings, Status::AUTOCOMMIT),
             alone: Server::at_login(login),
             in_transaction: false,
+            begun: false,
             statements: Vec::new(),
             pins: Pins::empty(),
         }
@@ -180,6 +183,10 @@ impl Session {
         if self.status().intersects(Status::AUTOCOMMIT | Status::IN_TRANSACTION) {
             self.pins -= Pins::SAVEPOINT;
         }
+        if self.begun && !self.in_transaction {
+            self.pins -= Pins::NEXT_TRANSACTION;
+        }
+        self.begun = self.in_transaction;
         self.state.observe(&Observation { status: Some(self.status()), database, failed: false });
     }
 
@@ -261,6 +268,7 @@ impl Session {
                     }
                 }
                 self.in_transaction = false;
+                self.begun = false;
                 self.statements.clear();
                 self.pins &= Pins::CONNECTION_OPTION;
                 self.state.reset(flavour, true);
