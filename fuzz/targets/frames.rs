@@ -8,7 +8,12 @@ use rwproxy::wire::compression::{Algorithm, FRAME_HEADER, FrameError, Frames, Le
 use rwproxy_fuzz::{arrivals, head_and_stream};
 
 /// What comes out, and why it ends if it does.
-fn read(mut frames: Frames, stream: &[u8], steps: &[u8], room: usize) -> (Vec<u8>, Option<FrameError>) {
+fn read(
+    mut frames: Frames,
+    stream: &[u8],
+    steps: &[u8],
+    room: usize,
+) -> (Vec<u8>, Option<FrameError>) {
     let (mut raw, mut found) = (BytesMut::new(), Vec::new());
     let mut target = vec![0; room];
     let mut start = 0;
