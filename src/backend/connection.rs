@@ -20,7 +20,7 @@ use crate::wire::Capabilities;
 use crate::wire::amend::text_rows;
 use crate::wire::capabilities::Status;
 use crate::wire::codec::{Malformed, Reader};
-use crate::wire::packet::{HEADER, Header, Packet, put_packet};
+use crate::wire::packet::{Packet, put_packet};
 use crate::wire::query::NO_ATTRIBUTES;
 use crate::wire::reply::{ERR, ErrPacket, OkPacket, ServerError};
 use crate::wire::scanner::{Expect, Scanner, Significant};
@@ -233,14 +233,8 @@ impl Connection {
         deadline: Duration,
     ) -> Result<[Vec<u8>; COLUMNS], PrivateError> {
         let reply = self.rows(&limited(question), deadline).await?;
-        // Behind the column count, the definitions, and perhaps an EOF.
-        let behind = 1 + COLUMNS + usize::from(!self.deprecates_eof());
-        let mut row = &reply[..];
-        for _ in 0..behind {
-            let header = Header::peek(row).ok_or(Malformed("a reply without a row"))?;
-            row = &row[HEADER + header.length..];
-        }
-        let mut row = Reader::new(row.get(HEADER..).unwrap_or_default());
+        let rows = text_rows(&reply, self.deprecates_eof())?;
+        let mut row = Reader::new(rows.first().ok_or(Malformed("a reply without a row"))?);
         let mut values = [const { Vec::new() }; COLUMNS];
         for value in &mut values {
             *value = row.lenenc_bytes()?.to_vec();
@@ -259,25 +253,20 @@ impl Connection {
         let warnings = self.rows("SHOW WARNINGS", deadline).await?;
         let errors = self.rows("SHOW ERRORS", deadline).await?;
         // This one clears them.
-        let counts = self.ask("SELECT @@warning_count, @@error_count", deadline).await?;
-        let [warning_count, error_count] = counts.map(|count| {
-            std::str::from_utf8(&count).ok().and_then(|count| count.parse().ok()).unwrap_or(0)
-        });
+        let [warning_count, error_count] =
+            self.ask("SELECT @@warning_count, @@error_count", deadline).await?;
         let deprecate_eof = self.deprecates_eof();
         Ok(Report {
             warnings: text_rows(&warnings, deprecate_eof)?.into(),
             errors: text_rows(&errors, deprecate_eof)?.into(),
-            warning_count,
-            error_count,
+            warning_count: number(&warning_count)?,
+            error_count: number(&error_count)?,
         })
     }
 
     async fn number(&mut self, question: &str, deadline: Duration) -> Result<u64, PrivateError> {
-        let [number] = self.ask(question, deadline).await?;
-        std::str::from_utf8(&number)
-            .ok()
-            .and_then(|number| number.parse().ok())
-            .ok_or(PrivateError::Malformed(Malformed("a number was asked for")))
+        let [value] = self.ask(question, deadline).await?;
+        Ok(number(&value)?)
     }
 
     /// The reply to a question of the proxy's own, as it came.
@@ -494,6 +483,11 @@ impl Connection {
         payload.extend_from_slice(text);
         payload
     }
+}
+
+fn number(text: &[u8]) -> Result<u64, Malformed> {
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    number.ok_or(Malformed("a number was asked for"))
 }
 
 /// A SELECT that gives its row whatever the session's `sql_select_limit` is.

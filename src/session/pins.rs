@@ -30,8 +30,6 @@ bitflags! {
         const ROLE = 1 << 12;
         /// COM_SET_OPTION, COM_REGISTER_SLAVE and other commands that change the connection.
         const CONNECTION_OPTION = 1 << 13;
-        /// SQL_CALC_FOUND_ROWS: FOUND_ROWS() may be asked for next.
-        const FOUND_ROWS = 1 << 14;
         /// A cursor that COM_STMT_FETCH reads.
         const CURSOR = 1 << 15;
         /// COM_STMT_SEND_LONG_DATA for an execution to come.
