@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | 0 | [`wire`] | the MySQL protocol over bytes: packets, commands, handshake, replies, the reply scanner |
 //! | 0 | [`sql`] | SQL text: lexer, classification, statement details |
+//! | 0 | [`gtid`] | global transaction identifiers of both flavours |
 //! | 1 | [`session`] | what a client session is: state, pins, what a connection must be brought to |
 //! | 1 | [`routing`] | the topology snapshot and the decision which backend serves a command |
 //! | 1 | [`config`] | `proxy.toml`: types, validation, durations and sizes |
@@ -28,6 +29,7 @@ pub mod backend;
 pub mod config;
 pub mod discovery;
 pub mod frontend;
+pub mod gtid;
 pub mod metrics;
 pub mod monitor;
 pub mod net;

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, as the crate's documentation lists them.
-const LAYERS: [(&str, u8); 13] = [
+const LAYERS: [(&str, u8); 14] = [
     ("wire", 0),
     ("sql", 0),
+    ("gtid", 0),
     ("session", 1),
     ("routing", 1),
     ("config", 1),

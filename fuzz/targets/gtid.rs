@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
-use rwproxy::monitor::gtid::GtidSet;
-use rwproxy::monitor::mariadb_gtid::{BinlogState, DomainPositions};
+use rwproxy::gtid::{BinlogState, DomainPositions, GtidSet};
 use rwproxy::monitor::position::FilePosition;
 
 #[derive(Debug, Arbitrary)]

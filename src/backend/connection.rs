@@ -14,9 +14,8 @@ use crate::session::SessionId;
 use crate::session::outcome::Report;
 use crate::session::settings::{Difference, Restore, Settings};
 use crate::session::statements::PreparedText;
-use crate::session::tracking::{self, Further, UNKNOWN_VARIABLE};
+use crate::session::tracking::{self, Further, GtidTracking, Tracking, UNKNOWN_VARIABLE};
 use crate::sql::Dialect;
-use crate::wire::Capabilities;
 use crate::wire::amend::text_rows;
 use crate::wire::capabilities::Status;
 use crate::wire::codec::{Malformed, Reader};
@@ -24,6 +23,7 @@ use crate::wire::packet::{Packet, put_packet};
 use crate::wire::query::NO_ATTRIBUTES;
 use crate::wire::reply::{ERR, ErrPacket, OkPacket, ServerError};
 use crate::wire::scanner::{Expect, Scanner, Significant};
+use crate::wire::{Capabilities, Flavour};
 
 /// Longest reply to a private command.
 const MAX_PRIVATE_REPLY: usize = 1024 * 1024;
@@ -78,6 +78,8 @@ pub struct Connection {
     /// What the server's session tracking tells of beyond what it tells for the proxy's sake;
     /// `None` before what every connection begins with has been done.
     tracks: Option<Further>,
+    /// Its server has been told to tell the GTIDs of what is written.
+    pub tells_gtids: bool,
     /// Which variables the server has.
     dialect: Dialect,
 }
@@ -125,6 +127,7 @@ impl Connection {
             settled: None,
             insert_id: Some(0),
             tracks: None,
+            tells_gtids: false,
             dialect,
             awaits_word: false,
             has_diagnostics: false,
@@ -156,22 +159,49 @@ impl Connection {
         further: &Further,
         deadline: Duration,
     ) -> Result<(), PrivateError> {
-        let statement = tracking::set_up(self.dialect, further);
+        let gtids = self.gtid_tracking();
+        let statement = tracking::set_up(self.dialect, further, gtids);
         match self.statement(&statement, deadline).await {
             // Variables come and go with versions. What is not told pins.
             Err(PrivateError::Refused(error)) if error.code == UNKNOWN_VARIABLE => {
                 self.statement(tracking::SET_UP_BY_DEFAULT, deadline).await?;
+                self.tells_gtids = false;
+                self.tracks = Some(further.clone());
+                return Ok(());
             }
             done => done?,
         }
-        self.tracks = Some(further.clone());
+        // MariaDB's is one of the variables.
+        let set = gtids == GtidTracking::Settable || self.dialect.flavour == Flavour::MariaDb;
+        self.tells_gtids |= set;
+        // What could not be set now is to be set before the next session is served.
+        self.tracks = self.tells_gtids.then(|| further.clone());
         Ok(())
+    }
+
+    /// Has the server track what a client has asked for, and nothing for the proxy's sake. After
+    /// an error the connection must be closed.
+    pub async fn track_as(
+        &mut self,
+        tracking: &Tracking,
+        deadline: Duration,
+    ) -> Result<(), PrivateError> {
+        let gtids = self.gtid_tracking();
+        if gtids == GtidTracking::Settable {
+            self.tells_gtids = false;
+        }
+        self.statement(&tracking.statement(gtids), deadline).await
+    }
+
+    fn gtid_tracking(&self) -> GtidTracking {
+        GtidTracking::of(self.dialect.flavour, self.status.contains(Status::IN_TRANSACTION))
     }
 
     /// Notes that COM_RESET_CONNECTION has undone what the connection began with, and what
     /// LAST_INSERT_ID() gives then.
     pub fn was_reset(&mut self) {
         self.tracks = None;
+        self.tells_gtids = false;
         self.insert_id = Some(0);
         self.statements.clear();
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::diff::settings;
-use super::{AuthMode, BackendTlsMode, Config, Consistency, ListenAddress, PoolMode};
+use super::{AuthMode, BackendTlsMode, Config, ListenAddress, PoolMode};
 
 /// Reports each contradiction by the path of the value to blame.
 pub fn check(config: &Config, report: &mut dyn FnMut(&str, String)) {
@@ -129,14 +129,10 @@ fn servers(config: &Config, report: &mut dyn FnMut(&str, String)) {
 }
 
 /// Keys that this version accepts and does not act on; see [`Config::without_effect`].
-const WITHOUT_EFFECT: [&str; 11] = [
+const WITHOUT_EFFECT: [&str; 7] = [
     "listen.proxy_protocol_out",
     "routing.balance",
-    "routing.consistency",
-    "routing.wait",
-    "routing.monotonic",
     "routing.spill_limit",
-    "routing.token_scope",
     "routing.require_semi_sync",
     "rules",
     "pool.mode",
@@ -146,10 +142,6 @@ const WITHOUT_EFFECT: [&str; 11] = [
 /// Those of them that were given another value than the default.
 pub fn without_effect(config: &Config) -> Vec<&'static str> {
     let (given, defaults) = (settings(config), settings(&Config::default()));
-    let is_asked_for = |key: &&str| match *key {
-        // What this version does in any case.
-        "routing.consistency" if config.routing.consistency == Consistency::Eventual => false,
-        key => given.get(key) != defaults.get(key),
-    };
+    let is_asked_for = |key: &&str| given.get(*key) != defaults.get(*key);
     WITHOUT_EFFECT.into_iter().filter(is_asked_for).collect()
 }

@@ -21,6 +21,7 @@ use crate::net::stream::Socket;
 use crate::net::{Listener, PacketStream, proxy_header};
 use crate::session::{Names, Settings, State};
 use crate::wire::capabilities::Status;
+use crate::wire::login::attribute;
 use crate::wire::packet::put_packet;
 use crate::wire::proxy_header::Source;
 use crate::wire::reply::{ServerError, put_err};
@@ -210,7 +211,8 @@ impl Session {
     /// Begins as this identity, and takes over the connection that its login has opened.
     pub(super) fn begin_as(&mut self, identity: Identity) {
         let state = state_of(&identity);
-        let Identity { account, opened, database, .. } = identity;
+        let Identity { account, opened, database, attributes, .. } = identity;
+        self.application = attribute(&attributes, b"program_name").map(Into::into);
         let credential = account.credential().unwrap_or_else(|| self.credential.clone());
         self.client.handle.set_profile(|profile| {
             profile.user = String::from_utf8_lossy(&account.user).into_owned();

@@ -16,8 +16,9 @@ use crate::backend::connection::Access;
 use crate::backend::connection::PrivateError;
 use crate::backend::pool::{Lease, LeaseError, Leased};
 use crate::backend::{ConnectError, Connection, LoginOptions, connect};
+use crate::config::Consistency;
 use crate::routing::topology::{Backend, BackendId, Topology, Writes};
-use crate::routing::{Decision, Request, Unavailable, decide};
+use crate::routing::{Attempt, Decision, Demand, Request, Unavailable, decide};
 use crate::session::plan::Plan;
 use crate::session::settings::{Names, Settings};
 use crate::wire::capabilities::Status;
@@ -205,48 +206,79 @@ impl Session {
         let started = Instant::now();
         let mut avoid = avoid.to_vec();
         let ticket = match request {
-            Request::Read | Request::ReadAt(_) => self.context.next_ticket(),
-            _ => 0,
+            Request::Read | Request::ReadAt(_) => Some(self.context.next_ticket()),
+            Request::Primary | Request::Previous(_) => None,
         };
         let mut published = None;
+        let mut may_ask = true;
+        if ticket.is_some() {
+            self.join_scope(&traffic);
+        }
         loop {
             let topology = self.context.topology.load_full();
-            let (error, patience) =
-                match decide(request, &topology, &traffic.policy, ticket, &avoid) {
-                    Decision::Backend(index) => {
-                        match self
-                            .open(&topology, index, started + traffic.lease_timeout, spotless)
-                            .await
-                        {
-                            Ok(lease) => return Ok(lease),
-                            Err(Trouble::Refusal(refusal)) => return Err(refusal),
-                            Err(Trouble::Changed) => {
-                                let name = &topology.backends[index].name;
-                                (errors::unreachable(name, &"it has changed"), traffic.write_hold)
+            let demand = match traffic.consistency {
+                Consistency::Eventual => &Demand::NOTHING,
+                Consistency::Session | Consistency::Global => &self.demand,
+            };
+            let attempt = Attempt {
+                ticket: ticket.unwrap_or(0),
+                avoid: &avoid,
+                demand,
+                may_ask,
+                next_sample: self.context.samples.next(),
+            };
+            let decision = decide(request, &topology, &traffic.policy, attempt);
+            let (error, patience) = match decision {
+                Decision::Locate(index) => {
+                    self.locate(&topology, index).await?;
+                    continue;
+                }
+                Decision::Backend(index) | Decision::Ask(index) => {
+                    let deadline = started + traffic.lease_timeout;
+                    let opened = match self.open(&topology, index, deadline, spotless).await {
+                        Ok(lease) if matches!(decision, Decision::Ask(_)) => {
+                            self.fresh(lease, traffic.policy.wait).await
+                        }
+                        opened => opened.map(Some),
+                    };
+                    match opened {
+                        Ok(Some(lease)) => {
+                            self.count_unfresh(request, &lease, &topology);
+                            return Ok(lease);
+                        }
+                        Ok(None) => {
+                            may_ask = false;
+                            continue;
+                        }
+                        Err(Trouble::Refusal(refusal)) => return Err(refusal),
+                        Err(Trouble::Changed) => {
+                            let name = &topology.backends[index].name;
+                            (errors::unreachable(name, &"it has changed"), traffic.write_hold)
+                        }
+                        Err(Trouble::Backend(error)) => {
+                            let backend = &topology.backends[index];
+                            if request != Request::Primary && !avoid.contains(&backend.id) {
+                                avoid.push(backend.id);
+                                continue;
                             }
-                            Err(Trouble::Backend(error)) => {
-                                let backend = &topology.backends[index];
-                                if request != Request::Primary && !avoid.contains(&backend.id) {
-                                    avoid.push(backend.id);
-                                    continue;
-                                }
-                                (error, traffic.write_hold)
-                            }
+                            (error, traffic.write_hold)
                         }
                     }
-                    Decision::Unavailable(Unavailable::NoPrimary(reason)) => {
-                        (errors::no_primary(&reason), traffic.write_hold)
-                    }
-                    Decision::Unavailable(Unavailable::NoReplica) => {
-                        return Err(Refusal::Error(errors::no_replica()));
-                    }
-                    Decision::Unavailable(Unavailable::AwaitReplica) => {
-                        (errors::no_replica(), traffic.lease_timeout)
-                    }
-                };
+                }
+                Decision::Unavailable(Unavailable::NoPrimary(reason)) => {
+                    (errors::no_primary(&reason), traffic.write_hold)
+                }
+                Decision::Unavailable(Unavailable::NoReplica) => {
+                    return Err(Refusal::Error(errors::no_replica()));
+                }
+                Decision::Unavailable(Unavailable::AwaitReplica) => {
+                    (errors::no_replica(), traffic.lease_timeout)
+                }
+            };
             if !Arc::ptr_eq(&topology, &self.context.topology.load_full()) {
                 // It is another one by now: no need to wait for that.
                 avoid.clear();
+                may_ask = true;
                 if started.elapsed() < patience {
                     continue;
                 }
@@ -257,11 +289,12 @@ impl Session {
             }
             self.await_topology(&mut published, left).await?;
             avoid.clear();
+            may_ask = true;
         }
     }
 
     /// A connection to this backend, in the session's state.
-    async fn open(
+    pub(super) async fn open(
         &mut self,
         topology: &Topology,
         index: usize,

@@ -9,9 +9,12 @@ use ipnet::IpNet;
 use super::limits::Limits;
 use super::login::LoginContext;
 use super::registry::Registry;
+use super::scopes::Scopes;
 use crate::backend::pools::Pools;
+use crate::config::{Consistency, TokenScope};
 use crate::discovery::TopologyStore;
 use crate::metrics::Metrics;
+use crate::monitor::Samples;
 use crate::net::tls::client::ClientTls;
 use crate::routing::Policy;
 use crate::session::statements::Texts;
@@ -37,6 +40,10 @@ pub struct Context {
     pub texts: Texts,
     /// Second opinions on statements that the token scan leaves open.
     pub opinions: Worker,
+    /// Puts writes and samples of the primary's position in order.
+    pub samples: Samples,
+    /// What sessions have written that others must see.
+    pub scopes: Scopes,
     /// Numbers reads, for the balancer.
     pub tickets: std::sync::atomic::AtomicU64,
 }
@@ -52,6 +59,12 @@ impl Context {
 #[derive(Debug, Clone)]
 pub struct Traffic {
     pub policy: Policy,
+    /// What a read must see.
+    pub consistency: Consistency,
+    /// Whose writes a session sees under consistency `session`.
+    pub token_scope: TokenScope,
+    /// Whether a read may not be older than the one before it.
+    pub monotonic: bool,
     /// How long a command waits for a connection.
     pub lease_timeout: Duration,
     /// How long a write waits for a primary.

@@ -311,6 +311,7 @@ impl Session {
         kill: &mut Kill,
     ) -> Result<Reply, RelayError> {
         let context = self.context.clone();
+        let writes = self.watch_writes(lease, plan);
         let (backend, access) = (lease.backend(), lease.access);
         let mut on_mail = |mail: Mail| {
             if mail.contains(Mail::KILL_QUERY) {
@@ -353,18 +354,30 @@ impl Session {
         let (client, on_mail) = (&mut self.client, &mut on_mail);
         let keep_back = &keep_back;
         let server = lease;
-        Relay { client, server, keep_back, statement_id, tracking, announces, amendment, on_mail }
-            .run(expect)
-            .await
+        Relay {
+            client,
+            server,
+            keep_back,
+            statement_id,
+            tracking,
+            announces,
+            amendment,
+            writes,
+            on_mail,
+        }
+        .run(expect)
+        .await
     }
 
     /// Takes over what the reply told, and gives the connection back unless it must be kept.
     /// `clean` is false when the connection may serve nobody else.
-    fn settle(&mut self, mut lease: Lease, plan: &Plan, reply: Reply, clean: bool) {
+    fn settle(&mut self, mut lease: Lease, plan: &Plan, mut reply: Reply, clean: bool) {
+        let was_in_transaction = self.state.in_transaction();
         let succeeded = reply.error.is_none();
         let database = reply.database.clone();
         self.context.metrics.sessions.sent.add(reply.bytes);
         self.state.observe(&Observation { status: reply.status, database, failed: !succeeded });
+        self.follow_freshness(&lease, plan, &mut reply, was_in_transaction);
         self.follow_insert_id(&mut lease, plan, &reply);
         self.follow_statements(&mut lease, plan, &reply);
         if succeeded {

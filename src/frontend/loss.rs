@@ -55,6 +55,7 @@ impl Session {
             errors::outcome_unknown(&name)
         };
         self.context.metrics.errors.increment(errors::label(&answer));
+        self.may_have_written(plan);
         self.no_server_asked(plan, &answer);
         self.state.unpin(plan.pins - loss.pinned_before);
         if plan.expect.is_none() && self.state.keeps_connection() {

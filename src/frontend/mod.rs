@@ -8,6 +8,7 @@ pub mod client;
 pub mod context;
 pub mod errors;
 mod execute;
+mod freshness;
 mod hold;
 mod kill;
 pub mod limits;
@@ -19,6 +20,7 @@ pub mod prepared;
 pub mod registry;
 mod relay;
 mod rescue;
+pub mod scopes;
 pub mod session;
 mod tracking;
 

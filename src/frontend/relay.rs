@@ -1,6 +1,7 @@
 //! Relays one reply from a server to the client: a byte copy guided by the scanner.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::BytesMut;
@@ -8,8 +9,12 @@ use bytes::BytesMut;
 use super::client::{Client, ClientError};
 use super::mailbox::Mail;
 use crate::backend::connection::Connection;
+use crate::gtid::{DomainPositions, GtidSet, Transactions};
+use crate::monitor::Samples;
 use crate::net::PacketError;
+use crate::routing::SharedDemand;
 use crate::session::outcome::Ending;
+use crate::session::tracking::LAST_GTID;
 use crate::session::{Told, Tracking};
 use crate::wire::Capabilities;
 use crate::wire::amend::{Amendment, Encoding, amend};
@@ -32,6 +37,11 @@ pub struct Reply {
     pub database: Option<Box<[u8]>>,
     /// Session variables that the server reports as changed.
     pub told: Told,
+    /// What was written by it, as far as it was told by GTID.
+    pub written: Option<Transactions>,
+    /// One of its results ended in a way that has no room for GTIDs, or in one that is not
+    /// understood.
+    pub hides_gtids: bool,
     /// The last insert id other than 0 that was reported.
     pub insert_id: Option<u64>,
     /// It had a result set.
@@ -81,7 +91,33 @@ pub struct Relay<'a> {
     pub announces: bool,
     /// What it is told instead of what the server says.
     pub amendment: Option<(&'a Amendment, Encoding)>,
+    /// Who else must see what is written.
+    pub writes: Option<WriteWatch>,
     pub on_mail: &'a mut OnMail<'a>,
+}
+
+/// Notes for others what a statement has written, before its client can tell them.
+pub struct WriteWatch {
+    pub shared: Arc<SharedDemand>,
+    pub samples: Samples,
+    /// It may write.
+    pub may_write: bool,
+    /// But not if it ends in an error.
+    pub undone_by_error: bool,
+    /// An OK tells what was written.
+    pub tells: bool,
+}
+
+impl WriteWatch {
+    /// A result has ended, and this is what it has told; `silent`: without room for it.
+    fn note(&self, told: Option<&Transactions>, silent: bool) {
+        if told.is_some() {
+            self.shared.wrote(told.cloned(), self.samples.next());
+        }
+        if self.may_write && (silent || !self.tells) {
+            self.shared.wrote(None, self.samples.next());
+        }
+    }
 }
 
 /// Called with mail that came while a statement runs; true when the server is to be given up.
@@ -235,6 +271,12 @@ impl Relay<'_> {
                 let error = ErrPacket::parse(payload).map_err(malformed)?.to_owned();
                 // Column definitions before it have not been sent yet, if they came together.
                 let keep = reply.bytes == 0 && (self.keep_back)(error.code);
+                if !keep
+                    && let Some(writes) = &self.writes
+                    && !writes.undone_by_error
+                {
+                    writes.note(None, true);
+                }
                 reply.error = Some(error);
                 return Ok(if keep { Verbatim::KeepBack } else { Verbatim::Yes });
             }
@@ -248,6 +290,7 @@ impl Relay<'_> {
                 }
                 let mut as_it_is = true;
                 let session_state;
+                let mut told = None;
                 if let Some((&Amendment::Warnings(warnings), _)) = self.amendment {
                     // It has none itself.
                     ok.warnings = warnings;
@@ -262,6 +305,7 @@ impl Relay<'_> {
                 };
                 if !ok.session_state.is_empty() || status.contains(Status::SESSION_STATE_CHANGED) {
                     note_changes(&ok, reply).map_err(malformed)?;
+                    told = reply.written.as_ref();
                     let wanted =
                         match self.client.capabilities.contains(Capabilities::SESSION_TRACK) {
                             true => self.tracking.filtered(ok.changes()).map_err(malformed)?,
@@ -272,6 +316,9 @@ impl Relay<'_> {
                         ok.session_state = &session_state;
                         as_it_is = false;
                     }
+                }
+                if let Some(writes) = &self.writes {
+                    writes.note(told, reply.hides_gtids);
                 }
                 if !as_it_is {
                     let sequence = Header::peek(packet).map_or(0, |header| header.sequence);
@@ -295,6 +342,10 @@ impl Relay<'_> {
                     self.announce(at);
                 }
                 reply.ending = Ending::Rows { count: rows };
+                reply.hides_gtids = true;
+                if let Some(writes) = &self.writes {
+                    writes.note(None, true);
+                }
             }
             Significant::ColumnsEof => self.announce(at),
             Significant::PrepareOk { statement, parameters, .. } => {
@@ -438,11 +489,30 @@ fn note_changes(ok: &OkPacket<'_>, reply: &mut Reply) -> Result<(), Malformed> {
     for change in ok.changes() {
         match change? {
             StateChange::Schema(name) => reply.database = Some(name.into()),
+            StateChange::SystemVariable { name, value }
+                if name.eq_ignore_ascii_case(LAST_GTID.as_bytes()) =>
+            {
+                note_gtids(reply, value, |text| {
+                    DomainPositions::parse(text).ok().map(Transactions::MariaDb)
+                });
+            }
             StateChange::SystemVariable { name, value } => reply.told.note(name, value),
+            StateChange::Gtids { encoding: 0, text } => {
+                note_gtids(reply, text, |text| GtidSet::parse(text).ok().map(Transactions::MySql));
+            }
+            StateChange::Gtids { .. } => reply.hides_gtids = true,
             _ => {}
         }
     }
     Ok(())
+}
+
+fn note_gtids(reply: &mut Reply, text: &[u8], parse: impl Fn(&str) -> Option<Transactions>) {
+    match (std::str::from_utf8(text).ok().and_then(parse), &mut reply.written) {
+        (Some(more), Some(before)) => before.add(more),
+        (Some(more), none) => *none = Some(more),
+        (None, _) => reply.hides_gtids = true,
+    }
 }
 
 /// An OK packet with its header.

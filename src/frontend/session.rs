@@ -11,11 +11,12 @@ use super::hold::InsertId;
 use super::login::LoginFailure;
 use super::mailbox::Mail;
 use super::registry::Registration;
+use super::scopes::Membership;
 use crate::backend::Credential;
 use crate::backend::connection::Access;
 use crate::backend::pool::{Lease, PoolKey};
 use crate::metrics::{Destination, ErrorKind};
-use crate::routing::BackendId;
+use crate::routing::{BackendId, Demand};
 use crate::session::State;
 use crate::session::plan::{Action, Situation, Why, plan};
 use crate::sql::{Dialect, Reason};
@@ -98,6 +99,12 @@ pub struct Session {
     /// The newest statement and where it was prepared, until it is executed.
     pub(super) prepared_at: Option<(u32, BackendId)>,
     pub(super) insert_id: InsertId,
+    /// What its reads must see. It stays when the account changes: who asks is the same.
+    pub(super) demand: Demand,
+    /// Whose writes its reads must see besides.
+    pub(super) membership: Option<Membership>,
+    /// The connection attribute `program_name`.
+    pub(super) application: Option<Arc<[u8]>>,
     pub(super) dialect: Dialect,
     /// What a new session on the server has.
     server_dialect: Dialect,
@@ -195,6 +202,9 @@ impl Session {
             places: Places::default(),
             prepared_at: None,
             insert_id: InsertId::Known(0),
+            demand: Demand::default(),
+            membership: None,
+            application: None,
             dialect: state.dialect(server_dialect),
             server_dialect,
             state,

@@ -11,15 +11,14 @@ use super::session::Session;
 use crate::backend::connection::PrivateError;
 use crate::backend::pool::Lease;
 use crate::session::plan::{Plan, TrackingUse};
-use crate::session::tracking::{QUESTION, Tracking};
+use crate::session::tracking::{Tracking, question};
 use crate::session::{Change, Pins};
 
 impl Session {
     /// Gives the connection the client's own settings.
     pub(super) async fn show_tracking(&mut self, lease: &mut Lease) -> Result<(), Failure> {
         let deadline = self.context.traffic.load().connect_timeout;
-        let statement = self.state.tracking().statement();
-        let shown = lease.statement(&statement, deadline);
+        let shown = lease.track_as(self.state.tracking(), deadline);
         match watched(&mut self.client, shown).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
@@ -72,15 +71,17 @@ impl Session {
     ) -> Result<bool, Failure> {
         let deadline = self.context.traffic.load().connect_timeout;
         let before = self.state.tracking().clone();
+        let question = question(self.dialect.flavour);
         let hidden = async {
             let tracking = match usage {
                 TrackingUse::Sets => {
-                    let [schema, variables] = lease.ask(QUESTION, deadline).await?;
-                    Tracking::of_values(&schema, &variables)
+                    let [schema, variables, gtids] = lease.ask(question, deadline).await?;
+                    Tracking::of_values(&schema, &variables, &gtids)
                 }
                 _ => Some(before),
             };
-            let further = tracking.as_ref().and_then(|tracking| tracking.further().clone());
+            let further =
+                tracking.as_ref().map(|tracking| tracking.further().clone()).unwrap_or_default();
             lease.track(&further, deadline).await?;
             Ok::<_, PrivateError>(tracking)
         };

@@ -73,6 +73,20 @@ labels! {
 }
 
 labels! {
+    /// What became of reads that must see something which no replica was known to have.
+    FreshRead {
+        /// A replica had it, or got it in time.
+        Waited = "waited",
+        /// The replica that was asked did not get it in time.
+        TimedOut = "timed_out",
+        /// The replica that was asked gave no answer.
+        NoAnswer = "no_answer",
+        /// The primary served it: none could be asked, or the answer was no.
+        Primary = "primary",
+    }
+}
+
+labels! {
     /// Errors that clients got from the proxy itself, and ends of sessions that were none of
     /// theirs.
     ErrorKind {
@@ -111,5 +125,6 @@ mod tests {
         check::<Refusal>();
         check::<LoginFailure>();
         check::<ErrorKind>();
+        check::<FreshRead>();
     }
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use cells::{Counter, Counters, Gauge};
 pub use histogram::Histogram;
-pub use labels::{Destination, ErrorKind, Label, LoginFailure, Refusal};
+pub use labels::{Destination, ErrorKind, FreshRead, Label, LoginFailure, Refusal};
 pub use text::{BackendState, MEDIA_TYPE, PoolState, text};
 
 /// All counters of the process.
@@ -26,6 +26,8 @@ pub struct Metrics {
     pub errors: Counters<ErrorKind>,
     /// Reads that were run again elsewhere.
     pub retries: Counter,
+    /// Reads that must see something which no replica was known to have.
+    pub fresh_reads: Counters<FreshRead>,
     backends: Mutex<BTreeMap<Arc<str>, Arc<BackendMetrics>>>,
 }
 
@@ -73,6 +75,7 @@ impl Metrics {
             },
             errors: Counters::default(),
             retries: Counter::default(),
+            fresh_reads: Counters::default(),
             backends: Mutex::default(),
         }
     }

@@ -139,6 +139,12 @@ impl Scrape {
             "Reads that were run again elsewhere",
             None,
             [(NONE, self.metrics.retries.get())],
+        )?;
+        out.by_label(
+            "rwproxy_fresh_reads",
+            "Reads that must see what no replica was known to have, by what became of them",
+            "outcome",
+            |label| self.metrics.fresh_reads.get(label),
         )
     }
 

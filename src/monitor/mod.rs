@@ -9,7 +9,8 @@
 //!
 //! | part | what it holds |
 //! |---|---|
-//! | [`gtid`], [`mariadb_gtid`], [`position`] | which transactions a server has (pure) |
+//! | [`position`] | which transactions a server has (pure) |
+//! | [`samples`] | their numbers |
 //! | [`timeline`] | lag, by samples of the primary's position over time (pure) |
 //! | [`observation`] | what one probe has learned (pure) |
 //! | [`queries`] | what a server is asked, and how its answers are read (pure) |
@@ -22,14 +23,14 @@
 pub mod accounts;
 pub mod assess;
 pub mod events;
-pub mod gtid;
-pub mod mariadb_gtid;
 pub mod observation;
 pub mod position;
 pub mod probe;
 pub mod queries;
+pub mod samples;
 mod start;
 pub mod supervisor;
 pub mod timeline;
 
+pub use samples::Samples;
 pub use start::{Handles, start};

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::gtid::{BinlogState, DomainPositions, GtidSet};
 use crate::routing::topology::{SampleNumber, SemiSync, Thread};
 use crate::wire::ServerVersion;
 
-use super::gtid::GtidSet;
-use super::mariadb_gtid::{BinlogState, DomainPositions};
 use super::position::{Applied, FilePosition, History, MariaDbApplied, Position};
 
 /// Who a server is, by its own word.
@@ -90,6 +89,11 @@ pub struct Observation {
 impl Observation {
     pub fn is_writable(&self) -> bool {
         self.read_only == ReadOnly::Off
+    }
+
+    /// What is written there has a GTID.
+    pub fn has_gtids(&self) -> bool {
+        matches!(self.gtids, Gtids::MySql(_) | Gtids::MariaDb { state: Some(_), .. })
     }
 
     /// What replicas must reach to have everything that this server has written.

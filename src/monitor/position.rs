@@ -3,8 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::gtid::GtidSet;
-use super::mariadb_gtid::{BinlogState, DomainPositions};
+use crate::gtid::{BinlogState, DomainPositions, GtidSet};
 
 /// A place in a source's binary log. Only places of one and the same source compare.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! One task a server: asks it over a connection of its own, and reports how that went.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -10,10 +9,11 @@ use tokio::time::{Instant, sleep_until};
 use crate::backend::sql_client::{QueryError, SqlClient};
 use crate::backend::{ConnectError, Credential};
 use crate::net::tls::client::ClientTls;
-use crate::routing::topology::{Address, BackendId, SampleNumber, SemiSync};
+use crate::routing::topology::{Address, BackendId, SemiSync};
 
 use super::observation::{Failure, Gtids, Observation, Outcome};
 use super::queries::{self, Unreadable};
+use super::samples::Samples;
 
 /// How often semi-synchronous replication is asked for: it does not decide on single reads.
 const SLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -33,8 +33,8 @@ pub struct Settings {
     pub interval: Duration,
     /// How long a connection, and then a probe, may take.
     pub timeout: Duration,
-    /// The last sample number given out.
-    pub samples: Arc<AtomicU64>,
+    /// Numbers what the probes find.
+    pub samples: Samples,
 }
 
 /// Probes one server for ever and sends each outcome. A probe begins when the last one has ended:
@@ -141,8 +141,7 @@ impl Probe {
     }
 
     async fn observe(&mut self, client: &mut SqlClient) -> Result<Observation, ProbeError> {
-        let number =
-            SampleNumber(self.settings.samples.fetch_add(1, Ordering::SeqCst).wrapping_add(1));
+        let number = self.settings.samples.begin();
         let started = Instant::now();
         let deadline = started + self.settings.timeout;
         let version = client.version().clone();

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use crate::backend::sql_client::Rows;
+use crate::gtid::{BinlogState, DomainPositions, GtidSet};
 use crate::routing::topology::{SemiSync, Thread};
 use crate::wire::{Flavour, ServerVersion};
 
-use super::gtid::GtidSet;
-use super::mariadb_gtid::{BinlogState, DomainPositions};
 use super::observation::{Channel, Gtids, Identity, ReadOnly};
 use super::position::FilePosition;
 

@@ -1,7 +1,6 @@
 //! Starts discovery and monitoring, and hands out what they publish.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use tokio::runtime::Handle;
@@ -12,12 +11,13 @@ use crate::config::Config;
 use crate::discovery::container::Rules;
 use crate::discovery::{Catalog, TopologyStore, docker, servers};
 use crate::net::tls::client::ClientTls;
-use crate::routing::topology::{SampleNumber, Topology};
+use crate::routing::topology::Topology;
 use crate::session::accounts::Directory;
 use crate::wire::handshake::Greeting;
 
 use super::accounts::{PrimaryProfile, Watcher};
 use super::events::EventLog;
+use super::samples::Samples;
 use super::supervisor::Supervisor;
 
 /// What is published, each at its own pace. The tasks behind it end when this is dropped.
@@ -35,16 +35,9 @@ pub struct Handles {
     pub greeting: Arc<ArcSwapOption<Greeting>>,
     /// That greeting with the collations behind its numbers.
     pub profile: watch::Receiver<Option<Arc<PrimaryProfile>>>,
-    samples: Arc<AtomicU64>,
+    /// Numbers the samples of the primary's position.
+    pub samples: Samples,
     _tasks: JoinSet<()>,
-}
-
-impl Handles {
-    /// The last sample that was begun. A replica that has applied a later one has everything that
-    /// was committed before this call.
-    pub fn last_sample(&self) -> SampleNumber {
-        SampleNumber(self.samples.load(Ordering::SeqCst))
-    }
 }
 
 /// Starts all tasks on `runtime`. The hot keys of `config` are followed; `[docker]` and
@@ -57,7 +50,7 @@ pub fn start(runtime: &Handle, config: watch::Receiver<Arc<Config>>, tls: Client
 
     let topology = Arc::new(TopologyStore::new(Topology::empty()));
     let events = Arc::new(EventLog::default());
-    let samples = Arc::new(AtomicU64::new(0));
+    let samples = Samples::default();
     let supervisor = Supervisor {
         config: config.clone(),
         catalog: catalog_changes.clone(),

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -20,6 +19,7 @@ use super::assess::{Assessor, Policy};
 use super::events::{EventLog, changes};
 use super::observation::Outcome;
 use super::probe;
+use super::samples::Samples;
 
 /// How often the topology is assessed without news: lag ages, slow starts go on.
 const AGEING: Duration = Duration::from_millis(100);
@@ -32,7 +32,7 @@ pub struct Supervisor {
     pub tls: ClientTls,
     pub topology: Arc<TopologyStore>,
     pub events: Arc<EventLog>,
-    pub samples: Arc<AtomicU64>,
+    pub samples: Samples,
 }
 
 /// A running probe task; it ends when this is dropped.

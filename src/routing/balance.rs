@@ -1,14 +1,14 @@
 //! Which replica takes the next read.
 
-use super::topology::{Backend, BackendId, Topology};
+use super::topology::{Backend, Topology};
 
 /// The index of the backend that takes the read with this ticket number. Tickets count up by one
 /// for each read of the whole proxy, so with equal weights reads go round strictly; with unequal
-/// ones each backend gets its share, spread evenly over the sequence. `avoid` names backends that
-/// have failed this very statement.
-pub fn pick(topology: &Topology, ticket: u64, avoid: &[BackendId]) -> Option<usize> {
-    let eligible =
-        || topology.backends.iter().enumerate().filter(|(_, backend)| takes_reads(backend, avoid));
+/// ones each backend gets its share, spread evenly over the sequence. Only those that `suits`
+/// admits are considered.
+pub fn pick(topology: &Topology, ticket: u64, suits: impl Fn(&Backend) -> bool) -> Option<usize> {
+    let suits = |backend: &Backend| takes_reads(backend) && suits(backend);
+    let eligible = || topology.backends.iter().enumerate().filter(|(_, backend)| suits(backend));
     let (mut count, mut total, mut heaviest) = (0u64, 0u64, 0u64);
     for (_, backend) in eligible() {
         count += 1;
@@ -31,8 +31,8 @@ pub fn pick(topology: &Topology, ticket: u64, avoid: &[BackendId]) -> Option<usi
     None
 }
 
-fn takes_reads(backend: &Backend, avoid: &[BackendId]) -> bool {
-    backend.reads.is_ok() && backend.weight > 0 && !avoid.contains(&backend.id)
+fn takes_reads(backend: &Backend) -> bool {
+    backend.reads.is_ok() && backend.weight > 0
 }
 
 /// A point in `0..total` that moves by the golden ratio with each ticket: any run of tickets
@@ -55,7 +55,7 @@ mod tests {
         }
         let mut counts = vec![0; weights.len()];
         for ticket in 0..tickets {
-            counts[pick(&topology, ticket, &[]).unwrap() - 1] += 1;
+            counts[pick(&topology, ticket, |_| true).unwrap() - 1] += 1;
         }
         counts
     }
@@ -63,7 +63,8 @@ mod tests {
     #[test]
     fn equal_weights_go_round_strictly() {
         let topology = topology(3);
-        let picked: Vec<_> = (0..6).filter_map(|ticket| pick(&topology, ticket, &[])).collect();
+        let picked: Vec<_> =
+            (0..6).filter_map(|ticket| pick(&topology, ticket, |_| true)).collect();
         assert_eq!(picked, [1, 2, 3, 1, 2, 3]);
     }
 
@@ -84,7 +85,8 @@ mod tests {
     fn excluded_and_avoided_backends_take_nothing() {
         let mut topology = topology(2);
         topology.backends[1].reads = Err("lags".into());
-        assert_eq!(pick(&topology, 0, &[]), Some(2));
-        assert_eq!(pick(&topology, 0, &[topology.backends[2].id]), None);
+        let avoided = topology.backends[2].id;
+        assert_eq!(pick(&topology, 0, |_| true), Some(2));
+        assert_eq!(pick(&topology, 0, |backend| backend.id != avoided), None);
     }
 }

@@ -130,6 +130,8 @@ pub struct Backend {
     pub lag: Lag,
     /// The newest sample of the primary's position that it has applied.
     pub applied: Option<SampleNumber>,
+    /// What is written there has a GTID.
+    pub has_gtids: bool,
     /// What it replicates from.
     pub replication: Vec<Replication>,
     /// Where it is the source of others.
@@ -157,6 +159,7 @@ impl Backend {
             weight: 100,
             lag: Lag::Unknown,
             applied: None,
+            has_gtids: false,
             replication: Vec::new(),
             semi_sync: None,
             max_connections: None,
@@ -210,6 +213,7 @@ impl Topology {
                 && a.reads == b.reads
                 && a.weight == b.weight
                 && a.version == b.version
+                && a.has_gtids == b.has_gtids
                 && a.max_connections == b.max_connections
         };
         self.epoch != other.epoch

@@ -17,6 +17,7 @@ use crate::frontend::context::{Collations, Context, Traffic};
 use crate::frontend::limits::Limits;
 use crate::frontend::login::{Encryption, LoginContext};
 use crate::frontend::registry::Registry;
+use crate::frontend::scopes::Scopes;
 use crate::metrics::Metrics;
 use crate::monitor::Handles;
 use crate::net::rsa::{LazyRsaKey, RsaKey};
@@ -95,7 +96,15 @@ pub(super) fn listed_users(config: &Config) -> Vec<(Vec<u8>, Secret)> {
 /// The settings of traffic that a reload can change.
 pub(super) fn traffic(config: &Config) -> Traffic {
     Traffic {
-        policy: Policy { no_replica: config.routing.no_replica },
+        policy: Policy {
+            no_replica: config.routing.no_replica,
+            wait: config.routing.wait,
+            // One for the primary's sample, one for the replica's, and one that was late.
+            blur: 3 * config.monitor.interval,
+        },
+        consistency: config.routing.consistency,
+        token_scope: config.routing.token_scope,
+        monotonic: config.routing.monotonic,
         lease_timeout: config.pool.lease_timeout,
         write_hold: config.routing.write_hold,
         connect_timeout: CONNECT_TIMEOUT,
@@ -152,6 +161,8 @@ pub(super) fn context(
         collations: ArcSwap::from_pointee(Collations::default()),
         texts: Texts::default(),
         opinions,
+        samples: observed.samples.clone(),
+        scopes: Scopes::default(),
         tickets: AtomicU64::new(0),
     })
 }

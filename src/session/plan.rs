@@ -41,6 +41,12 @@ pub struct Plan {
     pub may_commit: bool,
     /// By its text it changes nothing and locks nothing.
     pub only_reads: bool,
+    /// It may write what replicas are given.
+    pub may_write: bool,
+    /// Where it ends in an error it has written nothing (in a table of a transactional engine).
+    pub undone_by_error: bool,
+    /// What it shows may come from a table.
+    pub reads_tables: bool,
     /// What becomes of the outcome of the statement before.
     pub after: After,
     /// What the client is told instead of what the server says.
@@ -212,6 +218,9 @@ impl Plan {
             changes_insert_id: false,
             may_commit: true,
             only_reads: false,
+            may_write: may_write(command),
+            undone_by_error: false,
+            reads_tables: false,
             statement: None,
             prepares: None,
             after: After::UNKNOWN,
@@ -224,12 +233,43 @@ impl Plan {
 
     /// A command whose statement nobody has looked at.
     pub(super) fn unknown(command: Command, why: Why) -> Self {
-        Plan { needs_insert_id: true, changes_insert_id: true, ..Plan::primary(command, why) }
+        Plan {
+            needs_insert_id: true,
+            changes_insert_id: true,
+            reads_tables: true,
+            ..Plan::primary(command, why)
+        }
     }
 
     fn pinned(command: Command, pins: Pins) -> Self {
         Plan { pins, ..Plan::primary(command, Why::Command) }
     }
+}
+
+/// Whether a command may write what replicas are given, whatever stands in it.
+fn may_write(command: Command) -> bool {
+    use Command::*;
+    !matches!(
+        command,
+        InitDb
+            | FieldList
+            | Statistics
+            | ProcessInfo
+            | Debug
+            | Ping
+            | ChangeUser
+            | SetOption
+            | ResetConnection
+            | StmtPrepare
+            | StmtSendLongData
+            | StmtClose
+            | StmtReset
+            | StmtFetch
+            | RegisterReplica
+            | BinlogDump
+            | BinlogDumpGtid
+            | TableDump
+    )
 }
 
 /// What MySQL repeats of the statement before is another session's, on a connection that is shared.

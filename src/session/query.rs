@@ -80,6 +80,9 @@ pub(super) fn judged(
         changes_insert_id: !whole || changes_insert_id(&statement),
         may_commit: !whole || may_commit(&statement),
         only_reads: whole && statement.destination == Destination::Replica,
+        may_write: !whole || may_write(&statement),
+        undone_by_error: whole && statement.kind == Kind::Dml && !runs_unseen_code(&statement),
+        reads_tables: !whole || reads_tables(&statement),
         tracking: match effects.contains(Effects::SHOWS_TRACKING) {
             true => TrackingUse::Shows,
             false => TrackingUse::None,
@@ -133,7 +136,7 @@ pub(super) fn judged(
 
 /// Whether one of several statements may set what session tracking tells of.
 fn mentions_tracking(sql: &[u8]) -> bool {
-    const PREFIX: &[u8] = b"session_track_s";
+    const PREFIX: &[u8] = b"session_track_";
     sql.windows(PREFIX.len()).any(|part| part.eq_ignore_ascii_case(PREFIX))
 }
 
@@ -275,6 +278,42 @@ fn may_commit(statement: &Statement) -> bool {
                 | Kind::Rollback
                 | Kind::Savepoint
         )
+}
+
+/// Whether what it shows may come from a table.
+fn reads_tables(statement: &Statement) -> bool {
+    runs_unseen_code(statement) || statement.effects.contains(Effects::READS_TABLES)
+}
+
+/// Whether it may write what replicas are given. (A transaction that it ends is seen by the
+/// status flags.)
+fn may_write(statement: &Statement) -> bool {
+    if runs_unseen_code(statement) {
+        return true;
+    }
+    match statement.kind {
+        // MariaDB's ANALYZE runs what it explains.
+        Kind::Explain => statement.reason == Reason::Write,
+        Kind::Show | Kind::Begin { .. } | Kind::Rollback | Kind::Savepoint => false,
+        Kind::Set | Kind::Use | Kind::Kill | Kind::Prepare | Kind::Deallocate => false,
+        Kind::Lock | Kind::Unlock(_) | Kind::Handler => false,
+        Kind::Select => !matches!(
+            statement.reason,
+            Reason::Read
+                | Reason::Hint
+                | Reason::LockingRead
+                | Reason::ConnectionId
+                | Reason::LastInsertId
+                | Reason::Diagnostics
+                | Reason::CountsRows
+                | Reason::ServerFunction
+                | Reason::ServerVariable
+                | Reason::ConnectionVariable
+                | Reason::TransactionReadOnly
+                | Reason::SystemTable
+        ),
+        _ => true,
+    }
 }
 
 /// A statement whose end nobody has looked at may do anything there. Only of DML it is taken that

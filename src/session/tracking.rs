@@ -1,14 +1,16 @@
 //! What a client hears of its session's changes, and what the proxy hears of them on the same
-//! connection: the servers' `session_track_system_variables` and `session_track_schema`.
+//! connection: the servers' `session_track_system_variables`, `session_track_schema` and MySQL's
+//! `session_track_gtids`.
 //!
-//! Every connection tells the proxy of the default database and of the variables that it
-//! restores. A client is told what its own two settings ask for.
+//! Every connection tells the proxy of the default database, of the variables that it restores,
+//! and of the GTIDs of what is written. A client is told what its own settings ask for.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::sql::Dialect;
 use crate::sql::variables::{restored, session_variable};
+use crate::wire::Flavour;
 use crate::wire::codec::Malformed;
 use crate::wire::reply::{StateChange, StateChanges};
 
@@ -24,17 +26,30 @@ const DEFAULT: [&str; 5] = [
 /// MariaDB's word to clients that they should connect to another server: to one behind the proxy.
 const REDIRECT: &[u8] = b"redirect_url";
 
-/// The two settings by name.
-const NAMES: [&str; 2] = ["session_track_schema", "session_track_system_variables"];
+/// By this variable MariaDB tells the GTID of a transaction that has committed.
+pub const LAST_GTID: &str = "last_gtid";
 
-/// Whether this variable is one of the two, which are the proxy's on every connection.
+/// The settings by name.
+const NAMES: [&str; 3] =
+    ["session_track_schema", "session_track_system_variables", "session_track_gtids"];
+
+/// Whether this variable is one of those that are the proxy's on every connection.
 pub fn is_tracking(name: &str) -> bool {
     NAMES.contains(&name)
 }
 
-/// Shows the two settings in this order.
-pub const QUESTION: &str =
-    "SELECT @@session.session_track_schema, @@session.session_track_system_variables";
+/// Shows the settings, in the order of [`Tracking::of_values`].
+pub fn question(flavour: Flavour) -> &'static str {
+    match flavour {
+        Flavour::MySql => {
+            "SELECT @@session.session_track_schema, @@session.session_track_system_variables, \
+             @@session.session_track_gtids"
+        }
+        Flavour::MariaDb => {
+            "SELECT @@session.session_track_schema, @@session.session_track_system_variables, 'OFF'"
+        }
+    }
+}
 
 /// What a client has asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -50,36 +65,96 @@ struct Wishes {
     schema: bool,
     /// As they were written: names between commas, or `*`.
     variables: Cow<'static, str>,
+    gtids: Gtids,
 }
 
-/// What a connection tells of beyond what it tells for the proxy's sake: names between commas.
-pub type Further = Option<Arc<str>>;
+/// Values of `session_track_gtids`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gtids {
+    Off,
+    /// Those of the transactions that were committed.
+    Own,
+    /// All that the server has executed.
+    All,
+}
+
+impl Gtids {
+    fn of_value(value: &[u8]) -> Option<Self> {
+        match value {
+            b"OFF" | b"0" => Some(Gtids::Off),
+            b"OWN_GTID" | b"1" => Some(Gtids::Own),
+            b"ALL_GTIDS" | b"2" => Some(Gtids::All),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Gtids::Off => "OFF",
+            Gtids::Own => "OWN_GTID",
+            Gtids::All => "ALL_GTIDS",
+        }
+    }
+}
+
+/// What a connection tells of beyond what it tells for the proxy's sake.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Further {
+    /// Names between commas.
+    variables: Option<Arc<str>>,
+    all_gtids: bool,
+}
+
+/// Whether `session_track_gtids` can be set: MariaDB has no such variable, and MySQL refuses it
+/// while a transaction is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GtidTracking {
+    Settable,
+    Not,
+}
+
+impl GtidTracking {
+    pub fn of(flavour: Flavour, in_transaction: bool) -> Self {
+        match flavour {
+            Flavour::MySql if !in_transaction => GtidTracking::Settable,
+            _ => GtidTracking::Not,
+        }
+    }
+
+    fn set(self, value: &str) -> Option<&str> {
+        (self == GtidTracking::Settable).then_some(value)
+    }
+}
 
 impl Tracking {
     /// By the values that the server shows. `None` for names that no statement can repeat.
-    pub fn of_values(schema: &[u8], variables: &[u8]) -> Option<Self> {
+    pub fn of_values(schema: &[u8], variables: &[u8], gtids: &[u8]) -> Option<Self> {
+        let gtids = Gtids::of_value(gtids)?;
         let variables = std::str::from_utf8(variables).ok()?;
         let tame = |c: char| (' '..='~').contains(&c) && !matches!(c, '\'' | '\\');
         if !variables.chars().all(tame) {
             return None;
         }
-        let further: Vec<_> =
-            names(variables).filter(|name| session_variable(name.as_bytes()).is_none()).collect();
-        let further = match further.contains(&"*") {
-            true => Some("*".into()),
-            false => (!further.is_empty()).then(|| further.join(",").into()),
+        let further: Vec<_> = names(variables).filter(|name| !is_told_in_any_case(name)).collect();
+        let further = Further {
+            variables: match further.contains(&"*") {
+                true => Some("*".into()),
+                false => (!further.is_empty()).then(|| further.join(",").into()),
+            },
+            all_gtids: gtids == Gtids::All,
         };
         let wishes = Wishes {
             schema: matches!(schema, b"1" | b"ON"),
             variables: variables.to_owned().into(),
+            gtids,
         };
         Some(Tracking { wishes: Some(wishes), further })
     }
 
     /// For a client whose server keeps back by itself what it does not want to hear.
     pub fn everything() -> Self {
-        let wishes = Wishes { schema: true, variables: Cow::Borrowed("*") };
-        Tracking { wishes: Some(wishes), further: None }
+        let wishes = Wishes { schema: true, variables: Cow::Borrowed("*"), gtids: Gtids::All };
+        Tracking { wishes: Some(wishes), further: Further::default() }
     }
 
     /// What a connection that serves the client tells of beyond what all do.
@@ -88,11 +163,12 @@ impl Tracking {
     }
 
     /// Gives a connection the client's own settings.
-    pub fn statement(&self) -> String {
+    pub fn statement(&self, gtids: GtidTracking) -> String {
         match &self.wishes {
-            None => assign("DEFAULT", "DEFAULT"),
-            Some(Wishes { schema, variables }) => {
-                assign(if *schema { "1" } else { "0" }, &format!("'{variables}'"))
+            None => assign("DEFAULT", "DEFAULT", gtids.set("DEFAULT")),
+            Some(Wishes { schema, variables, gtids: wanted }) => {
+                let schema = if *schema { "1" } else { "0" };
+                assign(schema, &format!("'{variables}'"), gtids.set(wanted.name()))
             }
         }
     }
@@ -122,6 +198,7 @@ impl Tracking {
                 Some(StateChange::SystemVariable { name, value })
             }
             StateChange::Schema(_) if !self.tells_schema() => None,
+            StateChange::Gtids { .. } if !self.tells_gtids() => None,
             // Of these the proxy asks for none.
             other => Some(other),
         }
@@ -130,6 +207,10 @@ impl Tracking {
     /// Whether the client hears of its default database.
     pub fn tells_schema(&self) -> bool {
         self.wishes.as_ref().is_none_or(|wishes| wishes.schema)
+    }
+
+    fn tells_gtids(&self) -> bool {
+        self.wishes.as_ref().is_some_and(|wishes| wishes.gtids != Gtids::Off)
     }
 
     /// The variable's name as the client has written it, if it wants to hear of it.
@@ -145,19 +226,22 @@ impl Tracking {
 
 /// What every connection to a server of this dialect begins with, so that it tells the proxy what
 /// that must know, and the client what it wants to know.
-pub fn set_up(dialect: Dialect, further: &Further) -> String {
-    let mut list = match further.as_deref() {
+pub fn set_up(dialect: Dialect, further: &Further, gtids: GtidTracking) -> String {
+    let wanted = if further.all_gtids { Gtids::All } else { Gtids::Own };
+    let gtids = gtids.set(wanted.name());
+    let mut list = match further.variables.as_deref() {
         // MySQL takes it for all only where it stands alone.
-        Some("*") => return assign("1", "'*'"),
+        Some("*") => return assign("1", "'*'", gtids),
         further => further.map(str::to_owned).unwrap_or_default(),
     };
-    for name in restored(dialect) {
+    let last_gtid = (dialect.flavour == Flavour::MariaDb).then_some(LAST_GTID);
+    for name in restored(dialect).chain(last_gtid) {
         if !list.is_empty() {
             list.push(',');
         }
         list.push_str(name);
     }
-    assign("1", &format!("'{list}'"))
+    assign("1", &format!("'{list}'"), gtids)
 }
 
 /// The same for a server that does not know one of the variables (MariaDB then refuses the list).
@@ -166,11 +250,20 @@ pub const SET_UP_BY_DEFAULT: &str = "SET @@session.session_track_schema=1";
 /// ER_UNKNOWN_SYSTEM_VARIABLE.
 pub const UNKNOWN_VARIABLE: u16 = 1193;
 
-fn assign(schema: &str, variables: &str) -> String {
-    format!(
+fn assign(schema: &str, variables: &str, gtids: Option<&str>) -> String {
+    let mut statement = format!(
         "SET @@session.session_track_schema={schema}, \
          @@session.session_track_system_variables={variables}"
-    )
+    );
+    if let Some(gtids) = gtids {
+        statement.push_str(", @@session.session_track_gtids=");
+        statement.push_str(gtids);
+    }
+    statement
+}
+
+fn is_told_in_any_case(name: &str) -> bool {
+    session_variable(name.as_bytes()).is_some() || name.eq_ignore_ascii_case(LAST_GTID)
 }
 
 fn names(list: &str) -> impl Iterator<Item = &str> {
@@ -180,8 +273,8 @@ fn names(list: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Capabilities;
     use crate::wire::reply::{OkPacket, put_ok};
-    use crate::wire::{Capabilities, Flavour};
 
     const MARIADB: Dialect = Dialect {
         flavour: Flavour::MariaDb,
@@ -220,48 +313,66 @@ mod tests {
         let schema = StateChange::Schema(b"app");
         let gtids = StateChange::Gtids { encoding: 0, text: b"x:1" };
         let zone = variable("time_zone", "SYSTEM");
-        assert_eq!(filtered(&tracking, &[zone, schema, gtids]), None);
+        assert_eq!(filtered(&tracking, &[zone, schema]), None);
+        assert_eq!(filtered(&tracking, &[gtids]), Some(vec![]));
+        assert_eq!(filtered(&tracking, &[variable("last_gtid", "0-1-5")]), Some(vec![]));
         let mode = variable("sql_mode", "");
         assert_eq!(filtered(&tracking, &[mode, zone]), Some(vec!["time_zone".to_owned()]));
         assert_eq!(filtered(&tracking, &[mode]), Some(vec![]));
         assert_eq!(filtered(&tracking, &[variable("redirect_url", "x")]), Some(vec![]));
-        assert_eq!(tracking.further(), &None);
-        assert_eq!(
-            tracking.statement(),
-            "SET @@session.session_track_schema=DEFAULT, \
-             @@session.session_track_system_variables=DEFAULT"
-        );
+        assert_eq!(tracking.further(), &Further::default());
+        let defaults = "SET @@session.session_track_schema=DEFAULT, \
+             @@session.session_track_system_variables=DEFAULT";
+        assert_eq!(tracking.statement(GtidTracking::Not), defaults);
+        let gtids = ", @@session.session_track_gtids=DEFAULT";
+        assert_eq!(tracking.statement(GtidTracking::Settable), format!("{defaults}{gtids}"));
     }
 
     #[test]
     fn a_client_hears_of_what_it_has_asked_for() {
-        let tracking = Tracking::of_values(b"0", b"SQL_mode, rand_seed1,").unwrap();
+        let tracking = Tracking::of_values(b"0", b"SQL_mode, rand_seed1,", b"OFF").unwrap();
         let entries =
             [variable("sql_mode", ""), variable("time_zone", ""), StateChange::Schema(b"a")];
         assert_eq!(filtered(&tracking, &entries), Some(vec!["SQL_mode".to_owned()]));
-        assert_eq!(tracking.further().as_deref(), Some("rand_seed1"));
-        assert!(tracking.statement().ends_with(
+        assert_eq!(tracking.further().variables.as_deref(), Some("rand_seed1"));
+        assert!(tracking.statement(GtidTracking::Not).ends_with(
             "schema=0, @@session.session_track_system_variables='SQL_mode, rand_seed1,'"
         ));
-        let set_up = set_up(MARIADB, tracking.further());
+        let set_up = set_up(MARIADB, tracking.further(), GtidTracking::Not);
         assert!(set_up.contains("schema=1, @@session.session_track_system_variables='rand_seed1,auto_increment_increment,"));
 
-        let all = Tracking::of_values(b"1", b"*").unwrap();
+        let all = Tracking::of_values(b"1", b"*", b"OWN_GTID").unwrap();
         assert_eq!(filtered(&all, &[variable("statement_id", "7")]), None);
         assert_eq!(filtered(&all, &[variable("redirect_url", "x")]), Some(vec![]));
-        assert_eq!(super::set_up(MARIADB, all.further()), assign("1", "'*'"));
-        assert_eq!(Tracking::of_values(b"1", b"it's"), None);
-        let none = Tracking::of_values(b"ON", b"").unwrap();
+        assert_eq!(
+            super::set_up(MARIADB, all.further(), GtidTracking::Not),
+            assign("1", "'*'", None)
+        );
+        assert_eq!(Tracking::of_values(b"1", b"it's", b"OFF"), None);
+        let gtids = StateChange::Gtids { encoding: 0, text: b"x:1" };
+        assert_eq!(filtered(&all, &[gtids]), None);
+        let mysql = Dialect { flavour: Flavour::MySql, ..MARIADB };
+        assert!(
+            super::set_up(mysql, all.further(), GtidTracking::Settable)
+                .ends_with("session_track_gtids=OWN_GTID")
+        );
+        let everything = Tracking::of_values(b"1", b"", b"ALL_GTIDS").unwrap();
+        assert!(
+            super::set_up(mysql, everything.further(), GtidTracking::Settable)
+                .ends_with("_gtids=ALL_GTIDS")
+        );
+
+        let none = Tracking::of_values(b"ON", b"", b"OFF").unwrap();
         assert_eq!(filtered(&none, &entries), Some(vec!["Schema([97])".to_owned()]));
     }
 
     #[test]
     fn connections_tell_of_the_variables_that_their_server_has() {
-        let text = set_up(MARIADB, &None);
+        let text = set_up(MARIADB, &Further::default(), GtidTracking::Not);
         assert!(text.contains(",tx_isolation,") && text.contains(",max_statement_time,"));
         assert!(!text.contains("max_execution_time"));
         let mysql = Dialect { version: 90_704, ..Dialect::default() };
-        let text = set_up(mysql, &None);
+        let text = set_up(mysql, &Further::default(), GtidTracking::Not);
         assert!(text.contains(",max_execution_time,") && !text.contains("tx_isolation"));
     }
 }

@@ -107,7 +107,6 @@ pub const SESSION_VARIABLES: &[SessionVariable] = &[
     carried("range_alloc_block_size", ANY, ALWAYS),
     carried("read_buffer_size", ANY, ALWAYS),
     carried("read_rnd_buffer_size", ANY, ALWAYS),
-    carried("session_track_gtids", ANY, NEVER),
     carried("session_track_state_change", ANY, ALWAYS),
     carried("session_track_transaction_info", ANY, ALWAYS),
     carried("show_create_table_skip_secondary_engine", FROM_8, NEVER),
@@ -197,7 +196,7 @@ pub fn restored(dialect: Dialect) -> impl Iterator<Item = &'static str> {
 
 /// Whether `@@name` shows what the proxy has set for its own ends: what session tracking tells of.
 pub fn shows_tracking(name: &[u8]) -> bool {
-    ["session_track_schema", "session_track_system_variables"]
+    ["session_track_schema", "session_track_system_variables", "session_track_gtids"]
         .iter()
         .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }

@@ -64,3 +64,16 @@ impl<'a> AuthSwitch<'a> {
         bytes.map(|bytes| Nonce::from(*bytes)).ok_or(Malformed("a nonce of fewer than 20 bytes"))
     }
 }
+
+/// The value of a connection attribute by its name, from the encoded list of a login: names and
+/// values in turn, each `string<lenenc>`. What follows a malformed entry is not found.
+pub fn attribute<'a>(attributes: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let mut reader = Reader::new(attributes);
+    loop {
+        let key = reader.lenenc_bytes().ok()?;
+        let value = reader.lenenc_bytes().ok()?;
+        if key == name {
+            return Some(value);
+        }
+    }
+}

@@ -38,6 +38,9 @@ async fn mixed_load(flavour: Flavour) {
     let options = proxy.app_options();
     let tags = Arc::new(Tags::new());
     let total = run(&options, &tags, seconds()).await;
+    for line in proxy.get("/metrics").lines().filter(|line| line.contains("rwproxy_fresh_reads")) {
+        eprintln!("{line}");
+    }
     assert!(total.failures.is_empty(), "{}", total.failures.join("\n"));
     check_counters(&cluster, &total.counters).await;
     judge(&cluster, &tags, total.answered).await;

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod consistency;
 mod differential;
 mod discovery;
 mod drivers;

@@ -16,7 +16,7 @@ async fn executions_are_split_like_text(flavour: Flavour) {
     let cluster = Cluster::shared(flavour);
     cluster.log_statements().await;
     let (read, write) = (marker("read"), marker("write"));
-    let proxy = Proxy::start(cluster, "[routing]\nslow_start = \"0s\"");
+    let proxy = Proxy::start(cluster, "[routing]\nslow_start = \"0s\"\nconsistency = \"eventual\"");
     let mut conn = proxy.app().await;
     conn.query_drop("CREATE TABLE IF NOT EXISTS prepared (id INT PRIMARY KEY, v INT)")
         .await

@@ -10,7 +10,7 @@ async fn reads_spread_and_writes_do_not(flavour: Flavour) {
     let cluster = Cluster::shared(flavour);
     cluster.log_statements().await;
     let (read, write) = (marker("read"), marker("write"));
-    let proxy = Proxy::start(cluster, "[routing]\nslow_start = \"0s\"");
+    let proxy = Proxy::start(cluster, "[routing]\nslow_start = \"0s\"\nconsistency = \"eventual\"");
     let mut conn = proxy.app().await;
     conn.query_drop("CREATE TABLE IF NOT EXISTS splitting (id INT PRIMARY KEY, v INT)")
         .await

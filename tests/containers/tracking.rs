@@ -15,7 +15,8 @@ crate::on_both_flavours!(roles_stay_with_their_sessions);
 crate::on_both_flavours!(clients_hear_what_they_have_asked_for);
 
 /// Each session has to share one connection to each server.
-const POOL: &str = "[pool]\nmax_per_backend = 1\n[routing]\nslow_start = \"0s\"";
+const POOL: &str =
+    "[pool]\nmax_per_backend = 1\n[routing]\nslow_start = \"0s\"\nconsistency = \"eventual\"";
 
 /// What drivers and frameworks say first, and how what they set looks then.
 const GREETINGS: &[(&str, &str)] = &[

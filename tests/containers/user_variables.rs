@@ -9,7 +9,8 @@ use crate::support::{Cluster, Flavour, Proxy};
 crate::on_both_flavours!(known_variables_come_along);
 crate::on_both_flavours!(nobody_finds_anothers_variables);
 
-const POOL: &str = "[pool]\nmax_per_backend = 1\n[routing]\nslow_start = \"0s\"";
+const POOL: &str =
+    "[pool]\nmax_per_backend = 1\n[routing]\nslow_start = \"0s\"\nconsistency = \"eventual\"";
 
 const LITERALS: [&str; 14] = [
     "5",

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::backend::pools::Pools;
-use crate::config::{MaxPerBackend, NoReplica};
+use crate::config::{Consistency, MaxPerBackend, NoReplica, TokenScope};
 use crate::discovery::TopologyStore;
 use crate::frontend::accounts::Accounts;
 use crate::frontend::client::Client;
@@ -19,8 +19,10 @@ use crate::frontend::context::{Collations, Context, Traffic};
 use crate::frontend::limits::Limits;
 use crate::frontend::login::{Encryption, LoginContext};
 use crate::frontend::registry::Registry;
+use crate::frontend::scopes::Scopes;
 use crate::frontend::session::{End, Session};
 use crate::metrics::Metrics;
+use crate::monitor::Samples;
 use crate::net::rsa::LazyRsaKey;
 use crate::net::stream::Socket;
 use crate::net::tls::client::ClientTls;
@@ -219,7 +221,10 @@ impl Front {
             registry: Arc::new(Registry::new()),
             backend_tls: ClientTls::Disabled,
             traffic: ArcSwap::from_pointee(Traffic {
-                policy: Policy { no_replica: NoReplica::Primary },
+                policy: Policy { no_replica: NoReplica::Primary, ..Policy::default() },
+                consistency: Consistency::Session,
+                token_scope: TokenScope::Session,
+                monotonic: true,
                 lease_timeout: seconds(1),
                 write_hold: Duration::from_millis(300),
                 connect_timeout: seconds(1),
@@ -233,6 +238,8 @@ impl Front {
             collations: ArcSwap::from_pointee(Collations::default()),
             texts: Texts::default(),
             opinions: Worker::start(Arc::new(Verdicts::new(16, 1)), 4).unwrap(),
+            samples: Samples::default(),
+            scopes: Scopes::default(),
             tickets: AtomicU64::new(0),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

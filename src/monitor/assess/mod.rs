@@ -211,6 +211,7 @@ impl Assessor {
                     weight: share,
                     lag,
                     applied,
+                    has_gtids: said.is_some_and(Observation::has_gtids),
                     replication: finding.replication,
                     semi_sync: said.and_then(|said| said.semi_sync.filter(|it| it.enabled)),
                     max_connections: said.map(|said| said.max_connections),

@@ -283,7 +283,7 @@ fn what_session_tracking_is_set_to_is_the_clients_own() {
     let table = [
         ("SELECT @@session_track_schema", TrackingUse::Shows),
         ("INSERT INTO t SELECT @@session.session_track_system_variables", TrackingUse::Shows),
-        ("SELECT @@session_track_gtids, @@sql_mode", TrackingUse::None),
+        ("SELECT @@session_track_gtids, @@sql_mode", TrackingUse::Shows),
         ("SHOW VARIABLES", TrackingUse::Shows),
         ("SHOW SESSION VARIABLES LIKE 'session_track%'", TrackingUse::Shows),
         ("SHOW VARIABLES LIKE '%track%'", TrackingUse::Shows),

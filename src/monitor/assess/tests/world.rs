@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::*;
 use crate::discovery::servers::Source as Listed;
 use crate::discovery::{Server, Spec, Standing};
-use crate::monitor::gtid::GtidSet;
+use crate::gtid::GtidSet;
 use crate::monitor::observation::{Channel, Failure, Gtids, Identity, ReadOnly};
 use crate::routing::topology::{SemiSync, Thread};
 use crate::wire::ServerVersion;

@@ -85,6 +85,16 @@ impl DomainPositions {
         self.domains.iter().map(|(&domain, &last)| (domain, last))
     }
 
+    /// Moves each domain on to where the other position has it, if that is further.
+    pub fn extend(&mut self, other: &DomainPositions) {
+        for (domain, last) in other.iter() {
+            let kept = self.domains.entry(domain).or_insert(last);
+            if kept.sequence < last.sequence {
+                *kept = last;
+            }
+        }
+    }
+
     /// True when each domain of `earlier` is at its sequence or beyond it here.
     pub fn reaches(&self, earlier: &DomainPositions) -> bool {
         earlier.iter().all(|(domain, wanted)| {

@@ -129,15 +129,34 @@ impl GtidSet {
         GtidSet { sources }
     }
 
-    /// The transactions that are in either set.
-    pub fn union(&self, other: &GtidSet) -> GtidSet {
-        let mut sources = self.sources.clone();
+    /// Adds the transactions of another set.
+    pub fn extend(&mut self, other: &GtidSet) {
         for (source, theirs) in &other.sources {
-            let list = sources.entry(source.clone()).or_default();
+            let list = self.sources.entry(source.clone()).or_default();
             list.extend_from_slice(theirs);
             normalize(list);
         }
-        GtidSet { sources }
+    }
+
+    /// How many runs of numbers without a gap there are.
+    pub fn intervals(&self) -> usize {
+        self.sources.values().map(Vec::len).sum()
+    }
+
+    /// Adds what lies between the first and the last transaction of each source.
+    pub fn close_gaps(&mut self) {
+        for list in self.sources.values_mut() {
+            if let [first, .., last] = list[..] {
+                *list = vec![Interval { first: first.first, last: last.last }];
+            }
+        }
+    }
+
+    /// The transactions that are in either set.
+    pub fn union(&self, other: &GtidSet) -> GtidSet {
+        let mut union = self.clone();
+        union.extend(other);
+        union
     }
 }
 

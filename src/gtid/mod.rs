@@ -1,0 +1,131 @@
+//! Global transaction identifiers: how servers say which transactions they have, in the text forms
+//! of both flavours.
+
+pub mod mariadb;
+pub mod mysql;
+
+use std::time::Duration;
+
+use crate::wire::Flavour;
+
+pub use mariadb::{BinlogState, DomainError, DomainPositions};
+pub use mysql::{GtidError, GtidSet};
+
+/// A set with more intervals than this is waited for as if it had no gaps.
+const MOST_INTERVALS: usize = 16;
+
+/// Transactions that somebody wants to see on another server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transactions {
+    MySql(GtidSet),
+    /// All of each domain up to these: within a domain MariaDB applies in order.
+    MariaDb(DomainPositions),
+}
+
+impl Transactions {
+    /// These and the others. Those of another flavour take the place of all before: the servers
+    /// are others, too.
+    ///
+    /// Memory is bounded: of a MySQL source with many gaps everything between the first and the
+    /// last is wanted. A server numbers its transactions without gaps, so that those in between
+    /// are there before the last one is, or soon after.
+    pub fn add(&mut self, more: Transactions) {
+        match (self, more) {
+            (Transactions::MySql(ours), Transactions::MySql(theirs)) => {
+                ours.extend(&theirs);
+                if ours.intervals() > MOST_INTERVALS {
+                    ours.close_gaps();
+                }
+            }
+            (Transactions::MariaDb(ours), Transactions::MariaDb(theirs)) => ours.extend(&theirs),
+            (ours, theirs) => *ours = theirs,
+        }
+    }
+
+    /// A query whose one value is 0 once the server that runs it has applied them, and something
+    /// else after `patience`.
+    pub fn wait(&self, patience: Duration) -> String {
+        let seconds = patience.as_secs_f64();
+        match self {
+            Transactions::MySql(set) => {
+                format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}', {seconds:.3})")
+            }
+            Transactions::MariaDb(positions) => {
+                format!("SELECT MASTER_GTID_WAIT('{positions}', {seconds:.3})")
+            }
+        }
+    }
+}
+
+/// A query whose one value is where a server stands, read by [`position`].
+pub fn position_query(flavour: Flavour, is_primary: bool) -> &'static str {
+    match (flavour, is_primary) {
+        (Flavour::MySql, _) => "SELECT @@GLOBAL.gtid_executed",
+        (Flavour::MariaDb, true) => "SELECT @@GLOBAL.gtid_binlog_pos",
+        (Flavour::MariaDb, false) => "SELECT @@GLOBAL.gtid_slave_pos",
+    }
+}
+
+/// What [`position_query`] has answered; `None` if that is not understood.
+pub fn position(flavour: Flavour, answer: &[u8]) -> Option<Transactions> {
+    let text = std::str::from_utf8(answer).ok()?;
+    match flavour {
+        Flavour::MySql => GtidSet::parse(text).ok().map(Transactions::MySql),
+        Flavour::MariaDb => DomainPositions::parse(text).ok().map(Transactions::MariaDb),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+
+    fn mysql(text: &str) -> Transactions {
+        Transactions::MySql(GtidSet::parse(text).expect("legal"))
+    }
+
+    fn mariadb(text: &str) -> Transactions {
+        Transactions::MariaDb(DomainPositions::parse(text).expect("legal"))
+    }
+
+    #[test]
+    fn what_is_wanted_adds_up() {
+        let table = [
+            (mysql(&format!("{A}:5")), mysql(&format!("{A}:7")), mysql(&format!("{A}:5:7"))),
+            (mysql(&format!("{A}:5")), mysql(&format!("{A}:6")), mysql(&format!("{A}:5-6"))),
+            (mariadb("0-1-5"), mariadb("0-2-7"), mariadb("0-2-7")),
+            (mariadb("0-1-5"), mariadb("1-1-2"), mariadb("0-1-5,1-1-2")),
+            (mariadb("0-1-5"), mysql(&format!("{A}:6")), mysql(&format!("{A}:6"))),
+        ];
+        for (mut wanted, more, all) in table {
+            wanted.add(more);
+            assert_eq!(wanted, all);
+        }
+    }
+
+    #[test]
+    fn gaps_are_closed_before_there_are_too_many() {
+        let mut wanted = mysql(&format!("{A}:3"));
+        for number in 2..1000 {
+            wanted.add(mysql(&format!("{A}:{}", number * 3)));
+            let Transactions::MySql(set) = &wanted else { panic!("another flavour") };
+            assert!(set.intervals() <= MOST_INTERVALS);
+        }
+        let Transactions::MySql(set) = &wanted else { panic!("another flavour") };
+        for number in 1..1000 {
+            assert!(set.contains(&GtidSet::parse(&format!("{A}:{}", number * 3)).unwrap()));
+        }
+        assert!(!set.contains(&GtidSet::parse(&format!("{A}:2998")).unwrap()));
+    }
+
+    #[test]
+    fn servers_are_asked_in_their_own_words() {
+        let patience = Duration::from_millis(50);
+        assert_eq!(
+            mysql(&format!("{A}:1-3:7")).wait(patience),
+            format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{A}:1-3:7', 0.050)")
+        );
+        assert_eq!(mariadb("0-1-5").wait(patience), "SELECT MASTER_GTID_WAIT('0-1-5', 0.050)");
+    }
+}
