@@ -210,7 +210,7 @@ impl Session {
     /// Begins as this identity, and takes over the connection that its login has opened.
     pub(super) fn begin_as(&mut self, identity: Identity) {
         let state = state_of(&identity);
-        let Identity { account, opened, database, .. } = identity;
+        let Identity { account, opened, database, revision, .. } = identity;
         let credential = account.credential().unwrap_or_else(|| self.credential.clone());
         self.client.handle.set_profile(|profile| {
             profile.user = String::from_utf8_lossy(&account.user).into_owned();
@@ -218,7 +218,7 @@ impl Session {
                 database.as_deref().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
         });
         let settings = state.settings().clone();
-        self.become_user(account, credential, state);
+        self.become_user(account, credential, revision, state);
         self.publish_state();
         let Some(opened) = opened else { return };
         let topology = self.context.topology.load();

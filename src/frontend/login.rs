@@ -43,6 +43,9 @@ pub use self::failure::LoginFailure;
 /// Most connections to the primary that are being opened for logins at once.
 const OPENINGS: usize = 64;
 
+/// How long a login waits for what was changed just before it to be known here.
+const SETTLING: Duration = Duration::from_secs(1);
+
 /// The capabilities that are offered to clients when the primary has them.
 pub const SERVED: Capabilities = Capabilities::from_bits_retain(
     Capabilities::MYSQL.bits()
@@ -137,6 +140,14 @@ impl LoginContext {
         }
     }
 
+    /// With which a login begins that begins now. What it has changed is known here then, if that
+    /// could be read in time.
+    async fn revision(&self) -> u64 {
+        let revision = self.accounts.revisions.current();
+        self.accounts.settle(revision, Instant::now() + SETTLING).await;
+        revision
+    }
+
     async fn rsa_key(&self) -> Result<Arc<RsaKey>, LoginFailure> {
         let key = self.rsa_key.get().await;
         key.map_err(|error| LoginFailure::NoPrimary(format!("no RSA key: {error}")))
@@ -167,6 +178,8 @@ pub struct Identity {
     pub attributes: Vec<u8>,
     /// The status flags that the client was told.
     pub status: Status,
+    /// Of accounts and global variables, as the login has begun.
+    pub revision: u64,
     /// The connection that the login has opened, if it has.
     pub opened: Option<Opened>,
 }
@@ -330,6 +343,7 @@ async fn respond(
         change: false,
     };
     let default = Plugin::from_name(&greeting.plugin).unwrap_or(Plugin::NativePassword);
+    let revision = context.revision().await;
     let proof = prove(dialogue, context, claim, greeting.nonce, default).await?;
     let wishes = Wishes {
         capabilities,
@@ -337,6 +351,7 @@ async fn respond(
         max_packet: prelude.max_packet,
         database: response.database,
         tls: dialogue.is_tls(),
+        revision,
         host: &host(peer),
     };
     let Admission { account, status, opened } =
@@ -355,6 +370,7 @@ async fn respond(
         database: response.database.map(<[u8]>::to_vec),
         attributes: response.attributes.to_vec(),
         status,
+        revision,
         opened,
     };
     let compression = Algorithm::agreed(capabilities, response.zstd_level);
@@ -451,6 +467,7 @@ async fn change(
         .as_ref()
         .and_then(|greeting| Plugin::from_name(&greeting.plugin))
         .unwrap_or(Plugin::NativePassword);
+    let revision = context.revision().await;
     let proof = prove(dialogue, context, claim, session.nonce, default).await?;
     let wishes = Wishes {
         capabilities: session.capabilities,
@@ -458,6 +475,7 @@ async fn change(
         max_packet: session.max_packet,
         database: command.database,
         tls: dialogue.is_tls(),
+        revision,
         host: &host(session.peer),
     };
     let Admission { account, status, opened } = admit(context, command.user, proof, wishes).await?;
@@ -468,6 +486,7 @@ async fn change(
         database: command.database.map(<[u8]>::to_vec),
         attributes: command.attributes.to_vec(),
         status,
+        revision,
         opened,
     })
 }

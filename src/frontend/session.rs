@@ -116,10 +116,16 @@ struct Keys {
 }
 
 impl Keys {
-    fn new(credential: &Credential, capabilities: Capabilities, state: &State) -> Self {
+    fn new(
+        credential: &Credential,
+        revision: u64,
+        capabilities: Capabilities,
+        state: &State,
+    ) -> Self {
         let key = |access| PoolKey {
             user: credential.user.clone(),
             generation: credential.generation,
+            revision,
             capabilities: capabilities - STREAM_ONLY,
             access,
             has_database: state.settings().database.is_some(),
@@ -183,7 +189,7 @@ impl Session {
         registration: Registration,
     ) -> Self {
         Session {
-            keys: Keys::new(&credential, client.capabilities, &state),
+            keys: Keys::new(&credential, 0, client.capabilities, &state),
             account,
             nonce: Nonce::from([0; Nonce::LENGTH]),
             max_packet: 0,
@@ -248,7 +254,9 @@ impl Session {
         };
         if current.generation != self.credential.generation {
             self.credential = current;
-            self.keys = Keys::new(&self.credential, self.client.capabilities, &self.state);
+            let revision = self.keys.write.revision;
+            let capabilities = self.client.capabilities;
+            self.keys = Keys::new(&self.credential, revision, capabilities, &self.state);
         }
         true
     }
@@ -258,9 +266,11 @@ impl Session {
         &mut self,
         account: Arc<Account>,
         credential: Arc<Credential>,
+        revision: u64,
         state: State,
     ) {
-        self.keys = Keys::new(&credential, self.client.capabilities, &state);
+        self.keys = Keys::new(&credential, revision, self.client.capabilities, &state);
+        self.server_dialect = **self.context.dialect.load();
         self.account = account;
         self.credential = credential;
         self.state = state.succeeding(&self.state);
@@ -268,6 +278,13 @@ impl Session {
         self.lost = None;
         self.prepared_at = None;
         self.places = Places::default();
+    }
+
+    /// Goes on with connections of this revision alone: the session is as a new one.
+    pub(super) fn begin_revision(&mut self, revision: u64) {
+        self.keys.write.revision = revision;
+        self.keys.read.revision = revision;
+        self.server_dialect = **self.context.dialect.load();
     }
 
     /// Keeps the pool identities and the registry in step with the state.

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod accounts;
 mod differential;
 mod discovery;
 mod drivers;
