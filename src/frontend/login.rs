@@ -423,28 +423,35 @@ pub struct ChangingSession {
     /// The login's.
     pub nonce: Nonce,
     pub peer: Option<IpAddr>,
-    /// The sequence number of the next packet to the client.
+    /// The sequence number of the next packet to the client; kept up to date.
     pub sequence: u8,
+    /// The connection outlives a refusal, which is not told then.
+    pub outlives_refusal: bool,
 }
 
 /// Serves COM_CHANGE_USER, within the context's time, as a login is served. On failure the client
-/// has been told why, and as with MySQL the connection must be closed.
+/// has been told why and the connection must be closed, unless it outlives the
+/// [refusal](LoginFailure::is_refusal).
 pub async fn change_user(
     stream: &mut PacketStream,
-    session: ChangingSession,
+    session: &mut ChangingSession,
     command: &ChangeUser<'_>,
     context: &LoginContext,
 ) -> Result<Identity, LoginFailure> {
     let deadline = Instant::now() + context.timeout;
     let mut dialogue = Dialogue::new(stream, session.sequence, session.peer.is_none());
     let steps = async {
-        let result = change(&mut dialogue, session, command, context).await;
-        if let Err(failure) = &result {
+        let result = change(&mut dialogue, *session, command, context).await;
+        if let Err(failure) = &result
+            && !(session.outlives_refusal && failure.is_refusal())
+        {
             dialogue.turn_away(failure).await;
         }
         result
     };
-    timeout_at(deadline, steps).await.unwrap_or(Err(LoginFailure::TimedOut))
+    let result = timeout_at(deadline, steps).await.unwrap_or(Err(LoginFailure::TimedOut));
+    session.sequence = dialogue.sequence;
+    result
 }
 
 async fn change(

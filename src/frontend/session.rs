@@ -104,6 +104,8 @@ pub struct Session {
     keys: Keys,
     /// For COM_CHANGE_USER.
     pub(super) nonce: Nonce,
+    /// How often that was refused.
+    pub(super) refused_changes: u32,
     pub(super) max_packet: u32,
     _registration: Registration,
 }
@@ -192,6 +194,7 @@ impl Session {
             keys: Keys::new(&credential, 0, client.capabilities, &state),
             account,
             nonce: Nonce::from([0; Nonce::LENGTH]),
+            refused_changes: 0,
             max_packet: 0,
             client,
             context,
@@ -274,6 +277,11 @@ impl Session {
         self.account = account;
         self.credential = credential;
         self.state = state.succeeding(&self.state);
+        self.forget_connections();
+    }
+
+    /// Forgets what it has left on connections.
+    pub(super) fn forget_connections(&mut self) {
         self.insert_id = InsertId::Known(0);
         self.lost = None;
         self.prepared_at = None;

@@ -351,6 +351,16 @@ impl State {
         self.outcome = Outcome::default();
         self.version += 1;
     }
+
+    /// MariaDB has refused COM_CHANGE_USER: the account, its roles and the default database stay,
+    /// everything else is as `status` and the server's global variables have it, the character set
+    /// included. To be called without a connection.
+    pub fn change_was_refused(&mut self, status: Status) {
+        self.reset(Flavour::MariaDb, status.contains(Status::AUTOCOMMIT));
+        self.settings.names = Names::Global;
+        self.pins = Pins::empty();
+        self.status = status;
+    }
 }
 
 #[cfg(test)]

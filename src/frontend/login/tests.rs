@@ -493,14 +493,15 @@ async fn changing_the_user_asks_the_client() {
             plugin: Some(b"some_plugin"),
             attributes: b"",
         };
-        let session = ChangingSession {
+        let mut session = ChangingSession {
             capabilities: login.capabilities,
             max_packet: login.max_packet,
             nonce: login.nonce,
             peer: Some([127, 0, 0, 1].into()),
             sequence: 1,
+            outlives_refusal: false,
         };
-        let serve = change_user(&mut login.stream, session, &command, &server.context);
+        let serve = change_user(&mut login.stream, &mut session, &command, &server.context);
         let converse = async {
             let request = client.stream.read_packet(1000, Some(1)).await.unwrap();
             let secret = Secret::from_password("changed");

@@ -1,6 +1,8 @@
 //! Sessions that share two connections to each server, in turn: each gets the packets that it
 //! would get directly, and nothing of another's.
 
+use std::net::SocketAddr;
+
 use rwproxy::wire::Capabilities;
 use rwproxy::wire::packet::Packet;
 
@@ -312,17 +314,39 @@ async fn a_wrong_password_for_another_user(flavour: Flavour) {
     let cluster = Cluster::shared(flavour);
     let proxy = Proxy::start(cluster, "");
     for user in ["app", "root", "nobody"] {
-        let login = Login { user, password: "wrong", database: None, collation: 45 };
         let mut ends = Vec::new();
         for address in [primary(cluster), proxy.address] {
-            let mut client = Raw::app(address, OLD).await;
-            let answer = client.change_user(login).await;
-            ends.push((error_code(&[answer]), client.ping().await));
-        }
-        // MariaDB would go on as the user before; here all do as MySQL does.
-        if flavour == Flavour::MariaDb {
-            ends[0].1 = Outcome::Closed;
+            ends.push(refused(address, user).await);
         }
         assert_eq!(ends[1], ends[0], "{user}");
     }
+}
+
+/// What a client gets that tries to become somebody else with a wrong password, again and again,
+/// and what is left of its session in between.
+async fn refused(address: SocketAddr, user: &str) -> Vec<String> {
+    let mut client = Raw::app(address, OLD).await;
+    let mut answers = Vec::new();
+    for statement in [
+        "USE information_schema",
+        "SET @a = 5, sql_select_limit = 7, autocommit = 0",
+        "SET NAMES greek",
+        "CREATE TEMPORARY TABLE app.passing (n INT)",
+    ] {
+        assert_eq!(error_code(&client.query(statement).await), None, "{statement}");
+    }
+    let login = Login { user, password: "wrong", database: Some("app"), collation: 8 };
+    let right = Login { user: "app", password: "app", database: None, collation: 45 };
+    for login in [login, right, login, login, login, right] {
+        let answer = client.change_user(login).await;
+        answers.push(describe(&[answer]));
+        if client.ping().await == Outcome::Closed {
+            answers.push("closed".to_owned());
+            return answers;
+        }
+        for statement in [LOOK, "SELECT @a", "SELECT * FROM app.passing"] {
+            answers.push(describe(&client.query(statement).await));
+        }
+    }
+    answers
 }
