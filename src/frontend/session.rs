@@ -2,6 +2,9 @@
 //! server.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout_at;
 
 use super::accounts::Account;
 use super::client::{Client, ClientError};
@@ -49,6 +52,8 @@ pub enum End {
     Killed,
     Drained,
     Idle,
+    /// The client has said nothing for the session's own `wait_timeout`.
+    WaitTimeout,
     /// The server went away in the middle of a reply, or with state that cannot be rebuilt.
     BackendLost,
     /// COM_CHANGE_USER was refused.
@@ -62,7 +67,9 @@ impl End {
     pub fn label(&self) -> Option<ErrorKind> {
         match self {
             End::Quit | End::Refused(_) => None,
-            End::Client(ClientError::Stalled) | End::Idle => Some(ErrorKind::ClientTimeout),
+            End::Client(ClientError::Stalled) | End::Idle | End::WaitTimeout => {
+                Some(ErrorKind::ClientTimeout)
+            }
             End::Client(ClientError::Frames(_)) => Some(ErrorKind::ClientProtocol),
             End::Client(_) => None,
             End::Killed => Some(ErrorKind::Killed),
@@ -234,6 +241,8 @@ impl Session {
         let error = match end {
             End::Drained => errors::shutdown(),
             End::Idle => errors::idle_too_long(),
+            // MariaDB goes without a word.
+            End::WaitTimeout if self.dialect.flavour == Flavour::MySql => errors::idle_too_long(),
             End::Protocol(_) => errors::malformed(),
             End::Client(ClientError::Frames(error)) => errors::frames(*error),
             _ => return,
@@ -320,6 +329,8 @@ impl Session {
     /// Waits for a command. Mail is dealt with in between.
     async fn next_command(&mut self) -> Result<Incoming, End> {
         self.client.packets.begin_command();
+        let limit = self.state.wait_timeout().map(Duration::from_secs);
+        let patience = limit.map(|limit| tokio::time::Instant::now() + limit);
         loop {
             if let Some((header, payload)) = self.client.peek(WHOLE) {
                 if header.sequence != 0 {
@@ -337,7 +348,15 @@ impl Session {
             if !self.state.keeps_connection() {
                 wanted |= Mail::DRAIN | Mail::ACCOUNT | Mail::RELEASE;
             }
-            match self.client.fill(wanted).await {
+            let begun = !self.client.packets.buffered().is_empty();
+            let filled = match patience.filter(|_| !begun) {
+                Some(patience) => match timeout_at(patience, self.client.fill(wanted)).await {
+                    Ok(filled) => filled,
+                    Err(_) => return Err(End::WaitTimeout),
+                },
+                None => self.client.fill(wanted).await,
+            };
+            match filled {
                 Ok(()) => {}
                 Err(ClientError::Interrupted(mail)) => self.receive(mail).await?,
                 Err(error) => return Err(error.into()),

@@ -13,6 +13,7 @@ use crate::support::{Cluster, Flavour, Proxy};
 
 crate::on_both_flavours!(in_turn_the_same_packets_as_directly);
 crate::on_both_flavours!(a_wrong_password_for_another_user);
+crate::on_both_flavours!(a_wait_timeout_of_the_sessions_own);
 
 const POOL: &str = "[pool]\nmax_per_backend = 2\n[routing]\nslow_start = \"0s\"";
 
@@ -349,4 +350,27 @@ async fn refused(address: SocketAddr, user: &str) -> Vec<String> {
         }
     }
     answers
+}
+
+async fn a_wait_timeout_of_the_sessions_own(flavour: Flavour) {
+    let cluster = Cluster::shared(flavour);
+    let proxy = Proxy::start(cluster, "");
+    let statements: [&[&str]; 3] = [
+        &["SET wait_timeout = 1"],
+        // By value of an expression, and pinned in a transaction.
+        &["SET SESSION wait_timeout = 3 - 2", "BEGIN"],
+        &["SET wait_timeout = 1", "SET wait_timeout = DEFAULT"],
+    ];
+    for statements in statements {
+        let mut ends = Vec::new();
+        for address in [primary(cluster), proxy.address] {
+            let mut client = Raw::app(address, OLD).await;
+            for statement in statements {
+                assert_eq!(error_code(&client.query(statement).await), None, "{statement}");
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(1800)).await;
+            ends.push(client.ping().await);
+        }
+        assert_eq!(ends[1], ends[0], "{statements:?}");
+    }
 }
