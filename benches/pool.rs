@@ -24,6 +24,7 @@ fn key(user: &str) -> PoolKey {
     PoolKey {
         user: Arc::from(user.as_bytes()),
         generation: 1,
+        revision: 0,
         capabilities: Capabilities::DEPRECATE_EOF,
         access: Access::ReadWrite,
         has_database: true,

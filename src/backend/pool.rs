@@ -26,6 +26,9 @@ pub struct PoolKey {
     /// What the client has agreed on, less what concerns its own stream alone.
     pub capabilities: Capabilities,
     pub access: Access,
+    /// Of the accounts and global variables that its session found when it began: a connection
+    /// keeps what a server had when it was opened.
+    pub revision: u64,
     /// A connection cannot lose its default database again.
     pub has_database: bool,
     /// Nor can it go back from a SET ROLE to what the login gave.

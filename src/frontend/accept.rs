@@ -107,7 +107,7 @@ async fn serve(mut socket: Socket, peer: Option<IpAddr>, context: Arc<Context>) 
         context.metrics.errors.increment(kind);
     }
     match end {
-        End::Quit | End::Client(_) | End::Drained | End::Idle | End::Killed => {
+        End::Quit | End::Client(_) | End::Drained | End::Idle | End::WaitTimeout | End::Killed => {
             tracing::debug!(%id, ?end, "a session ended");
         }
         End::BackendLost | End::Protocol(_) | End::Refused(_) => {
@@ -211,7 +211,7 @@ impl Session {
     /// Begins as this identity, and takes over the connection that its login has opened.
     pub(super) fn begin_as(&mut self, identity: Identity) {
         let state = state_of(&identity);
-        let Identity { account, opened, database, attributes, .. } = identity;
+        let Identity { account, opened, database, attributes, revision, .. } = identity;
         self.application = attribute(&attributes, b"program_name").map(Into::into);
         let credential = account.credential().unwrap_or_else(|| self.credential.clone());
         self.client.handle.set_profile(|profile| {
@@ -220,7 +220,7 @@ impl Session {
                 database.as_deref().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
         });
         let settings = state.settings().clone();
-        self.become_user(account, credential, state);
+        self.become_user(account, credential, revision, state);
         self.publish_state();
         let Some(opened) = opened else { return };
         let topology = self.context.topology.load();

@@ -1,50 +1,33 @@
 //! Who may log in, and with what: the users that the configuration lists, and the secrets of those
 //! whom the primary has let in. Secrets live in memory alone.
 
+mod exchange;
+mod remembered;
+mod revisions;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time;
 
+use self::exchange::{default_exchange, exchange};
+use self::remembered::Remembered;
 use crate::backend::Credential;
-use crate::session::accounts::{Directory, Fingerprint};
-use crate::wire::auth::{NATIVE_PASSWORD, Plugin, Secret};
+use crate::monitor::accounts::requests::Requests;
+use crate::session::accounts::Directory;
+use crate::wire::auth::{Plugin, Secret};
 use crate::wire::capabilities::Status;
+
+pub use self::exchange::Exchange;
+pub use self::revisions::{Change, Revisions};
 
 /// Most accounts that are remembered. Names that no row of the servers bounds (an anonymous
 /// account lets everybody in) must not fill the memory.
 const MOST_REMEMBERED: usize = 10_000;
-/// Most databases that are remembered of one account.
-const MOST_DATABASES: usize = 16;
-/// How long a database that the primary accepted for an account counts as accepted. When it is
-/// dropped meanwhile, the session's first statement says so instead of its login.
-const DATABASE_LIFE: Duration = Duration::from_secs(10);
-
-/// Plugins of servers that sign with the password itself, which their clients never send: only the
-/// configuration can tell it.
-const NEEDS_LISTING: [&[u8]; 2] = [b"ed25519", b"parsec"];
-
-/// Plugins of servers that no password satisfies: they ask for a key, a ticket or a socket.
-const OUT_OF_REACH: [&[u8]; 14] = [
-    b"auth_socket",
-    b"authentication_fido",
-    b"authentication_kerberos",
-    b"authentication_ldap_sasl",
-    b"authentication_oci",
-    b"authentication_openid_connect",
-    b"authentication_webauthn",
-    b"authentication_windows",
-    b"gssapi",
-    b"mysql_no_login",
-    b"mysql_old_password",
-    b"named_pipe",
-    b"no_login",
-    b"unix_socket",
-];
 
 /// An account that clients have logged in with, shared by their sessions.
 #[derive(Debug)]
@@ -67,21 +50,6 @@ impl Account {
     }
 }
 
-/// Which exchange proves a client, and whether that can lead anywhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Exchange {
-    Native,
-    CachingSha2,
-    /// The password must stand in the configuration.
-    NeedsListing {
-        plugin: String,
-    },
-    /// Every way to log in as the account asks for what we cannot have.
-    OutOfReach {
-        plugin: String,
-    },
-}
-
 /// What is known of an account at a login.
 #[derive(Debug, Clone)]
 pub struct Known {
@@ -90,6 +58,18 @@ pub struct Known {
     pub credential: Arc<Credential>,
     /// The status flags with which the primary welcomed it, if it did already.
     pub status: Option<Status>,
+    /// That with which the login began that the primary let in.
+    pub revision: u64,
+}
+
+/// How the primary has let an account in.
+#[derive(Debug, Clone, Copy)]
+pub struct Welcome<'a> {
+    pub status: Status,
+    pub database: Option<&'a [u8]>,
+    /// That with which the login began.
+    pub revision: u64,
+    pub now: Instant,
 }
 
 /// The proxy's knowledge of accounts.
@@ -100,8 +80,11 @@ pub struct Accounts {
     /// `[auth] mode = "static"`: nobody else may log in.
     only_listed: bool,
     directory: watch::Receiver<Arc<Directory>>,
-    /// Wakes the watcher that fills the directory.
-    refresh: Arc<Notify>,
+    /// Asks the watcher that fills the directory for another.
+    requests: Arc<Requests>,
+    /// The last request whose answer is [followed](Self::follow).
+    followed: watch::Sender<u64>,
+    pub revisions: Arc<Revisions>,
     remembered: Mutex<HashMap<Arc<[u8]>, Remembered>>,
     generations: AtomicU64,
 }
@@ -114,17 +97,6 @@ struct Listed {
     credential: Arc<Credential>,
 }
 
-#[derive(Debug)]
-struct Remembered {
-    account: Arc<Account>,
-    /// Of the account's rows when the primary last let it in.
-    fingerprint: Fingerprint,
-    /// Its secret may be taken as proof; false once anything that logs in has changed.
-    trusted: bool,
-    status: Status,
-    databases: Vec<(Vec<u8>, Instant)>,
-}
-
 /// An account whose rows have changed: its pooled connections of other generations are to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
@@ -133,18 +105,20 @@ pub struct Changed {
 }
 
 impl Accounts {
-    /// `directory` is filled by the watcher that `refresh` wakes.
+    /// `directory` is filled by the watcher that `requests` wakes.
     pub fn new(
         users: impl IntoIterator<Item = (Vec<u8>, Secret)>,
         only_listed: bool,
         directory: watch::Receiver<Arc<Directory>>,
-        refresh: Arc<Notify>,
+        requests: Arc<Requests>,
     ) -> Self {
         let accounts = Accounts {
             listed: ArcSwap::default(),
             only_listed,
             directory,
-            refresh,
+            revisions: Arc::new(Revisions::new(requests.clone())),
+            requests,
+            followed: watch::Sender::new(0),
             remembered: Mutex::default(),
             generations: AtomicU64::new(1),
         };
@@ -182,17 +156,25 @@ impl Accounts {
         self.directory.borrow().clone()
     }
 
-    /// Waits for a reading of the accounts that is newer than `seen`, until `deadline`.
-    pub async fn newer_directory(
-        &self,
-        seen: &Directory,
-        deadline: time::Instant,
-    ) -> Option<Arc<Directory>> {
-        self.refresh.notify_one();
+    /// Waits until `deadline` for a reading of the accounts that begins now or later. Cancel safe.
+    pub async fn read_anew(&self, deadline: time::Instant) -> Option<Arc<Directory>> {
+        let request = self.requests.ask();
         let mut directory = self.directory.clone();
-        let newer = directory.wait_for(|directory| directory.reading() > seen.reading());
-        let found = time::timeout_at(deadline, newer).await.ok()?.ok()?;
+        let answer = directory.wait_for(|directory| directory.request() >= request);
+        let found = time::timeout_at(deadline, answer).await.ok()?.ok()?;
         Some(found.clone())
+    }
+
+    /// Waits until `deadline` for what this revision has changed to be known here. Without it the
+    /// primary is asked all the same; only its defaults, and the plugin of the account, may be
+    /// those from before. Cancel safe.
+    pub async fn settle(&self, revision: u64, deadline: time::Instant) {
+        if *self.followed.borrow() >= revision || !self.directory.borrow().is_read() {
+            return;
+        }
+        let mut followed = self.followed.subscribe();
+        let settled = followed.wait_for(|followed| *followed >= revision);
+        let _ = time::timeout_at(deadline, settled).await;
     }
 
     /// What is known of a user that may be taken as proof.
@@ -201,14 +183,21 @@ impl Accounts {
         let remembered = self.lock();
         let entry = remembered.get(user);
         if let Some(Listed { account, credential }) = listed {
-            return Some(Known { account, credential, status: entry.map(|entry| entry.status) });
+            let status = entry.map(|entry| entry.status);
+            let revision = entry.map_or(0, |entry| entry.revision);
+            return Some(Known { account, credential, status, revision });
         }
         if self.only_listed {
             return None;
         }
         let entry = entry.filter(|entry| entry.trusted)?;
         let credential = entry.account.credential()?;
-        Some(Known { account: entry.account.clone(), credential, status: Some(entry.status) })
+        Some(Known {
+            account: entry.account.clone(),
+            credential,
+            status: Some(entry.status),
+            revision: entry.revision,
+        })
     }
 
     /// Which exchange to begin with a client of this name. `default` is the greeting's.
@@ -220,14 +209,8 @@ impl Accounts {
     }
 
     /// Notes that the primary has let this account in.
-    pub fn remember(
-        &self,
-        user: &[u8],
-        secret: Secret,
-        status: Status,
-        database: Option<&[u8]>,
-        now: Instant,
-    ) -> Arc<Account> {
+    pub fn remember(&self, user: &[u8], secret: Secret, welcome: Welcome<'_>) -> Arc<Account> {
+        let Welcome { status, database, revision, now } = welcome;
         let fingerprint = self.directory().fingerprint(user);
         let listed = self.listed.load().get(user).map(|listed| listed.account.clone());
         let mut remembered = self.lock();
@@ -243,6 +226,7 @@ impl Accounts {
             fingerprint,
             trusted: true,
             status,
+            revision,
             databases: Vec::new(),
         });
         let same = account
@@ -260,6 +244,7 @@ impl Accounts {
         entry.fingerprint = fingerprint;
         entry.trusted = true;
         entry.status = status;
+        entry.revision = entry.revision.max(revision);
         if let Some(database) = database {
             entry.accept(database, now);
         }
@@ -268,11 +253,7 @@ impl Accounts {
 
     /// Whether the primary has lately accepted this database for the account.
     pub fn accepts(&self, user: &[u8], database: &[u8], now: Instant) -> bool {
-        self.lock().get(user).is_some_and(|entry| {
-            entry.databases.iter().any(|(name, since)| {
-                name == database && now.saturating_duration_since(*since) < DATABASE_LIFE
-            })
-        })
+        self.lock().get(user).is_some_and(|entry| entry.accepts(database, now))
     }
 
     /// Notes that a server has refused this credential (1045): nobody tries it again.
@@ -285,17 +266,14 @@ impl Accounts {
         }
     }
 
-    /// Follows the directory for ever: when something about an account changes, its secret is no
-    /// proof any more or its connections are of a new generation, and `retire` is told. Ends when
-    /// the watcher has ended. Cancel safe.
-    pub async fn follow(&self, retire: impl Fn(&Changed)) {
-        let mut directory = self.directory.clone();
-        while directory.changed().await.is_ok() {
-            let current = directory.borrow_and_update().clone();
-            for changed in self.compare(&current) {
-                retire(&changed);
-            }
+    /// Takes over a reading: of an account of which something has changed, the secret is no proof
+    /// any more or the connections are of a new generation, and `retire` is told. Logins that wait
+    /// for this reading go on.
+    pub fn follow(&self, directory: &Directory, retire: impl Fn(&Changed)) {
+        for changed in self.compare(directory) {
+            retire(&changed);
         }
+        self.followed.send_replace(directory.request());
     }
 
     /// Compares what is remembered with a new reading.
@@ -330,219 +308,5 @@ impl Accounts {
     }
 }
 
-impl Remembered {
-    fn accept(&mut self, database: &[u8], now: Instant) {
-        self.databases.retain(|(name, _)| name != database);
-        if self.databases.len() == MOST_DATABASES {
-            self.databases.remove(0);
-        }
-        self.databases.push((database.to_vec(), now));
-    }
-}
-
-fn default_exchange(default: Plugin) -> Exchange {
-    match default {
-        Plugin::NativePassword => Exchange::Native,
-        _ => Exchange::CachingSha2,
-    }
-}
-
-/// The exchange that fits what the directory says of a user.
-fn exchange(directory: &Directory, user: &[u8], default: Plugin) -> Exchange {
-    if !directory.is_read() {
-        // Whatever the account's plugin is, the password itself is enough for it.
-        return Exchange::CachingSha2;
-    }
-    let rows = match directory.own_rows(user) {
-        [] => directory.own_rows(b""),
-        own => own,
-    };
-    let Some(first) = rows.first() else {
-        return default_exchange(default);
-    };
-    let reach = |plugin: &[u8]| match plugin {
-        b"" | NATIVE_PASSWORD => Exchange::Native,
-        plugin if NEEDS_LISTING.contains(&plugin) => {
-            Exchange::NeedsListing { plugin: String::from_utf8_lossy(plugin).into_owned() }
-        }
-        plugin if OUT_OF_REACH.contains(&plugin) => {
-            Exchange::OutOfReach { plugin: String::from_utf8_lossy(plugin).into_owned() }
-        }
-        _ => Exchange::CachingSha2,
-    };
-    // The password itself serves rows of every kind, a hash only its own.
-    let exchanges = || rows.iter().map(|row| reach(&row.plugin));
-    if exchanges().any(|exchange| exchange == Exchange::CachingSha2) {
-        Exchange::CachingSha2
-    } else if exchanges().any(|exchange| exchange == Exchange::Native) {
-        Exchange::Native
-    } else {
-        exchanges()
-            .find(|exchange| matches!(exchange, Exchange::NeedsListing { .. }))
-            .unwrap_or_else(|| reach(&first.plugin))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::session::accounts::AccountRow;
-
-    fn row(plugin: &str) -> AccountRow {
-        AccountRow {
-            host: b"%".to_vec(),
-            plugin: plugin.into(),
-            authentication: b"hash".to_vec(),
-            locked: false,
-            password_expired: false,
-            requires_tls: false,
-            rights: 0,
-        }
-    }
-
-    fn directory(reading: u64, rows: &[(&str, AccountRow)]) -> Directory {
-        let rows = rows.iter().map(|(user, row)| (user.as_bytes().to_vec(), row.clone()));
-        Directory::new(reading, rows)
-    }
-
-    fn accounts(users: &[(&str, &str)], only_listed: bool) -> Accounts {
-        let (_, readings) = watch::channel(Arc::new(Directory::unread()));
-        Accounts::new(secrets(users), only_listed, readings, Arc::default())
-    }
-
-    fn secrets(users: &[(&str, &str)]) -> Vec<(Vec<u8>, Secret)> {
-        let secret = |(user, password): &(&str, &str)| {
-            (user.as_bytes().to_vec(), Secret::from_password(*password))
-        };
-        users.iter().map(secret).collect()
-    }
-
-    fn generation(account: &Account) -> u64 {
-        account.credential().unwrap().generation
-    }
-
-    #[test]
-    fn the_exchange_follows_the_rows() {
-        let listing = || Exchange::NeedsListing { plugin: "ed25519".into() };
-        let out = || Exchange::OutOfReach { plugin: "unix_socket".into() };
-        let table: [(&[&str], Exchange); 9] = [
-            (&[], Exchange::Native),
-            (&["mysql_native_password"], Exchange::Native),
-            (&["", "unix_socket"], Exchange::Native),
-            (&["unix_socket", "mysql_native_password"], Exchange::Native),
-            (&["mysql_native_password", "caching_sha2_password"], Exchange::CachingSha2),
-            (&["sha256_password"], Exchange::CachingSha2),
-            (&["pam"], Exchange::CachingSha2),
-            (&["unix_socket", "ed25519"], listing()),
-            (&["unix_socket"], out()),
-        ];
-        for (plugins, expected) in table {
-            let rows: Vec<_> = plugins.iter().map(|plugin| ("app", row(plugin))).collect();
-            let found = exchange(&directory(1, &rows), b"app", Plugin::NativePassword);
-            assert_eq!(found, expected, "{plugins:?}");
-        }
-        // The anonymous account stands in for names that have none.
-        let anonymous = directory(1, &[("", row("caching_sha2_password"))]);
-        assert_eq!(exchange(&anonymous, b"x", Plugin::NativePassword), Exchange::CachingSha2);
-        let unread = Directory::unread();
-        assert_eq!(exchange(&unread, b"app", Plugin::NativePassword), Exchange::CachingSha2);
-    }
-
-    #[test]
-    fn a_secret_is_remembered_and_replaced() {
-        let accounts = accounts(&[], false);
-        let now = Instant::now();
-        assert!(accounts.known(b"app").is_none());
-        let secret = Secret::from_password("one");
-        let account = accounts.remember(b"app", secret.clone(), Status::AUTOCOMMIT, None, now);
-        let first = generation(&account);
-        let known = accounts.known(b"app").unwrap();
-        assert_eq!(
-            (known.credential.secret.clone(), known.status),
-            (secret.clone(), Some(Status::AUTOCOMMIT))
-        );
-        // The same again is the same generation, another secret another.
-        let again = accounts.remember(b"app", secret, Status::AUTOCOMMIT, None, now);
-        assert!(Arc::ptr_eq(&account, &again));
-        assert_eq!(generation(&again), first);
-        let other = Secret::from_password("two");
-        accounts.remember(b"app", other.clone(), Status::AUTOCOMMIT, None, now);
-        assert!(generation(&account) > first);
-        assert_eq!(account.credential().unwrap().secret, other);
-        // What a server refuses is gone for everybody; what came after it is not.
-        let stale =
-            Arc::new(Credential { generation: first, ..(*account.credential().unwrap()).clone() });
-        accounts.reject(&account, &stale);
-        assert!(account.credential().is_some());
-        accounts.reject(&account, &account.credential().unwrap());
-        assert!(account.credential().is_none() && accounts.known(b"app").is_none());
-    }
-
-    #[test]
-    fn databases_are_accepted_for_a_while() {
-        let accounts = accounts(&[], false);
-        let now = Instant::now();
-        for number in 0..20 {
-            let database = format!("db{number}");
-            accounts.remember(
-                b"app",
-                Secret::Empty,
-                Status::AUTOCOMMIT,
-                Some(database.as_bytes()),
-                now,
-            );
-        }
-        assert!(accounts.accepts(b"app", b"db19", now));
-        assert!(!accounts.accepts(b"app", b"db0", now), "too many");
-        assert!(!accounts.accepts(b"app", b"db19", now + DATABASE_LIFE));
-        assert!(!accounts.accepts(b"other", b"db19", now));
-    }
-
-    #[test]
-    fn what_changes_at_the_servers_is_noticed() {
-        let accounts = accounts(&[("listed", "secret")], false);
-        let now = Instant::now();
-        let account =
-            accounts.remember(b"app", Secret::Empty, Status::AUTOCOMMIT, Some(b"db"), now);
-        let first = generation(&account);
-        let rows = |hash: &str, rights| {
-            let row = AccountRow { authentication: hash.into(), rights, ..row("") };
-            directory(1, &[("app", row.clone()), ("listed", row)])
-        };
-        // The first reading tells nothing new.
-        assert_eq!(accounts.compare(&rows("one", 0)), []);
-        assert_eq!(accounts.compare(&rows("one", 0)), []);
-        let changed = accounts.compare(&rows("one", 1));
-        assert_eq!(
-            changed,
-            [Changed { user: account.user.clone(), generation: generation(&account) }]
-        );
-        assert!(generation(&account) > first && accounts.known(b"app").is_some());
-        assert!(!accounts.accepts(b"app", b"db", now));
-        assert_eq!(accounts.compare(&rows("two", 1)).len(), 1);
-        assert!(accounts.known(b"app").is_none() && account.credential().is_some());
-        assert_eq!(accounts.compare(&directory(2, &[])).len(), 1);
-    }
-
-    #[test]
-    fn a_listed_user_is_decided_by_the_configuration() {
-        let accounts = accounts(&[("app", "secret")], true);
-        assert!(accounts.decides(b"app") && accounts.decides(b"other"));
-        assert!(accounts.known(b"other").is_none());
-        let known = accounts.known(b"app").unwrap();
-        assert_eq!(known.status, None);
-        let now = Instant::now();
-        accounts.remember(b"app", Secret::from_password("secret"), Status::AUTOCOMMIT, None, now);
-        accounts.compare(&directory(1, &[("app", row(""))]));
-        // Refused by a server, it is tried again only after the account has changed there.
-        accounts.reject(&known.account, &known.account.credential().unwrap());
-        assert!(known.account.credential().is_none() && accounts.known(b"app").is_some());
-        accounts.compare(&directory(2, &[("app", row("caching_sha2_password"))]));
-        assert_eq!(known.account.credential().unwrap().secret, Secret::from_password("secret"));
-        // A reload keeps what is the same.
-        accounts.list(secrets(&[("app", "secret"), ("new", "x")]));
-        assert!(Arc::ptr_eq(&accounts.known(b"app").unwrap().account, &known.account));
-        accounts.list(secrets(&[("app", "other")]));
-        assert!(!Arc::ptr_eq(&accounts.known(b"app").unwrap().account, &known.account));
-    }
-}
+mod tests;

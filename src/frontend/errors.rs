@@ -165,6 +165,11 @@ pub fn no_types() -> ServerError {
     error(1210, b"HY000", "Incorrect arguments to mysqld_stmt_execute".into())
 }
 
+/// ER_UNKNOWN_COM_ERROR, as MariaDB says it to a COM_CHANGE_USER after too many refusals.
+pub fn unknown_command() -> ServerError {
+    error(1047, b"08S01", "Unknown command".into())
+}
+
 /// ER_MALFORMED_PACKET.
 pub fn malformed() -> ServerError {
     error(1835, b"HY000", "Malformed communication packet.".into())

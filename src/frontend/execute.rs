@@ -36,6 +36,8 @@ const TRIES: usize = 4;
 /// Most bytes of a statement's shape in the log.
 const LONGEST_SHAPE: usize = 512;
 const COM_QUERY: u8 = 0x03;
+/// Errors of statements that were not even begun: no privilege, not understood.
+const REFUSED: [u16; 5] = [1044, 1064, 1142, 1227, 1290];
 
 /// A command as it is sent.
 pub(super) enum Text {
@@ -198,6 +200,9 @@ impl Session {
             && matches!(text, Text::Whole(_))
             && lease.statements.has_shared();
         let kept_back = Rescued { too_many: may_make_room, ..rescued };
+        let revisions = &self.context.login.accounts.revisions;
+        let change = plan.concerns_logins.then(|| revisions.begin());
+        let revision = (plan.then == Then::Reset).then(|| revisions.current());
         let mut result = self.round_trip(&mut lease, plan, text, kept_back, &mut kill).await;
         if matches!(&result, Ok(Reply { bytes: 0, error: Some(error), .. }) if error.code == TOO_MANY)
         {
@@ -205,6 +210,13 @@ impl Session {
             lease.statements.retire_shared();
             self.close_statements(&mut lease).await?;
             result = self.round_trip(&mut lease, plan, text, rescued, &mut kill).await;
+        }
+        if let Some(change) = change
+            && plan.why != Why::Text(Reason::MultiStatement)
+            && let Ok(Reply { error: Some(error), .. }) = &result
+            && REFUSED.contains(&error.code)
+        {
+            change.withdraw();
         }
         match result {
             Ok(Reply { bytes: 0, error: Some(error), .. }) if is_farewell(error.code) => {
@@ -234,6 +246,9 @@ impl Session {
                     && !self.ask_untold(&mut lease, plan, &mut reply).await?
                 {
                     return self.lose_quietly(lease);
+                }
+                if let Some(revision) = revision.filter(|_| reply.error.is_none()) {
+                    self.begin_revision(revision);
                 }
                 self.settle(lease, plan, reply, clean);
                 if refused { Err(Failure::OnPrimary) } else { Ok(()) }

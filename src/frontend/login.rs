@@ -43,6 +43,9 @@ pub use self::failure::LoginFailure;
 /// Most connections to the primary that are being opened for logins at once.
 const OPENINGS: usize = 64;
 
+/// How long a login waits for what was changed just before it to be known here.
+const SETTLING: Duration = Duration::from_secs(1);
+
 /// The capabilities that are offered to clients when the primary has them.
 pub const SERVED: Capabilities = Capabilities::from_bits_retain(
     Capabilities::MYSQL.bits()
@@ -137,6 +140,14 @@ impl LoginContext {
         }
     }
 
+    /// With which a login begins that begins now. What it has changed is known here then, if that
+    /// could be read in time.
+    async fn revision(&self) -> u64 {
+        let revision = self.accounts.revisions.current();
+        self.accounts.settle(revision, Instant::now() + SETTLING).await;
+        revision
+    }
+
     async fn rsa_key(&self) -> Result<Arc<RsaKey>, LoginFailure> {
         let key = self.rsa_key.get().await;
         key.map_err(|error| LoginFailure::NoPrimary(format!("no RSA key: {error}")))
@@ -167,6 +178,8 @@ pub struct Identity {
     pub attributes: Vec<u8>,
     /// The status flags that the client was told.
     pub status: Status,
+    /// Of accounts and global variables, as the login has begun.
+    pub revision: u64,
     /// The connection that the login has opened, if it has.
     pub opened: Option<Opened>,
 }
@@ -330,6 +343,7 @@ async fn respond(
         change: false,
     };
     let default = Plugin::from_name(&greeting.plugin).unwrap_or(Plugin::NativePassword);
+    let revision = context.revision().await;
     let proof = prove(dialogue, context, claim, greeting.nonce, default).await?;
     let wishes = Wishes {
         capabilities,
@@ -337,6 +351,7 @@ async fn respond(
         max_packet: prelude.max_packet,
         database: response.database,
         tls: dialogue.is_tls(),
+        revision,
         host: &host(peer),
     };
     let Admission { account, status, opened } =
@@ -355,6 +370,7 @@ async fn respond(
         database: response.database.map(<[u8]>::to_vec),
         attributes: response.attributes.to_vec(),
         status,
+        revision,
         opened,
     };
     let compression = Algorithm::agreed(capabilities, response.zstd_level);
@@ -407,28 +423,35 @@ pub struct ChangingSession {
     /// The login's.
     pub nonce: Nonce,
     pub peer: Option<IpAddr>,
-    /// The sequence number of the next packet to the client.
+    /// The sequence number of the next packet to the client; kept up to date.
     pub sequence: u8,
+    /// The connection outlives a refusal, which is not told then.
+    pub outlives_refusal: bool,
 }
 
 /// Serves COM_CHANGE_USER, within the context's time, as a login is served. On failure the client
-/// has been told why, and as with MySQL the connection must be closed.
+/// has been told why and the connection must be closed, unless it outlives the
+/// [refusal](LoginFailure::is_refusal).
 pub async fn change_user(
     stream: &mut PacketStream,
-    session: ChangingSession,
+    session: &mut ChangingSession,
     command: &ChangeUser<'_>,
     context: &LoginContext,
 ) -> Result<Identity, LoginFailure> {
     let deadline = Instant::now() + context.timeout;
     let mut dialogue = Dialogue::new(stream, session.sequence, session.peer.is_none());
     let steps = async {
-        let result = change(&mut dialogue, session, command, context).await;
-        if let Err(failure) = &result {
+        let result = change(&mut dialogue, *session, command, context).await;
+        if let Err(failure) = &result
+            && !(session.outlives_refusal && failure.is_refusal())
+        {
             dialogue.turn_away(failure).await;
         }
         result
     };
-    timeout_at(deadline, steps).await.unwrap_or(Err(LoginFailure::TimedOut))
+    let result = timeout_at(deadline, steps).await.unwrap_or(Err(LoginFailure::TimedOut));
+    session.sequence = dialogue.sequence;
+    result
 }
 
 async fn change(
@@ -451,6 +474,7 @@ async fn change(
         .as_ref()
         .and_then(|greeting| Plugin::from_name(&greeting.plugin))
         .unwrap_or(Plugin::NativePassword);
+    let revision = context.revision().await;
     let proof = prove(dialogue, context, claim, session.nonce, default).await?;
     let wishes = Wishes {
         capabilities: session.capabilities,
@@ -458,6 +482,7 @@ async fn change(
         max_packet: session.max_packet,
         database: command.database,
         tls: dialogue.is_tls(),
+        revision,
         host: &host(session.peer),
     };
     let Admission { account, status, opened } = admit(context, command.user, proof, wishes).await?;
@@ -468,6 +493,7 @@ async fn change(
         database: command.database.map(<[u8]>::to_vec),
         attributes: command.attributes.to_vec(),
         status,
+        revision,
         opened,
     })
 }

@@ -2,6 +2,9 @@
 //! server.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout_at;
 
 use super::accounts::Account;
 use super::client::{Client, ClientError};
@@ -50,6 +53,8 @@ pub enum End {
     Killed,
     Drained,
     Idle,
+    /// The client has said nothing for the session's own `wait_timeout`.
+    WaitTimeout,
     /// The server went away in the middle of a reply, or with state that cannot be rebuilt.
     BackendLost,
     /// COM_CHANGE_USER was refused.
@@ -63,7 +68,9 @@ impl End {
     pub fn label(&self) -> Option<ErrorKind> {
         match self {
             End::Quit | End::Refused(_) => None,
-            End::Client(ClientError::Stalled) | End::Idle => Some(ErrorKind::ClientTimeout),
+            End::Client(ClientError::Stalled) | End::Idle | End::WaitTimeout => {
+                Some(ErrorKind::ClientTimeout)
+            }
             End::Client(ClientError::Frames(_)) => Some(ErrorKind::ClientProtocol),
             End::Client(_) => None,
             End::Killed => Some(ErrorKind::Killed),
@@ -111,6 +118,8 @@ pub struct Session {
     keys: Keys,
     /// For COM_CHANGE_USER.
     pub(super) nonce: Nonce,
+    /// How often that was refused.
+    pub(super) refused_changes: u32,
     pub(super) max_packet: u32,
     _registration: Registration,
 }
@@ -123,10 +132,16 @@ struct Keys {
 }
 
 impl Keys {
-    fn new(credential: &Credential, capabilities: Capabilities, state: &State) -> Self {
+    fn new(
+        credential: &Credential,
+        revision: u64,
+        capabilities: Capabilities,
+        state: &State,
+    ) -> Self {
         let key = |access| PoolKey {
             user: credential.user.clone(),
             generation: credential.generation,
+            revision,
             capabilities: capabilities - STREAM_ONLY,
             access,
             has_database: state.settings().database.is_some(),
@@ -190,9 +205,10 @@ impl Session {
         registration: Registration,
     ) -> Self {
         Session {
-            keys: Keys::new(&credential, client.capabilities, &state),
+            keys: Keys::new(&credential, 0, client.capabilities, &state),
             account,
             nonce: Nonce::from([0; Nonce::LENGTH]),
+            refused_changes: 0,
             max_packet: 0,
             client,
             context,
@@ -235,6 +251,8 @@ impl Session {
         let error = match end {
             End::Drained => errors::shutdown(),
             End::Idle => errors::idle_too_long(),
+            // MariaDB goes without a word.
+            End::WaitTimeout if self.dialect.flavour == Flavour::MySql => errors::idle_too_long(),
             End::Protocol(_) => errors::malformed(),
             End::Client(ClientError::Frames(error)) => errors::frames(*error),
             _ => return,
@@ -258,7 +276,9 @@ impl Session {
         };
         if current.generation != self.credential.generation {
             self.credential = current;
-            self.keys = Keys::new(&self.credential, self.client.capabilities, &self.state);
+            let revision = self.keys.write.revision;
+            let capabilities = self.client.capabilities;
+            self.keys = Keys::new(&self.credential, revision, capabilities, &self.state);
         }
         true
     }
@@ -268,16 +288,30 @@ impl Session {
         &mut self,
         account: Arc<Account>,
         credential: Arc<Credential>,
+        revision: u64,
         state: State,
     ) {
-        self.keys = Keys::new(&credential, self.client.capabilities, &state);
+        self.keys = Keys::new(&credential, revision, self.client.capabilities, &state);
+        self.server_dialect = **self.context.dialect.load();
         self.account = account;
         self.credential = credential;
         self.state = state.succeeding(&self.state);
+        self.forget_connections();
+    }
+
+    /// Forgets what it has left on connections.
+    pub(super) fn forget_connections(&mut self) {
         self.insert_id = InsertId::Known(0);
         self.lost = None;
         self.prepared_at = None;
         self.places = Places::default();
+    }
+
+    /// Goes on with connections of this revision alone: the session is as a new one.
+    pub(super) fn begin_revision(&mut self, revision: u64) {
+        self.keys.write.revision = revision;
+        self.keys.read.revision = revision;
+        self.server_dialect = **self.context.dialect.load();
     }
 
     /// Keeps the pool identities and the registry in step with the state.
@@ -305,6 +339,8 @@ impl Session {
     /// Waits for a command. Mail is dealt with in between.
     async fn next_command(&mut self) -> Result<Incoming, End> {
         self.client.packets.begin_command();
+        let limit = self.state.wait_timeout().map(Duration::from_secs);
+        let patience = limit.map(|limit| tokio::time::Instant::now() + limit);
         loop {
             if let Some((header, payload)) = self.client.peek(WHOLE) {
                 if header.sequence != 0 {
@@ -322,7 +358,15 @@ impl Session {
             if !self.state.keeps_connection() {
                 wanted |= Mail::DRAIN | Mail::ACCOUNT | Mail::RELEASE;
             }
-            match self.client.fill(wanted).await {
+            let begun = !self.client.packets.buffered().is_empty();
+            let filled = match patience.filter(|_| !begun) {
+                Some(patience) => match timeout_at(patience, self.client.fill(wanted)).await {
+                    Ok(filled) => filled,
+                    Err(_) => return Err(End::WaitTimeout),
+                },
+                None => self.client.fill(wanted).await,
+            };
+            match filled {
                 Ok(()) => {}
                 Err(ClientError::Interrupted(mail)) => self.receive(mail).await?,
                 Err(error) => return Err(error.into()),

@@ -5,13 +5,14 @@
 //! are the tables read. The connection is one of its own: a slow reading delays no probe.
 
 mod grants;
+pub mod requests;
 mod rows;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep, timeout};
 
 use crate::backend::sql_client::{QueryError, Rows, SqlClient};
@@ -23,10 +24,13 @@ use crate::session::accounts::{AccountRow, Directory};
 use crate::wire::ServerVersion;
 use crate::wire::handshake::Greeting;
 
+use self::requests::Requests;
 use super::supervisor::credential;
 
 /// How long all queries of one reading may take together.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Least rest after a reading that failed, however many ask for another.
+const REST: Duration = Duration::from_millis(100);
 
 /// What the primary says to everybody.
 #[derive(Debug, Clone)]
@@ -54,8 +58,8 @@ pub struct Watcher {
     pub directory: watch::Sender<Arc<Directory>>,
     pub profile: watch::Sender<Option<Arc<PrimaryProfile>>>,
     pub greeting: Arc<ArcSwapOption<Greeting>>,
-    /// Asks for a reading at once.
-    pub refresh: Arc<Notify>,
+    /// Who needs a reading at once asks here.
+    pub requests: Arc<Requests>,
 }
 
 /// Why a reading failed, in words for an operator.
@@ -95,7 +99,10 @@ impl Watcher {
                 }
                 told = Some(trouble);
             }
-            sleep(self.interval()).await;
+            let rest = REST.min(self.interval());
+            sleep(rest).await;
+            let answered = self.directory.borrow().request();
+            let _ = timeout(self.interval() - rest, self.requests.beyond(answered)).await;
         }
     }
 
@@ -121,9 +128,11 @@ impl Watcher {
             *told = None;
         }
         let mut known: Option<(Checksums, Vec<Account>)> = None;
-        let mut asked = true;
+        let mut answered = None;
         while self.topology.load().primary().is_some_and(|primary| primary.id == id) {
             let deadline = Instant::now() + PATIENCE;
+            // Taken before anything is read: what is asked for later may have been missed.
+            let request = self.requests.last();
             let defaults = defaults(&mut client, deadline).await?;
             if defaults != profile.defaults {
                 profile.defaults = defaults;
@@ -134,13 +143,16 @@ impl Watcher {
             if known.as_ref().is_none_or(|(before, _)| *before != checksums) {
                 let rows = tables.read(&mut client, deadline).await?;
                 known = Some((checksums, rows));
-                asked = true;
+                answered = None;
             }
-            if let (true, Some((_, rows))) = (asked, &known) {
+            if let Some((_, rows)) = known.as_ref().filter(|_| answered != Some(request)) {
                 *reading += 1;
-                self.directory.send_replace(Arc::new(Directory::new(*reading, rows.clone())));
+                let directory = Directory::new(*reading, rows.clone()).answering(request);
+                self.directory.send_replace(Arc::new(directory));
+                answered = Some(request);
             }
-            asked = timeout(self.interval(), self.refresh.notified()).await.is_ok();
+            // Whether somebody asks or the time has come, the next reading is the same.
+            let _ = timeout(self.interval(), self.requests.beyond(request)).await;
         }
         client.close().await;
         Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
@@ -15,6 +15,7 @@ use crate::routing::topology::Topology;
 use crate::session::accounts::Directory;
 use crate::wire::handshake::Greeting;
 
+use super::accounts::requests::Requests;
 use super::accounts::{PrimaryProfile, Watcher};
 use super::events::EventLog;
 use super::samples::Samples;
@@ -29,8 +30,8 @@ pub struct Handles {
     pub catalog: watch::Receiver<Catalog>,
     /// The accounts of the primary.
     pub directory: watch::Receiver<Arc<Directory>>,
-    /// Has the accounts read at once.
-    pub refresh: Arc<Notify>,
+    /// Has the accounts and the defaults for sessions read at once.
+    pub requests: Arc<Requests>,
     /// The greeting of the primary, or of the last one; `None` until there was one.
     pub greeting: Arc<ArcSwapOption<Greeting>>,
     /// That greeting with the collations behind its numbers.
@@ -64,7 +65,7 @@ pub fn start(runtime: &Handle, config: watch::Receiver<Arc<Config>>, tls: Client
     let (directory, directory_changes) = watch::channel(Arc::new(Directory::unread()));
     let (profile, profile_changes) = watch::channel(None);
     let greeting = Arc::new(ArcSwapOption::empty());
-    let refresh = Arc::new(Notify::new());
+    let requests = Arc::new(Requests::default());
     let watcher = Watcher {
         config,
         tls,
@@ -72,7 +73,7 @@ pub fn start(runtime: &Handle, config: watch::Receiver<Arc<Config>>, tls: Client
         directory,
         profile,
         greeting: greeting.clone(),
-        refresh: refresh.clone(),
+        requests: requests.clone(),
     };
     tasks.spawn_on(watcher.run(), runtime);
 
@@ -81,7 +82,7 @@ pub fn start(runtime: &Handle, config: watch::Receiver<Arc<Config>>, tls: Client
         events,
         catalog: catalog_changes,
         directory: directory_changes,
-        refresh,
+        requests,
         greeting,
         profile: profile_changes,
         samples,

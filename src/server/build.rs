@@ -129,7 +129,7 @@ pub(super) fn context(
         listed_users(config),
         config.auth.mode == AuthMode::Static,
         observed.directory.clone(),
-        observed.refresh.clone(),
+        observed.requests.clone(),
     );
     let mut login = LoginContext::new(
         accounts,

@@ -14,7 +14,8 @@ use crate::config::Config;
 use crate::frontend::context::{Collations, Context};
 use crate::frontend::mailbox::Mail;
 use crate::monitor::Handles;
-use crate::monitor::accounts::PrimaryProfile;
+use crate::monitor::accounts::{PrimaryProfile, SessionDefaults};
+use crate::session::accounts::Directory;
 use crate::sql::sql_mode::{has_ansi_quotes, has_no_backslash_escapes};
 use crate::sql::{ClientCharset, Dialect};
 
@@ -34,8 +35,8 @@ pub(super) fn start(
     spawn(Box::pin(follow_config(config.clone(), context.clone())));
     spawn(Box::pin(follow_topology(context.clone())));
     spawn(Box::pin(announce_ready(observed.profile.clone(), context.clone())));
-    spawn(Box::pin(follow_profile(observed.profile.clone(), context.clone())));
-    spawn(Box::pin(follow_accounts(context.clone())));
+    let (profile, directory) = (observed.profile.clone(), observed.directory.clone());
+    spawn(Box::pin(follow_primary(profile, directory, context.clone())));
     spawn(Box::pin(sweep(config, context.clone())));
     tasks
 }
@@ -91,47 +92,54 @@ async fn announce_ready(
     tracing::info!("ready");
 }
 
-async fn follow_profile(
+/// Hands on what the primary has for new sessions: its defaults, and then its accounts, for which
+/// logins wait. The watcher publishes them in the same order.
+async fn follow_primary(
     mut profile: watch::Receiver<Option<Arc<PrimaryProfile>>>,
+    mut directory: watch::Receiver<Arc<Directory>>,
     context: Arc<Context>,
 ) {
     let mut defaults = None;
     loop {
+        // Taken first, so that what comes with it is not missed below.
+        let accounts = directory.borrow_and_update().clone();
         if let Some(profile) = profile.borrow_and_update().clone() {
-            let version = &profile.greeting.version;
-            context.dialect.store(Arc::new(Dialect {
-                flavour: version.flavour,
-                version: version.comment_number(),
-                no_backslash_escapes: has_no_backslash_escapes(&profile.defaults.sql_mode),
-                ansi_quotes: has_ansi_quotes(&profile.defaults.sql_mode),
-                charset: ClientCharset::of_name(profile.defaults.character_set.as_bytes()),
-            }));
-            context.collations.store(Arc::new(Collations(profile.collations.clone())));
-            if defaults.replace(profile.defaults.clone()) != Some(profile.defaults.clone()) {
-                // Connections keep the defaults that they were opened with. Those that are in use
-                // at this moment return with the old ones: whoever changes a server's globals under
-                // load has clients of both kinds without a proxy, too.
-                for pool in context.pools.all() {
-                    pool.sweep(Duration::ZERO);
-                }
-            }
+            take_over(&profile, &mut defaults, &context);
         }
-        if profile.changed().await.is_err() {
+        // Connections of accounts that have changed are closed.
+        context.login.accounts.follow(&accounts, |changed| {
+            for pool in context.pools.all() {
+                pool.close_account(&changed.user, changed.generation);
+            }
+        });
+        let changed = tokio::select! {
+            changed = profile.changed() => changed,
+            changed = directory.changed() => changed,
+        };
+        if changed.is_err() {
             return;
         }
     }
 }
 
-/// Closes the connections of accounts that have changed.
-async fn follow_accounts(context: Arc<Context>) {
-    let accounts = &context.login.accounts;
-    accounts
-        .follow(|changed| {
-            for pool in context.pools.all() {
-                pool.close_account(&changed.user, changed.generation);
-            }
-        })
-        .await;
+fn take_over(profile: &PrimaryProfile, defaults: &mut Option<SessionDefaults>, context: &Context) {
+    let version = &profile.greeting.version;
+    context.dialect.store(Arc::new(Dialect {
+        flavour: version.flavour,
+        version: version.comment_number(),
+        no_backslash_escapes: has_no_backslash_escapes(&profile.defaults.sql_mode),
+        ansi_quotes: has_ansi_quotes(&profile.defaults.sql_mode),
+        charset: ClientCharset::of_name(profile.defaults.character_set.as_bytes()),
+    }));
+    context.collations.store(Arc::new(Collations(profile.collations.clone())));
+    if defaults.replace(profile.defaults.clone()).as_ref() != Some(&profile.defaults) {
+        // Connections keep the defaults that they were opened with. Those that are in use at this
+        // moment return with the old ones: whoever changes a server's globals under load has
+        // clients of both kinds without a proxy, too.
+        for pool in context.pools.all() {
+            pool.sweep(Duration::ZERO);
+        }
+    }
 }
 
 async fn sweep(config: watch::Receiver<Arc<Config>>, context: Arc<Context>) {

@@ -30,6 +30,7 @@ pub struct AccountRow {
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
     reading: u64,
+    request: u64,
     users: HashMap<Vec<u8>, Vec<AccountRow>>,
 }
 
@@ -54,7 +55,19 @@ impl Directory {
         for (user, row) in rows {
             users.entry(user).or_default().push(row);
         }
-        Directory { reading, users }
+        Directory { reading, request: 0, users }
+    }
+
+    /// As it was read in answer to the requests up to this one.
+    #[must_use]
+    pub fn answering(self, request: u64) -> Self {
+        Directory { request, ..self }
+    }
+
+    /// The number of the last request for a reading that came before this one began: it shows
+    /// whatever was done before that request.
+    pub fn request(&self) -> u64 {
+        self.request
     }
 
     pub fn is_read(&self) -> bool {

@@ -59,6 +59,9 @@ pub struct Plan {
     pub tracking: TrackingUse,
     /// Variables that the reply tells of, and `changes` do not, have been changed for good.
     pub folds: bool,
+    /// It may change what sessions find when they begin: accounts, privileges, roles, global
+    /// variables.
+    pub concerns_logins: bool,
     /// True when running it twice, or on another server, is the same: nobody can tell.
     pub repeatable: bool,
 }
@@ -202,6 +205,9 @@ impl Why {
     }
 }
 
+/// What COM_REFRESH is to do: as FLUSH PRIVILEGES.
+const REFRESH_GRANT: u8 = 1;
+
 const SESSION_REASONS: [&str; 7] =
     ["pinned", "transaction", "autocommit_off", "serializable", "long", "prepared", "command"];
 
@@ -227,6 +233,7 @@ impl Plan {
             amendment: None,
             tracking: TrackingUse::None,
             folds: true,
+            concerns_logins: false,
             repeatable: false,
         }
     }
@@ -319,7 +326,11 @@ pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situatio
             amendment: repeated_warnings(situation),
             ..Plan::primary(command, Why::Command)
         }),
-        FieldList | CreateDb | DropDb | Refresh | Shutdown | Statistics | ProcessInfo | Debug
-        | Ping | Unknown(_) => run(Plan::primary(command, Why::Command)),
+        Refresh => run(Plan {
+            concerns_logins: arguments.first().is_some_and(|what| what & REFRESH_GRANT != 0),
+            ..Plan::primary(command, Why::Command)
+        }),
+        FieldList | CreateDb | DropDb | Shutdown | Statistics | ProcessInfo | Debug | Ping
+        | Unknown(_) => run(Plan::primary(command, Why::Command)),
     }
 }

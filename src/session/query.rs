@@ -89,6 +89,9 @@ pub(super) fn judged(
         },
         // The values that it has set for itself are told.
         folds: !effects.contains(Effects::OWN_SETTINGS),
+        concerns_logins: effects.contains(Effects::ACCOUNTS)
+            || (effects.intersects(Effects::SETS_VARIABLE | Effects::SETS_TRANSACTION)
+                && mentions(sql, GLOBALS)),
         request,
         ..Plan::primary(Command::Query, why)
     };
@@ -101,7 +104,7 @@ pub(super) fn judged(
         }
         _ if effects.contains(Effects::SETS_VARIABLE) => {
             plan.pins |= Pins::SESSION_VARIABLE;
-            if mentions_tracking(sql) {
+            if mentions(sql, TRACKING) {
                 plan.tracking = TrackingUse::Sets;
             }
         }
@@ -134,10 +137,14 @@ pub(super) fn judged(
     Action::Run(plan)
 }
 
-/// Whether one of several statements may set what session tracking tells of.
-fn mentions_tracking(sql: &[u8]) -> bool {
-    const PREFIX: &[u8] = b"session_track_";
-    sql.windows(PREFIX.len()).any(|part| part.eq_ignore_ascii_case(PREFIX))
+/// Words of which one stands wherever a SET is about more than a session's own variables.
+const GLOBALS: &[&[u8]] = &[b"global", b"persist"];
+/// Of which one of several statements has one that sets what session tracking tells of.
+const TRACKING: &[&[u8]] = &[b"session_track_"];
+
+/// Whether one of these stands anywhere in the text.
+fn mentions(sql: &[u8], any: &[&[u8]]) -> bool {
+    any.iter().any(|wanted| sql.windows(wanted.len()).any(|part| part.eq_ignore_ascii_case(wanted)))
 }
 
 /// What the session knows better than any server that it may be served by.
@@ -393,6 +400,7 @@ fn set(sql: &[u8], dialect: Dialect, settings: &Settings, plan: &mut Plan) {
     if !assignments.iter().any(assigns_inside) {
         plan.pins.remove(Pins::USER_VARIABLE);
     }
+    plan.concerns_logins = assignments.iter().any(concerns_logins);
     for assignment in assignments {
         if let Assignment::Variable { scope: Scope::Session, name, .. } = &assignment
             && is_tracking(name)
@@ -404,6 +412,16 @@ fn set(sql: &[u8], dialect: Dialect, settings: &Settings, plan: &mut Plan) {
             Ok(changes) => plan.changes.extend(changes),
             Err(pin) => plan.pins |= pin,
         }
+    }
+}
+
+/// Whether it changes what new sessions begin with.
+fn concerns_logins(assignment: &Assignment<'_>) -> bool {
+    match assignment {
+        Assignment::Variable { scope, .. } => matches!(scope, Scope::Global | Scope::Persist),
+        Assignment::Transaction { scope, .. } => *scope == TransactionScope::Global,
+        Assignment::DefaultRole | Assignment::Password => true,
+        _ => false,
     }
 }
 

@@ -14,6 +14,9 @@ use crate::sql::{ClientCharset, Dialect};
 use crate::wire::Flavour;
 use crate::wire::capabilities::Status;
 
+/// The greatest `wait_timeout` that servers take, in seconds: a year.
+const LONGEST_WAIT: i64 = 31_536_000;
+
 /// What a statement changes in the session's settings if it succeeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -267,6 +270,14 @@ impl State {
         }
     }
 
+    /// How long the client may say nothing, in seconds, if the session has set that for itself.
+    pub fn wait_timeout(&self) -> Option<u64> {
+        let value = self.settings.variables.get("wait_timeout")?;
+        // Servers take a smaller value for the smallest. DEFAULT is none of the session's own.
+        let seconds: i64 = value.trim_matches('\'').parse().ok()?;
+        Some(seconds.clamp(1, LONGEST_WAIT) as u64)
+    }
+
     /// What the client wants to hear of its session's changes.
     pub fn tracking(&self) -> &Tracking {
         &self.tracking
@@ -350,6 +361,16 @@ impl State {
         self.unknown = Unknown::default();
         self.outcome = Outcome::default();
         self.version += 1;
+    }
+
+    /// MariaDB has refused COM_CHANGE_USER: the account, its roles and the default database stay,
+    /// everything else is as `status` and the server's global variables have it, the character set
+    /// included. To be called without a connection.
+    pub fn change_was_refused(&mut self, status: Status) {
+        self.reset(Flavour::MariaDb, status.contains(Status::AUTOCOMMIT));
+        self.settings.names = Names::Global;
+        self.pins = Pins::empty();
+        self.status = status;
     }
 }
 
@@ -529,5 +550,19 @@ mod tests {
             assert_eq!(state.settings().names, names);
             assert!(state.settings().variables.is_empty() && !state.keeps_connection());
         }
+    }
+
+    #[test]
+    fn a_wait_timeout_of_its_own() {
+        let mut state = fresh();
+        assert_eq!(state.wait_timeout(), None);
+        let set =
+            |value: &str| [Change::Variable { name: "wait_timeout".into(), value: value.into() }];
+        for (value, seconds) in [("5", 5), ("0", 1), ("-3", 1), ("99999999", 31_536_000)] {
+            state.apply(&set(value), &Told::default());
+            assert_eq!(state.wait_timeout(), Some(seconds), "{value}");
+        }
+        state.apply(&[Change::Default { name: "wait_timeout".into() }], &Told::default());
+        assert_eq!(state.wait_timeout(), None);
     }
 }

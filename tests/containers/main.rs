@@ -4,6 +4,7 @@
 
 mod support;
 
+mod accounts;
 mod consistency;
 mod differential;
 mod discovery;

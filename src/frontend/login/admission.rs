@@ -9,7 +9,7 @@ use super::exchange::{Proof, requires_tls};
 use super::failure::LoginFailure;
 use super::{LoginContext, SERVED};
 use crate::backend::{ConnectError, Connected, Credential, LoginOptions, connect};
-use crate::frontend::accounts::{Account, Known};
+use crate::frontend::accounts::{Account, Known, Welcome};
 use crate::routing::topology::{BackendId, Writes};
 use crate::wire::Capabilities;
 use crate::wire::auth::Secret;
@@ -32,8 +32,16 @@ pub(super) struct Wishes<'a> {
     pub max_packet: u32,
     pub database: Option<&'a [u8]>,
     pub tls: bool,
+    /// With which the session begins.
+    pub revision: u64,
     /// How the client's host is called in messages.
     pub host: &'a str,
+}
+
+impl<'a> Wishes<'a> {
+    fn welcome(&self, status: Status, now: std::time::Instant) -> Welcome<'a> {
+        Welcome { status, database: self.database, revision: self.revision, now }
+    }
 }
 
 /// A client that is let in.
@@ -76,14 +84,14 @@ pub(super) async fn admit(
 }
 
 /// The client knows the secret. The primary is asked only for a database that it has not lately
-/// accepted, and for an account that it has not seen yet; without a primary the client comes in
+/// accepted, for an account that it has not seen yet, and after accounts were changed through us; without a primary the client comes in
 /// all the same, for reads go on.
 async fn admit_known(
     context: &LoginContext,
     known: Known,
     wishes: Wishes<'_>,
 ) -> Result<Admission, LoginFailure> {
-    let Known { account, status, .. } = known;
+    let Known { account, status, revision, .. } = known;
     let denied = || LoginFailure::access_denied(&account.user, wishes.host, true);
     // Of a listed user, a server may have refused the configured secret.
     let credential = account.credential().ok_or_else(denied)?;
@@ -94,6 +102,7 @@ async fn admit_known(
     let accepted = wishes
         .database
         .is_none_or(|database| context.accounts.accepts(&account.user, database, now));
+    let accepted = accepted && revision >= wishes.revision;
     if let (Some(status), true) = (status, accepted) {
         return Ok(Admission { account, status, opened: None });
     }
@@ -101,7 +110,7 @@ async fn admit_known(
         Ok(opened) => {
             let status = opened.connected.ok.packet().status;
             let secret = credential.secret.clone();
-            context.accounts.remember(&account.user, secret, status, wishes.database, now);
+            context.accounts.remember(&account.user, secret, wishes.welcome(status, now));
             Ok(Admission { account, status, opened: Some(opened) })
         }
         Err(OpenError::Connect(ConnectError::Refused(error))) if !is_full(&error) => {
@@ -132,7 +141,7 @@ async fn admit_presented(
     let status = opened.connected.ok.packet().status;
     let now = std::time::Instant::now();
     let secret = credential.secret.clone();
-    let account = context.accounts.remember(user, secret, status, wishes.database, now);
+    let account = context.accounts.remember(user, secret, wishes.welcome(status, now));
     if requires_tls(context, &account) && !wishes.tls {
         return Err(LoginFailure::access_denied(user, wishes.host, true));
     }

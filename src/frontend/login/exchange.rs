@@ -7,14 +7,16 @@ use super::LoginContext;
 use super::dialogue::Dialogue;
 use super::failure::LoginFailure;
 use crate::frontend::accounts::{Account, Exchange, Known};
+use crate::session::accounts::Directory;
 use crate::wire::auth::{
     Nonce, Plugin, Secret, native_stage2, native_verify, parse_native_hash, same_secret,
     sha2_verify,
 };
 use crate::wire::login::from_client::{Demand, FAST_AUTH_OK, LoginFromClient};
 
-/// How long a login waits for the accounts to be read again before it gives up.
-const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a login waits for the accounts to be read again before it gives up: as long as a
+/// reading may take, which on a server under load is far longer than usual.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who a client says it is.
 #[derive(Debug, Clone, Copy)]
@@ -140,22 +142,24 @@ async fn native(
         }
     }
     let deadline = Instant::now() + REFRESH_TIMEOUT;
-    let mut directory = context.accounts.directory();
-    // A reading that had begun when the wish for one came may have missed the change.
-    for _ in 0..3 {
-        let stage1 = directory
-            .rows(user)
-            .filter_map(|row| parse_native_hash(&row.authentication))
-            .find_map(|stage2| native_verify(scramble, nonce, &stage2));
-        if let Some(stage1) = stage1 {
-            return Proof::Presented(Secret::NativeStage1(Zeroizing::new(stage1)));
+    let found = match stage1(&context.accounts.directory(), user, scramble, nonce) {
+        Some(found) => Some(found),
+        None if context.accounts.decides(user) => None,
+        None => {
+            let anew = context.accounts.read_anew(deadline).await;
+            anew.and_then(|directory| stage1(&directory, user, scramble, nonce))
         }
-        match context.accounts.newer_directory(&directory, deadline).await {
-            Some(newer) => directory = newer,
-            None => break,
-        }
-    }
-    Proof::Wrong
+    };
+    found.map_or(Proof::Wrong, Proof::Presented)
+}
+
+/// What the scramble was made of, if it fits a hash of the user's rows.
+fn stage1(directory: &Directory, user: &[u8], scramble: &[u8], nonce: &Nonce) -> Option<Secret> {
+    directory
+        .rows(user)
+        .filter_map(|row| parse_native_hash(&row.authentication))
+        .find_map(|stage2| native_verify(scramble, nonce, &stage2))
+        .map(|stage1| Secret::NativeStage1(Zeroizing::new(stage1)))
 }
 
 /// Whether the account must be used with TLS, as far as its rows tell: the strictest of them

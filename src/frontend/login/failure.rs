@@ -65,6 +65,18 @@ impl LoginFailure {
         }
     }
 
+    /// The client has kept to the protocol, and is not let in.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            LoginFailure::Denied(_)
+                | LoginFailure::OldClient
+                | LoginFailure::NotListed { .. }
+                | LoginFailure::OutOfReach { .. }
+                | LoginFailure::NoPrimary(_)
+        )
+    }
+
     /// What the client is told; `None` where nobody is there to read it.
     pub fn reply(&self) -> Option<ServerError> {
         Some(match self {

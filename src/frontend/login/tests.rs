@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::backend::{ConnectError, Connected, Credential, LoginOptions, connect};
@@ -76,7 +76,7 @@ impl Server {
         let users = users
             .iter()
             .map(|(user, password)| (user.as_bytes().to_vec(), Secret::from_password(*password)));
-        let accounts = Accounts::new(users, primary.is_none(), readings, Arc::new(Notify::new()));
+        let accounts = Accounts::new(users, primary.is_none(), readings, Arc::default());
         let context = Arc::new(LoginContext::new(
             accounts,
             encryption,
@@ -106,10 +106,12 @@ impl Server {
         Server { address, context, logins, directory }
     }
 
+    /// A reading that answers whoever asks for one from now on.
     fn read_accounts(&self, rows: &[(&str, AccountRow)]) {
         let reading = self.context.accounts.directory().reading() + 1;
         let rows = rows.iter().map(|(user, row)| (user.as_bytes().to_vec(), row.clone()));
-        self.directory.send_replace(Arc::new(Directory::new(reading, rows)));
+        let directory = Directory::new(reading, rows).answering(u64::MAX);
+        self.directory.send_replace(Arc::new(directory));
     }
 
     async fn outcome(&mut self) -> Result<LoggedIn, LoginFailure> {
@@ -288,7 +290,7 @@ async fn a_native_account_needs_nothing_but_its_hash() {
 #[tokio::test]
 async fn a_hash_that_was_set_a_moment_ago_counts() {
     let (proxy, _primary) = pair(MARIADB, &[("app", "secret")]).await;
-    proxy.read_accounts(&[]);
+    proxy.directory.send_replace(Arc::new(Directory::new(1, [])));
     let read = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         proxy.read_accounts(&[("app", row(NATIVE_PASSWORD, SECRET_HASH))]);
@@ -340,14 +342,43 @@ async fn a_new_database_is_asked_for_and_told() {
 }
 
 #[tokio::test]
+async fn after_a_change_the_primary_is_asked_again() {
+    let (mut proxy, mut primary) = pair(MARIADB, &[("app", "secret")]).await;
+    let app = row(NATIVE_PASSWORD, SECRET_HASH);
+    proxy.read_accounts(&[("app", app.clone())]);
+    let context = proxy.context.clone();
+    let accounts = &context.accounts;
+    let mut revision = 0;
+    for asked in [true, false, true, false] {
+        if asked {
+            drop(accounts.revisions.begin());
+            // Its request is answered at once.
+            let number = accounts.revisions.current();
+            let rows = [(b"app".to_vec(), app.clone())];
+            accounts.follow(&Directory::new(9, rows).answering(number), |_| {});
+        }
+        user("app", "secret").log_in(&proxy).await.unwrap();
+        let login = proxy.outcome().await.unwrap();
+        assert_eq!(login.identity.opened.is_some(), asked);
+        assert_eq!(login.identity.revision > revision, asked);
+        assert_eq!(primary.logins.try_recv().is_ok(), asked);
+        revision = login.identity.revision;
+    }
+}
+
+#[tokio::test]
 async fn a_changed_account_must_prove_itself_anew() {
     let (mut proxy, mut primary) = pair(MYSQL, &[("app", "secret")]).await;
     let before = row(CACHING_SHA2_PASSWORD, b"$A$005$one");
     proxy.read_accounts(&[("app", before.clone())]);
     let follower = proxy.context.clone();
     let (sender, mut changes) = mpsc::unbounded_channel();
+    let mut readings = proxy.directory.subscribe();
     tokio::spawn(async move {
-        follower.accounts.follow(|changed| sender.send(changed.clone()).unwrap()).await;
+        while readings.changed().await.is_ok() {
+            let directory = readings.borrow_and_update().clone();
+            follower.accounts.follow(&directory, |changed| sender.send(changed.clone()).unwrap());
+        }
     });
     user("app", "secret").encrypted().log_in(&proxy).await.unwrap();
     let login = proxy.outcome().await.unwrap();
@@ -462,14 +493,15 @@ async fn changing_the_user_asks_the_client() {
             plugin: Some(b"some_plugin"),
             attributes: b"",
         };
-        let session = ChangingSession {
+        let mut session = ChangingSession {
             capabilities: login.capabilities,
             max_packet: login.max_packet,
             nonce: login.nonce,
             peer: Some([127, 0, 0, 1].into()),
             sequence: 1,
+            outlives_refusal: false,
         };
-        let serve = change_user(&mut login.stream, session, &command, &server.context);
+        let serve = change_user(&mut login.stream, &mut session, &command, &server.context);
         let converse = async {
             let request = client.stream.read_packet(1000, Some(1)).await.unwrap();
             let secret = Secret::from_password("changed");

@@ -530,3 +530,31 @@ fn a_savepoint_before_the_first_statement_pins_up_to_the_end_of_the_transaction(
     assert!(together.contains(Pins::SAVEPOINT | Pins::SESSION_VARIABLE));
     assert_eq!(case.plan("CREATE TABLE t (a INT)").then, Then::Unlocked(Pins::SAVEPOINT));
 }
+
+#[test]
+fn what_matters_to_the_next_login() {
+    let case = Case::new(Dialect::default());
+    for sql in [
+        "GRANT SELECT ON a.* TO b",
+        "SET PASSWORD FOR b = 'x'",
+        "SET DEFAULT ROLE r TO b",
+        "FLUSH PRIVILEGES",
+        "SET GLOBAL sql_mode = ''",
+        "SET @@global.sql_mode = '', @a = 5",
+        "SET PERSIST sql_mode = ''",
+        "SET GLOBAL TRANSACTION READ ONLY",
+        "SELECT 1; SET GLOBAL sql_mode = ''",
+        "SELECT 1; DROP USER b",
+    ] {
+        assert!(case.plan(sql).concerns_logins, "{sql}");
+    }
+    for sql in [
+        "SET @a = @@global.sql_mode",
+        "SET PERSIST_ONLY sql_mode = ''",
+        "SET SESSION sql_mode = 'global'",
+        "FLUSH TABLES",
+        "CREATE TABLE users (n INT)",
+    ] {
+        assert!(!case.plan(sql).concerns_logins, "{sql}");
+    }
+}
