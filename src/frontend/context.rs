@@ -13,7 +13,7 @@ use crate::backend::pools::Pools;
 use crate::discovery::TopologyStore;
 use crate::metrics::Metrics;
 use crate::net::tls::client::ClientTls;
-use crate::routing::Policy;
+use crate::routing::{Policy, Rescues};
 use crate::session::statements::Texts;
 use crate::sql::Dialect;
 use crate::sql::cache::Worker;
@@ -37,6 +37,8 @@ pub struct Context {
     pub texts: Texts,
     /// Second opinions on statements that the token scan leaves open.
     pub opinions: Worker,
+    /// Reads that replicas have refused lately.
+    pub rescues: Rescues,
     /// Numbers reads, for the balancer.
     pub tickets: std::sync::atomic::AtomicU64,
 }
@@ -52,6 +54,8 @@ impl Context {
 #[derive(Debug, Clone)]
 pub struct Traffic {
     pub policy: Policy,
+    /// How far a replica may be behind and take reads.
+    pub max_lag: Duration,
     /// How long a command waits for a connection.
     pub lease_timeout: Duration,
     /// How long a write waits for a primary.

@@ -2,7 +2,9 @@
 
 pub mod balance;
 pub mod decide;
+pub mod rescues;
 pub mod topology;
 
 pub use decide::{Decision, Policy, Request, Unavailable, decide};
+pub use rescues::Rescues;
 pub use topology::{BackendId, Epoch, Topology};

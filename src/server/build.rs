@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
@@ -22,7 +22,7 @@ use crate::monitor::Handles;
 use crate::net::rsa::{LazyRsaKey, RsaKey};
 use crate::net::tls::client::{ClientTls, Proof};
 use crate::net::tls::server::{Identity, ServerTls};
-use crate::routing::Policy;
+use crate::routing::{Policy, Rescues};
 use crate::session::statements::Texts;
 use crate::sql::Dialect;
 use crate::sql::cache::{Verdicts, Worker};
@@ -96,6 +96,7 @@ pub(super) fn listed_users(config: &Config) -> Vec<(Vec<u8>, Secret)> {
 pub(super) fn traffic(config: &Config) -> Traffic {
     Traffic {
         policy: Policy { no_replica: config.routing.no_replica },
+        max_lag: config.routing.max_lag,
         lease_timeout: config.pool.lease_timeout,
         write_hold: config.routing.write_hold,
         connect_timeout: CONNECT_TIMEOUT,
@@ -152,6 +153,7 @@ pub(super) fn context(
         collations: ArcSwap::from_pointee(Collations::default()),
         texts: Texts::default(),
         opinions,
+        rescues: Rescues::new(Instant::now()),
         tickets: AtomicU64::new(0),
     })
 }

@@ -48,6 +48,7 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
             Plan {
                 request,
                 why,
+                digest: Some(statement.digest),
                 pins,
                 repeatable: request == Request::Read,
                 after: After {

@@ -72,6 +72,7 @@ pub(super) fn judged(
     };
     let effects = statement.effects;
     let mut plan = Plan {
+        digest: whole.then_some(statement.digest),
         pins: Pins::from_effects(effects),
         after: after(sql, &statement, dialect),
         repeatable: request == Request::Read || amendment.is_some(),

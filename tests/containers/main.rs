@@ -13,6 +13,7 @@ mod monitoring;
 mod prepared;
 mod protocol;
 mod proxy_protocol;
+mod rescue;
 mod sessions;
 mod splitting;
 mod statements;

@@ -25,8 +25,8 @@ use crate::net::rsa::LazyRsaKey;
 use crate::net::stream::Socket;
 use crate::net::tls::client::ClientTls;
 use crate::net::{PacketStream, Stream};
-use crate::routing::Policy;
 use crate::routing::topology::{Address, tests::topology};
+use crate::routing::{Policy, Rescues};
 use crate::session::accounts::Directory;
 use crate::session::statements::Texts;
 use crate::session::{Settings, State};
@@ -220,6 +220,7 @@ impl Front {
             backend_tls: ClientTls::Disabled,
             traffic: ArcSwap::from_pointee(Traffic {
                 policy: Policy { no_replica: NoReplica::Primary },
+                max_lag: seconds(2),
                 lease_timeout: seconds(1),
                 write_hold: Duration::from_millis(300),
                 connect_timeout: seconds(1),
@@ -233,6 +234,7 @@ impl Front {
             collations: ArcSwap::from_pointee(Collations::default()),
             texts: Texts::default(),
             opinions: Worker::start(Arc::new(Verdicts::new(16, 1)), 4).unwrap(),
+            rescues: Rescues::new(std::time::Instant::now()),
             tickets: AtomicU64::new(0),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
