@@ -88,7 +88,7 @@ impl Session {
         let spotless = self.dialect.flavour == Flavour::MariaDb
             && !plan.after.clears_diagnostics
             && plan.amendment.is_none();
-        self.acquire(plan.request, avoid, spotless).await
+        self.acquire(plan, avoid, spotless).await
     }
 
     /// The connection that the session cannot do without.
@@ -194,7 +194,7 @@ impl Session {
     /// warnings and errors may be listed on it.
     async fn acquire(
         &mut self,
-        request: Request,
+        plan: &Plan,
         avoid: &[BackendId],
         spotless: bool,
     ) -> Result<Lease, Refusal> {
@@ -204,15 +204,19 @@ impl Session {
         let traffic = self.context.traffic.load_full();
         let started = Instant::now();
         let mut avoid = avoid.to_vec();
-        let ticket = match request {
+        let ticket = match plan.request {
             Request::Read | Request::ReadAt(_) => self.context.next_ticket(),
             _ => 0,
         };
         let mut published = None;
         loop {
             let topology = self.context.topology.load_full();
+            let (request, avoided) = match plan.wish.narrow(plan.request, &topology, &avoid) {
+                Ok(narrowed) => narrowed,
+                Err(unknown) => return Err(Refusal::Error(errors::unknown_backend(&unknown))),
+            };
             let (error, patience) =
-                match decide(request, &topology, &traffic.policy, ticket, &avoid) {
+                match decide(request, &topology, &traffic.policy, ticket, &avoided) {
                     Decision::Backend(index) => {
                         match self
                             .open(&topology, index, started + traffic.lease_timeout, spotless)

@@ -4,7 +4,9 @@ pub mod balance;
 pub mod decide;
 pub mod rescues;
 pub mod topology;
+pub mod wish;
 
 pub use decide::{Decision, Policy, Request, Unavailable, decide};
 pub use rescues::Rescues;
 pub use topology::{BackendId, Epoch, Topology};
+pub use wish::Wish;

@@ -7,7 +7,7 @@ use super::{prepared, query};
 use std::sync::Arc;
 
 use super::statements::PreparedText;
-use crate::routing::{BackendId, Request};
+use crate::routing::{BackendId, Request, Wish};
 use crate::sql::cache::Worker;
 use crate::sql::{Dialect, Reason};
 use crate::wire::amend::Amendment;
@@ -22,6 +22,8 @@ use crate::wire::{Capabilities, Flavour};
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub request: Request,
+    /// Which servers a read asks for among those that take reads.
+    pub wish: Wish,
     /// Why it goes there.
     pub why: Why,
     /// The statement's shape, where all of it was looked at; see [`crate::sql::digest`].
@@ -216,6 +218,7 @@ impl Plan {
     pub(super) fn primary(command: Command, why: Why) -> Self {
         Plan {
             request: Request::Primary,
+            wish: Wish::default(),
             why,
             digest: None,
             expect: command.expects(),

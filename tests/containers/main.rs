@@ -8,6 +8,7 @@ mod differential;
 mod discovery;
 mod drivers;
 mod failures;
+mod hints;
 mod load;
 mod monitoring;
 mod prepared;
