@@ -1,6 +1,7 @@
 //! Where a command goes: the topology snapshot and the decision, pure.
 
 pub mod balance;
+pub mod candidates;
 pub mod decide;
 pub mod rescues;
 pub mod topology;
