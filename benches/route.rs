@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use rwproxy::routing::topology::{Address, Backend, Role, SampleNumber, Writes};
-use rwproxy::routing::{Attempt, BackendId, Demand, Epoch, Policy, Request, Topology, decide};
+use rwproxy::routing::topology::{Address, Backend, Role, Writes};
+use rwproxy::routing::{Attempt, BackendId, Epoch, Policy, Request, Topology, decide};
 
 fn topology(replicas: usize, weight: impl Fn(usize) -> u32) -> Topology {
     let backend = |index: usize| Backend {
@@ -21,16 +21,6 @@ fn topology(replicas: usize, weight: impl Fn(usize) -> u32) -> Topology {
     }
 }
 
-fn attempt(ticket: u64) -> Attempt<'static> {
-    Attempt {
-        ticket,
-        avoid: &[],
-        demand: &Demand::NOTHING,
-        may_ask: true,
-        next_sample: SampleNumber(1),
-    }
-}
-
 fn route(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("route");
     let policy = Policy::default();
@@ -43,14 +33,21 @@ fn route(criterion: &mut Criterion) {
                 let mut ticket = 0;
                 bench.iter(|| {
                     ticket += 1;
-                    decide(Request::Read, black_box(&topology), &policy, attempt(ticket))
+                    decide(
+                        Request::Read,
+                        black_box(&topology),
+                        &policy,
+                        Attempt::undemanding(ticket, &[]),
+                    )
                 });
             });
         }
     }
     let topology = topology(2, |_| 1);
     group.bench_function("write", |bench| {
-        bench.iter(|| decide(Request::Primary, black_box(&topology), &policy, attempt(0)));
+        bench.iter(|| {
+            decide(Request::Primary, black_box(&topology), &policy, Attempt::undemanding(0, &[]))
+        });
     });
     group.finish();
 }

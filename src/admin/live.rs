@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use super::route::{Route, route};
 use super::view::{BackendRow, SessionRow, View};
 use crate::backend::pool::Pool;
 use crate::backend::pools::Pools;
@@ -10,6 +11,7 @@ use crate::discovery::TopologyStore;
 use crate::frontend::mailbox::Mail;
 use crate::frontend::registry::{Registry, SessionView};
 use crate::metrics::PoolState;
+use crate::routing::Policy;
 use crate::routing::topology::{Address, Backend, Lag, Role, State, Topology, Writes};
 use crate::session::SessionId;
 
@@ -52,6 +54,10 @@ impl View for Live {
             return Err("draining".to_owned());
         }
         readiness(&self.topology.load())
+    }
+
+    fn route(&self, sql: &[u8], policy: &Policy) -> Route {
+        route(sql, &self.topology.load(), policy)
     }
 
     fn kill_session(&self, id: u32) -> bool {

@@ -4,6 +4,7 @@
 pub mod console;
 pub mod http;
 pub mod live;
+pub mod route;
 mod table;
 #[cfg(test)]
 mod test_support;

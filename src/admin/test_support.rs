@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::route::{Route, route};
 use super::view::{BackendRow, SessionRow};
 use super::{Admin, View};
 use crate::config::{Config, Secret};
 use crate::metrics::{Metrics, PoolState};
 use crate::net::tls::server::{Identity, ServerTls};
+use crate::routing::Policy;
+use crate::routing::topology::tests::topology;
 
 pub struct Fake {
     pub ready: Result<(), String>,
@@ -97,6 +100,10 @@ impl View for Fake {
 
     fn ready(&self) -> Result<(), String> {
         self.ready.clone()
+    }
+
+    fn route(&self, sql: &[u8], policy: &Policy) -> Route {
+        route(sql, &topology(1), policy)
     }
 
     fn kill_session(&self, id: u32) -> bool {

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Admin;
+use super::route::Route;
 use super::table::{Cell, Column, Table, number, text};
 use crate::config::diff;
 use crate::metrics::{BackendState, PoolState};
+use crate::routing::Policy;
 
 /// Gives snapshots. Called from the control runtime: answers at once, without waiting for anything.
 pub trait View: Send + Sync {
@@ -19,6 +21,8 @@ pub trait View: Send + Sync {
     /// Ready when clients are accepted and a primary or a replica that takes reads is known; else
     /// why not.
     fn ready(&self) -> Result<(), String>;
+    /// Where a statement would go.
+    fn route(&self, sql: &[u8], policy: &Policy) -> Route;
     /// Asks a session to end; false when there is none of this id.
     fn kill_session(&self, id: u32) -> bool;
 }

@@ -89,7 +89,7 @@ impl Session {
         let spotless = self.dialect.flavour == Flavour::MariaDb
             && !plan.after.clears_diagnostics
             && plan.amendment.is_none();
-        self.acquire(plan.request, avoid, spotless).await
+        self.acquire(plan, avoid, spotless).await
     }
 
     /// The connection that the session cannot do without.
@@ -195,7 +195,7 @@ impl Session {
     /// warnings and errors may be listed on it.
     async fn acquire(
         &mut self,
-        request: Request,
+        plan: &Plan,
         avoid: &[BackendId],
         spotless: bool,
     ) -> Result<Lease, Refusal> {
@@ -205,7 +205,7 @@ impl Session {
         let traffic = self.context.traffic.load_full();
         let started = Instant::now();
         let mut avoid = avoid.to_vec();
-        let ticket = match request {
+        let ticket = match plan.request {
             Request::Read | Request::ReadAt(_) => Some(self.context.next_ticket()),
             Request::Primary | Request::Previous(_) => None,
         };
@@ -216,13 +216,17 @@ impl Session {
         }
         loop {
             let topology = self.context.topology.load_full();
+            let (request, avoided) = match plan.wish.narrow(plan.request, &topology, &avoid) {
+                Ok(narrowed) => narrowed,
+                Err(unknown) => return Err(Refusal::Error(errors::unknown_backend(&unknown))),
+            };
             let demand = match traffic.consistency {
                 Consistency::Eventual => &Demand::NOTHING,
                 Consistency::Session | Consistency::Global => &self.demand,
             };
             let attempt = Attempt {
                 ticket: ticket.unwrap_or(0),
-                avoid: &avoid,
+                avoid: &avoided,
                 demand,
                 may_ask,
                 next_sample: self.context.samples.next(),

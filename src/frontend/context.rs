@@ -16,7 +16,7 @@ use crate::discovery::TopologyStore;
 use crate::metrics::Metrics;
 use crate::monitor::Samples;
 use crate::net::tls::client::ClientTls;
-use crate::routing::Policy;
+use crate::routing::{Policy, Rescues};
 use crate::session::statements::Texts;
 use crate::sql::Dialect;
 use crate::sql::cache::Worker;
@@ -44,6 +44,8 @@ pub struct Context {
     pub samples: Samples,
     /// What sessions have written that others must see.
     pub scopes: Scopes,
+    /// Reads that replicas have refused lately.
+    pub rescues: Rescues,
     /// Numbers reads, for the balancer.
     pub tickets: std::sync::atomic::AtomicU64,
 }
@@ -65,6 +67,8 @@ pub struct Traffic {
     pub token_scope: TokenScope,
     /// Whether a read may not be older than the one before it.
     pub monotonic: bool,
+    /// How far a replica may be behind and take reads.
+    pub max_lag: Duration,
     /// How long a command waits for a connection.
     pub lease_timeout: Duration,
     /// How long a write waits for a primary.

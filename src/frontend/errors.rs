@@ -3,6 +3,7 @@
 //! The codes are the servers' own, chosen by what drivers do with them.
 
 use crate::metrics::ErrorKind;
+use crate::routing::wish::UnknownBackend;
 use crate::wire::Flavour;
 use crate::wire::compression::FrameError;
 use crate::wire::reply::ServerError;
@@ -38,6 +39,10 @@ pub fn no_primary(reason: &str) -> ServerError {
 
 pub fn no_replica() -> ServerError {
     error(1105, b"HY000", "rwproxy: no replica takes reads now (routing.no_replica)".into())
+}
+
+pub fn unknown_backend(cause: &UnknownBackend) -> ServerError {
+    error(1105, b"HY000", format!("rwproxy: {cause}"))
 }
 
 /// ER_CON_COUNT_ERROR.

@@ -12,7 +12,7 @@ use super::loss::Loss;
 use super::mailbox::Mail;
 use super::relay::{Relay, RelayError, Reply, copy_run, send};
 use super::rescue::{
-    INTERRUPTED, PARSE_ERROR, Rescued, TOO_LARGE, TOO_MANY, is_farewell, is_rescued,
+    INTERRUPTED, PARSE_ERROR, Rescued, TOO_LARGE, TOO_MANY, is_farewell, is_rescued, remembered_for,
 };
 use super::session::{End, Incoming, Session};
 use crate::backend::connection::Access;
@@ -54,8 +54,8 @@ pub(super) enum Failure {
     /// The same on another server: nothing of a reply has reached the client, and nobody can
     /// tell if the first had done it.
     Elsewhere,
-    /// A replica has refused it: the primary decides.
-    OnPrimary,
+    /// A replica has refused it with this error: the primary decides.
+    Refused(u16),
     End(End),
 }
 
@@ -74,6 +74,9 @@ impl Session {
         } else {
             Text::Streamed(incoming)
         };
+        if self.was_rescued(&plan, started) {
+            to_primary(&mut plan);
+        }
         let mut avoid: Vec<BackendId> = Vec::new();
         loop {
             let lease = match self.connection_for(&plan, &avoid).await {
@@ -112,10 +115,9 @@ impl Session {
                     return Ok(destination);
                 }
                 Err(Failure::End(end)) => return Err(end),
-                // What a replica has refused may write after all.
-                Err(Failure::OnPrimary) => {
-                    plan.request = Request::Primary;
-                    plan.repeatable = false;
+                Err(Failure::Refused(code)) => {
+                    self.remember_rescue(&plan, code);
+                    to_primary(&mut plan);
                 }
                 Err(Failure::Elsewhere) => {
                     self.held_lost();
@@ -124,6 +126,27 @@ impl Session {
             }
             metrics.retries.increment();
         }
+    }
+
+    /// Whether a replica has refused a read like this one lately. Without a primary a replica is
+    /// asked all the same.
+    fn was_rescued(&self, plan: &Plan, now: Instant) -> bool {
+        matches!(plan.request, Request::Read | Request::ReadAt(_))
+            && plan
+                .digest
+                .is_some_and(|digest| self.context.rescues.remembers(digest, self.database(), now))
+            && self.context.topology.load().primary().is_some()
+    }
+
+    fn remember_rescue(&self, plan: &Plan, code: u16) {
+        let Some(digest) = plan.digest else { return };
+        let time = remembered_for(code, self.context.traffic.load().max_lag);
+        self.context.rescues.remember(digest, self.database(), Instant::now(), time);
+    }
+
+    /// The session's default database; empty if there is none.
+    fn database(&self) -> &[u8] {
+        self.state.settings().database.as_deref().unwrap_or_default()
     }
 
     /// Notes a slow statement by its shape: literals may be secrets.
@@ -224,7 +247,7 @@ impl Session {
                 Err(if may_retry { Failure::Elsewhere } else { Failure::End(End::BackendLost) })
             }
             Ok(mut reply) => {
-                let refused = reply.bytes == 0 && reply.error.is_some();
+                let refused = reply.error.as_ref().filter(|_| reply.bytes == 0).map(|it| it.code);
                 let hit = reply.error.as_ref().is_some_and(|error| error.code == INTERRUPTED);
                 let clean = kill.settled(hit).await;
                 let unread = reply.error.as_ref().is_some_and(|error| error.code == TOO_LARGE);
@@ -251,7 +274,7 @@ impl Session {
                     self.begin_revision(revision);
                 }
                 self.settle(lease, plan, reply, clean);
-                if refused { Err(Failure::OnPrimary) } else { Ok(()) }
+                refused.map_or(Ok(()), |code| Err(Failure::Refused(code)))
             }
             Err(RelayError::Client(error)) => {
                 // Its statement may still run.
@@ -278,7 +301,7 @@ impl Session {
     ) -> Result<(), Failure> {
         if repeatable && is_rescued(error.code) {
             self.give_back(lease, true);
-            return Err(Failure::OnPrimary);
+            return Err(Failure::Refused(error.code));
         }
         self.no_server_asked(plan, &error);
         if let Text::Streamed(incoming) = text {
@@ -457,6 +480,13 @@ impl Session {
             }
         }
     }
+}
+
+/// What a replica has refused may write after all.
+fn to_primary(plan: &mut Plan) {
+    plan.request = Request::Primary;
+    plan.why = Why::Rescue;
+    plan.repeatable = false;
 }
 
 fn destination(lease: &Lease) -> Destination {

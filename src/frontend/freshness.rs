@@ -105,7 +105,7 @@ impl Session {
         }
         // What belongs on the primary by itself, in a transaction or under locks, is left aside:
         // its session would read nothing on replicas for a while.
-        let may_leave = plan.only_reads && matches!(plan.why, Why::Text(_));
+        let may_leave = plan.only_reads && matches!(plan.why, Why::Text(_) | Why::Rescue);
         if traffic.monotonic && may_leave && plan.reads_tables && reply.has_rows {
             self.demand.read(lease.backend(), self.context.samples.next());
         }

@@ -1,5 +1,7 @@
 //! Servers' errors that the proxy itself acts on.
 
+use std::time::Duration;
+
 /// Errors that are kept from the client because the command is tried once more in another way.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rescued {
@@ -45,5 +47,22 @@ pub(super) fn is_farewell(code: u16) -> bool {
 /// Errors by which a replica says that it must not or cannot run a statement that the primary
 /// may: refused writes, and objects that it does not know (yet).
 pub(super) fn is_rescued(code: u16) -> bool {
-    matches!(code, 1290 | 1792 | 1836 | 1146 | 1049 | 1054 | 1305)
+    matches!(code, 1290 | 1792 | 1836) || is_unknown_object(code)
+}
+
+/// ER_NO_SUCH_TABLE, ER_BAD_DB_ERROR, ER_BAD_FIELD_ERROR, ER_SP_DOES_NOT_EXIST.
+fn is_unknown_object(code: u16) -> bool {
+    matches!(code, 1146 | 1049 | 1054 | 1305)
+}
+
+/// What writes by a view or a function does so until somebody changes these.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
+
+/// How long reads like one that a replica has answered with this error go to the primary at once.
+/// An object that it does not know is there as soon as it has caught up, or it takes no reads.
+pub(super) fn remembered_for(code: u16, max_lag: Duration) -> Duration {
+    match is_unknown_object(code) {
+        true => max_lag.min(REFUSED_FOR),
+        false => REFUSED_FOR,
+    }
 }

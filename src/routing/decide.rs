@@ -54,6 +54,14 @@ pub struct Attempt<'a> {
     pub next_sample: SampleNumber,
 }
 
+impl<'a> Attempt<'a> {
+    /// Of somebody to whom every replica is fresh enough.
+    pub fn undemanding(ticket: u64, avoid: &'a [BackendId]) -> Self {
+        let (demand, next_sample) = (&Demand::NOTHING, SampleNumber(1));
+        Attempt { ticket, avoid, demand, may_ask: false, next_sample }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// Index into the topology's backends.

@@ -1,10 +1,15 @@
 //! Where a command goes: the topology snapshot and the decision, pure.
 
 pub mod balance;
+pub mod candidates;
 pub mod decide;
 pub mod freshness;
+pub mod rescues;
 pub mod topology;
+pub mod wish;
 
 pub use decide::{Attempt, Decision, Policy, Request, Unavailable, decide};
 pub use freshness::{Demand, Freshness, SharedDemand};
+pub use rescues::Rescues;
 pub use topology::{BackendId, Epoch, Topology};
+pub use wish::Wish;

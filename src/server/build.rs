@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
@@ -23,7 +23,7 @@ use crate::monitor::Handles;
 use crate::net::rsa::{LazyRsaKey, RsaKey};
 use crate::net::tls::client::{ClientTls, Proof};
 use crate::net::tls::server::{Identity, ServerTls};
-use crate::routing::Policy;
+use crate::routing::{Policy, Rescues};
 use crate::session::statements::Texts;
 use crate::sql::Dialect;
 use crate::sql::cache::{Verdicts, Worker};
@@ -105,6 +105,7 @@ pub(super) fn traffic(config: &Config) -> Traffic {
         consistency: config.routing.consistency,
         token_scope: config.routing.token_scope,
         monotonic: config.routing.monotonic,
+        max_lag: config.routing.max_lag,
         lease_timeout: config.pool.lease_timeout,
         write_hold: config.routing.write_hold,
         connect_timeout: CONNECT_TIMEOUT,
@@ -163,6 +164,7 @@ pub(super) fn context(
         opinions,
         samples: observed.samples.clone(),
         scopes: Scopes::default(),
+        rescues: Rescues::new(Instant::now()),
         tickets: AtomicU64::new(0),
     })
 }

@@ -7,7 +7,7 @@ use super::{prepared, query};
 use std::sync::Arc;
 
 use super::statements::PreparedText;
-use crate::routing::{BackendId, Request};
+use crate::routing::{BackendId, Request, Wish};
 use crate::sql::cache::Worker;
 use crate::sql::{Dialect, Reason};
 use crate::wire::amend::Amendment;
@@ -22,8 +22,12 @@ use crate::wire::{Capabilities, Flavour};
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub request: Request,
+    /// Which servers a read asks for among those that take reads.
+    pub wish: Wish,
     /// Why it goes there.
     pub why: Why,
+    /// The statement's shape, where all of it was looked at; see [`crate::sql::digest`].
+    pub digest: Option<u64>,
     /// The reply's shape; `None` for commands that have none.
     pub expect: Option<Expect>,
     /// Pins that stand from the moment that the command is sent.
@@ -166,6 +170,8 @@ pub enum Why {
     Transaction,
     AutocommitOff,
     Serializable,
+    /// A replica has refused it, or one like it lately.
+    Rescue,
     /// Too long to be looked at in whole.
     Long,
     /// A command about statements prepared by COM_STMT_PREPARE.
@@ -198,9 +204,10 @@ impl Why {
             Why::Transaction => behind(1),
             Why::AutocommitOff => behind(2),
             Why::Serializable => behind(3),
-            Why::Long => behind(4),
-            Why::Prepared => behind(5),
-            Why::Command => behind(6),
+            Why::Rescue => behind(4),
+            Why::Long => behind(5),
+            Why::Prepared => behind(6),
+            Why::Command => behind(7),
         }
     }
 }
@@ -208,14 +215,24 @@ impl Why {
 /// What COM_REFRESH is to do: as FLUSH PRIVILEGES.
 const REFRESH_GRANT: u8 = 1;
 
-const SESSION_REASONS: [&str; 7] =
-    ["pinned", "transaction", "autocommit_off", "serializable", "long", "prepared", "command"];
+const SESSION_REASONS: [&str; 8] = [
+    "pinned",
+    "transaction",
+    "autocommit_off",
+    "serializable",
+    "rescue",
+    "long",
+    "prepared",
+    "command",
+];
 
 impl Plan {
     pub(super) fn primary(command: Command, why: Why) -> Self {
         Plan {
             request: Request::Primary,
+            wish: Wish::default(),
             why,
+            digest: None,
             expect: command.expects(),
             pins: Pins::empty(),
             changes: Vec::new(),

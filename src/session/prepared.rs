@@ -6,7 +6,7 @@ use super::outcome::{After, FoundRowsAfter};
 use super::plan::{Action, Plan, Prepares, Situation, StatementUse, Then, Why};
 use super::query;
 use super::statements::{Home, Prepared, PreparedText};
-use crate::routing::Request;
+use crate::routing::{Request, Wish};
 use crate::sql::{Effects, Kind, Statement, classify};
 use crate::wire::Flavour;
 use crate::wire::command::Command;
@@ -47,7 +47,9 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
             };
             Plan {
                 request,
+                wish: Wish::of(&text.sql, &statement.hints),
                 why,
+                digest: Some(statement.digest),
                 pins,
                 repeatable: request == Request::Read,
                 after: After {

@@ -11,7 +11,7 @@ use super::settings::has_true_default;
 use super::tracking::is_tracking;
 use super::user_variables::{self, Assigned};
 use super::{Change, Pins, SessionId, Settings, switches};
-use crate::routing::Request;
+use crate::routing::{Request, Wish};
 use crate::sql::kill::{KillTarget, parse_kill};
 use crate::sql::lexer::Lexer;
 use crate::sql::question::{Question, Rows, bare_question};
@@ -19,9 +19,7 @@ use crate::sql::set::{
     Assignment, Isolation, Scope, TransactionScope, Value, ValueKind, parse_set,
 };
 use crate::sql::variables::{ACCESS_MODE, session_variable};
-use crate::sql::{
-    Destination, Dialect, Effects, HintTarget, Kind, Lock, Reason, Statement, classify,
-};
+use crate::sql::{Destination, Dialect, Effects, Kind, Lock, Reason, Statement, classify};
 use crate::wire::amend::{Amendment, TextRow};
 use crate::wire::command::Command;
 use crate::wire::{Capabilities, Flavour};
@@ -72,6 +70,7 @@ pub(super) fn judged(
     };
     let effects = statement.effects;
     let mut plan = Plan {
+        digest: whole.then_some(statement.digest),
         pins: Pins::from_effects(effects),
         after: after(sql, &statement, dialect),
         repeatable: request == Request::Read || amendment.is_some(),
@@ -87,6 +86,7 @@ pub(super) fn judged(
             true => TrackingUse::Shows,
             false => TrackingUse::None,
         },
+        wish: Wish::of(sql, &statement.hints),
         // The values that it has set for itself are told.
         folds: !effects.contains(Effects::OWN_SETTINGS),
         concerns_logins: effects.contains(Effects::ACCOUNTS)
@@ -369,8 +369,10 @@ pub(super) fn request(
             {
                 // They stay where they are, and so does the session.
                 (Request::Previous(situation.previous), why)
-            } else if statement.hints.target == Some(HintTarget::Primary) {
+            } else if statement.hints.ask_for_primary() {
                 (Request::Primary, Why::Text(Reason::Hint))
+            } else if statement.hints.narrow() {
+                (Request::Read, Why::Text(Reason::Hint))
             } else {
                 (Request::Read, why)
             }

@@ -373,6 +373,9 @@ impl<'a> Scan<'a> {
             }
             return (Destination::Previous, Reason::Diagnostics, false);
         }
+        if self.hints.unknown {
+            return primary(Reason::UnknownHint);
+        }
         let differs = self.differs.filter(|_| !asks_for_replica);
         if self.ambiguous || self.awaits_query {
             let only = differs.is_none() && !self.reads_user_variable;

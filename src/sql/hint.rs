@@ -11,7 +11,8 @@
 //! `replica` and `backend` overrule four reasons and no other: `server_function`,
 //! `server_variable`, `system_table` and `server_show` ([`Reason::hint_may_overrule`]). A write, a
 //! lock, INTO, an unknown function, a user variable, the last insert id, diagnostics, the
-//! connection's own state and anything not understood go where they must all the same. Comments
+//! connection's own state and anything not understood go where they must all the same. A read with a
+//! word among its hints that is none runs on the primary (`unknown_hint`): it may have asked for that. Comments
 //! inside strings and executable comments are no hints, nor are optimizer hints.
 //!
 //! [`Reason::hint_may_overrule`]: super::Reason::hint_may_overrule
@@ -54,6 +55,17 @@ pub struct Hints {
 }
 
 impl Hints {
+    /// Whether only the primary will do. Which replicas have applied a GTID is not known here; the
+    /// primary has its own.
+    pub fn ask_for_primary(&self) -> bool {
+        self.target == Some(HintTarget::Primary) || self.after.is_some()
+    }
+
+    /// Whether some of the servers that take reads are asked for, and others not.
+    pub fn narrow(&self) -> bool {
+        self.max_lag.is_some() || matches!(self.target, Some(HintTarget::Backend(_)))
+    }
+
     /// Reads the text behind `rwproxy:`, which begins at `offset` of the statement.
     pub(super) fn read(&mut self, text: &[u8], offset: usize) {
         let separator = |byte: u8| byte.is_ascii_whitespace() || matches!(byte, b',' | b';');
@@ -100,7 +112,7 @@ impl Hints {
     }
 }
 
-/// `500ms`, `2s`, `1m`; a bare number is in milliseconds. None when it is nothing of that kind or
+/// `500ms`, `2s`, `1m`, `1h`; a bare number is in milliseconds. None when it is nothing of that kind or
 /// more than a day.
 fn duration(text: &[u8]) -> Option<Duration> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -110,6 +122,7 @@ fn duration(text: &[u8]) -> Option<Duration> {
         b"" | b"ms" => 1,
         b"s" => 1000,
         b"m" => 60_000,
+        b"h" => 3_600_000,
         _ => return None,
     };
     let milliseconds = number.checked_mul(scale).filter(|total| *total <= 86_400_000)?;
@@ -135,6 +148,7 @@ mod tests {
         assert_eq!(hints.max_lag, Some(Duration::from_millis(500)));
         assert!(!hints.unknown);
         assert_eq!(read("max_lag=2s").max_lag, Some(Duration::from_secs(2)));
+        assert_eq!(read("max_lag=1h").max_lag, Some(Duration::from_secs(3600)));
         assert_eq!(read("max_lag=1500").max_lag, Some(Duration::from_millis(1500)));
         let after = read("after=3E11FA47-71CA-11E1-9E33-C80AA9429562:1-5").after;
         assert_eq!(after.map(|span| span.end - span.start), Some(40));

@@ -9,6 +9,8 @@ pub enum Reason {
     Read,
     /// A comment in the statement asked for it.
     Hint,
+    /// What a comment asked for is not known: it may have been the primary.
+    UnknownHint,
     Empty,
     /// INSERT, UPDATE, DELETE, REPLACE, LOAD, also behind WITH or EXPLAIN.
     Write,
@@ -86,6 +88,7 @@ impl Reason {
     pub const ALL: &'static [Reason] = &[
         Reason::Read,
         Reason::Hint,
+        Reason::UnknownHint,
         Reason::Empty,
         Reason::Write,
         Reason::SchemaChange,
@@ -156,6 +159,10 @@ impl Reason {
                 ("read", "Only reads, and every server that has the data gives the same answer.")
             }
             Reason::Hint => ("hint", "A hint in the statement's comment asks for it."),
+            Reason::UnknownHint => (
+                "unknown_hint",
+                "A hint in the statement's comment is not known: it may ask for the primary.",
+            ),
             Reason::Empty => ("empty", "There is no statement in the text."),
             Reason::Write => ("write", "It changes data."),
             Reason::SchemaChange => ("schema_change", "It changes the schema."),

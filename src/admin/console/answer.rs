@@ -38,6 +38,7 @@ pub fn answer(query: &str, admin: &Admin, client: u32) -> Answer {
         Statement::Nothing | Statement::Grant => Answer::Ok,
         Statement::Help => Answer::Table(help()),
         Statement::Show { what, pattern } => Answer::Table(show(what, pattern.as_deref(), admin)),
+        Statement::ExplainRoute(sql) => Answer::Table(admin.route_table(&sql)),
         Statement::Select(items) => select(&items, admin, client),
         Statement::KillSession(id) => {
             if admin.view.kill_session(id) {
@@ -50,12 +51,13 @@ pub fn answer(query: &str, admin: &Admin, client: u32) -> Answer {
     }
 }
 
-const HELP: [(&str, &str); 9] = [
+const HELP: [(&str, &str); 10] = [
     ("SHOW BACKENDS", "Every server: role, state and why, lag, reads and writes, connections"),
     ("SHOW SESSIONS", "Every client: where it is bound and why, what it has done"),
     ("SHOW POOLS", "The connections to each server"),
     ("SHOW CONFIG [LIKE 'pattern']", "The configuration in force"),
     ("SHOW VERSION", "The version of the proxy"),
+    ("EXPLAIN ROUTE statement", "Where it would go now, and why; or EXPLAIN ROUTE FOR '…'"),
     ("KILL SESSION id", "Ends a client's session"),
     ("SHOW VARIABLES [LIKE 'pattern']", "What clients ask every server for"),
     ("SELECT @@variable, VERSION()", "The same"),
@@ -183,6 +185,14 @@ mod tests {
         assert_eq!(table("SHOW CONFIG LIKE 'nothing'").rows.len(), 0);
         assert_eq!(table("HELP").rows.len(), HELP.len());
         assert_eq!(table("SHOW WARNINGS").rows.len(), 0);
+        for query in ["EXPLAIN ROUTE SELECT a$ FROM t", "explain route for 'SELECT a$ FROM t';"] {
+            let route = row(query, 0);
+            assert!(route.contains(r#""destination":"replica""#), "{route}");
+            assert!(
+                route.contains(r#""reason":"read","servers":"db1","why_none":null"#),
+                "{route}"
+            );
+        }
     }
 
     #[test]

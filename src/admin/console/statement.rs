@@ -1,5 +1,7 @@
 //! The console's statements.
 
+use std::borrow::Cow;
+
 use super::tokens::{SyntaxError, Token, Tokens};
 
 /// What a client asks.
@@ -14,6 +16,8 @@ pub enum Statement<'a> {
         pattern: Option<String>,
     },
     Select(Vec<Item<'a>>),
+    /// The statement whose route is asked for.
+    ExplainRoute(Cow<'a, str>),
     KillSession(u32),
     /// What clients and drivers send of their own accord (SET NAMES, BEGIN …): it is granted and
     /// does nothing.
@@ -53,6 +57,9 @@ pub enum Expression<'a> {
 
 /// Reads one statement; a `;` may end it.
 pub fn parse(text: &str) -> Result<Statement<'_>, SyntaxError<'_>> {
+    if let Some(rest) = behind(text, "EXPLAIN").and_then(|rest| behind(rest, "ROUTE")) {
+        return explain_route(rest);
+    }
     let mut tokens = Tokens::of(text)?;
     let Some(head) = tokens.next() else {
         return if text.trim().is_empty() {
@@ -73,6 +80,28 @@ pub fn parse(text: &str) -> Result<Statement<'_>, SyntaxError<'_>> {
         "SET" | "USE" | "BEGIN" | "START" | "COMMIT" | "ROLLBACK" => Ok(Statement::Grant),
         _ => Err(SyntaxError::Near(&text[head.at..])),
     }
+}
+
+/// What stands behind this word at the front of the text.
+fn behind<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    let text = text.trim_start();
+    let (head, rest) = text.split_at_checked(word.len())?;
+    let ends = rest.starts_with(char::is_whitespace);
+    (head.eq_ignore_ascii_case(word) && ends).then(|| rest.trim_start())
+}
+
+/// The statement stands there as it is: it need not be one that the console could read. Or FOR and
+/// a string that holds it.
+fn explain_route(rest: &str) -> Result<Statement<'_>, SyntaxError<'_>> {
+    let Some(quoted) = behind(rest, "FOR") else {
+        return Ok(Statement::ExplainRoute(rest.into()));
+    };
+    let mut tokens = Tokens::of(quoted)?;
+    let sql = tokens.required()?;
+    if !sql.is_quoted {
+        return Err(tokens.near(&sql));
+    }
+    tokens.end(Statement::ExplainRoute(sql.text))
 }
 
 fn show<'a>(mut tokens: Tokens<'a>) -> Result<Statement<'a>, SyntaxError<'a>> {
@@ -183,6 +212,8 @@ mod tests {
             ("HELP", Statement::Help),
             ("kill session 2147483649", Statement::KillSession(0x8000_0001)),
             ("KILL 7", Statement::KillSession(7)),
+            ("explain  route SELECT 'a", Statement::ExplainRoute("SELECT 'a".into())),
+            ("EXPLAIN ROUTE FOR 'SELECT ''a'''", Statement::ExplainRoute("SELECT 'a'".into())),
             ("SET NAMES utf8mb4", Statement::Grant),
             ("/*!40101 SET NAMES utf8 */;", Statement::Nothing),
             (

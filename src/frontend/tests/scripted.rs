@@ -27,8 +27,8 @@ use crate::net::rsa::LazyRsaKey;
 use crate::net::stream::Socket;
 use crate::net::tls::client::ClientTls;
 use crate::net::{PacketStream, Stream};
-use crate::routing::Policy;
 use crate::routing::topology::{Address, tests::topology};
+use crate::routing::{Policy, Rescues};
 use crate::session::accounts::Directory;
 use crate::session::statements::Texts;
 use crate::session::{Settings, State};
@@ -225,6 +225,7 @@ impl Front {
                 consistency: Consistency::Session,
                 token_scope: TokenScope::Session,
                 monotonic: true,
+                max_lag: seconds(2),
                 lease_timeout: seconds(1),
                 write_hold: Duration::from_millis(300),
                 connect_timeout: seconds(1),
@@ -240,6 +241,7 @@ impl Front {
             opinions: Worker::start(Arc::new(Verdicts::new(16, 1)), 4).unwrap(),
             samples: Samples::default(),
             scopes: Scopes::default(),
+            rescues: Rescues::new(std::time::Instant::now()),
             tickets: AtomicU64::new(0),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

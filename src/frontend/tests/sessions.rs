@@ -279,6 +279,32 @@ async fn what_looks_like_a_read_is_not_repeated_once_the_primary_has_had_it() {
 }
 
 #[tokio::test]
+async fn what_a_replica_has_refused_goes_to_the_primary_the_next_time() {
+    let primary = obliging().await;
+    let replica = scripted(&[("SELECT v FROM writing_view WHERE a = 1", refused)]).await;
+    let mut front = Front::new(&[&primary, &replica]).await;
+    let read = |server: &Server| {
+        let heard = server.heard();
+        heard.iter().filter(|text| text.starts_with("SELECT v")).cloned().collect::<Vec<_>>()
+    };
+    for a in 1..=3 {
+        let sql = format!("SELECT v FROM writing_view WHERE a = {a}");
+        assert_eq!(front.query(&sql).await.as_deref(), Some(OK));
+    }
+    assert_eq!(front.query("SELECT v FROM t").await.as_deref(), Some(OK));
+    let refused = "SELECT v FROM writing_view WHERE a = 1".to_owned();
+    assert_eq!(read(&replica), [refused, "SELECT v FROM t".to_owned()]);
+    assert_eq!(read(&primary).len(), 3);
+    // Without a primary there is nothing to lose by asking the replica.
+    let mut topology = (*front.context.topology.load_full()).clone();
+    topology.writes = Writes::Stopped("none is writable".into());
+    front.context.topology.publish(topology);
+    let answer = front.query("SELECT v FROM writing_view WHERE a = 4").await;
+    assert_eq!(answer.as_deref(), Some(OK));
+    assert_eq!(read(&replica).len(), 3);
+}
+
+#[tokio::test]
 async fn what_a_session_has_is_not_lost_in_silence() {
     let server = scripted(&[("DO SLEEP(20) + @a", death)]).await;
     let mut front = Front::new(&[&server]).await;

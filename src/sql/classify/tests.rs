@@ -215,6 +215,11 @@ fn hints_are_found_in_every_kind_of_comment() {
     }
     let primary = of("/* rwproxy: primary */ SELECT 1");
     assert_eq!((primary.destination, primary.reason), (Destination::Primary, Reason::Hint));
+    for sql in ["SELECT 1 /* rwproxy: primray */", "/* rwproxy: replica, x */ SELECT @@hostname"] {
+        let statement = of(sql);
+        let expected = (Destination::Primary, Reason::UnknownHint);
+        assert_eq!((statement.destination, statement.reason), expected, "{sql}");
+    }
     // Nothing that writes, locks or is unknown obeys.
     for sql in ["DELETE FROM t", "SELECT f()", "SELECT 1 FOR UPDATE", "SELECT 1 INTO @a"] {
         let hinted = format!("/* rwproxy: replica */ {sql}");
