@@ -220,10 +220,10 @@ impl Session {
                 Ok(narrowed) => narrowed,
                 Err(unknown) => return Err(Refusal::Error(errors::unknown_backend(&unknown))),
             };
-            let demand = match traffic.consistency {
-                Consistency::Eventual => &Demand::NOTHING,
-                Consistency::Session | Consistency::Global => &self.demand,
-            };
+            // Who names a server wants to see what that one has.
+            let anything =
+                traffic.consistency == Consistency::Eventual || plan.wish.backend.is_some();
+            let demand = if anything { &Demand::NOTHING } else { &self.demand };
             let attempt = Attempt {
                 ticket: ticket.unwrap_or(0),
                 avoid: &avoided,

@@ -375,7 +375,9 @@ impl Session {
         };
         let keep_back = |code| kept_back.holds(code);
         let statement_id = plan.prepares.as_ref().map(|(id, _)| *id);
-        let everything = Tracking::everything();
+        // In a transaction MySQL's connection goes on telling GTIDs to the proxy.
+        let everything =
+            Tracking::everything(!lease.tells_gtids || self.state.tracking().tells_gtids());
         let tracking = match plan.tracking {
             TrackingUse::None => self.state.tracking(),
             // The server itself keeps to what the client has asked for.
@@ -399,6 +401,7 @@ impl Session {
             statement_id,
             tracking,
             announces,
+            state: &self.state,
             amendment,
             writes,
             on_mail,

@@ -76,7 +76,9 @@ impl Session {
             let tracking = match usage {
                 TrackingUse::Sets => {
                     let [schema, variables, gtids] = lease.ask(question, deadline).await?;
-                    Tracking::of_values(&schema, &variables, &gtids)
+                    // In a transaction MySQL still has the proxy's.
+                    let gtids = if lease.tells_gtids { before.gtids().as_bytes() } else { &gtids };
+                    Tracking::of_values(&schema, &variables, gtids)
                 }
                 _ => Some(before),
             };

@@ -151,10 +151,17 @@ impl Tracking {
         Some(Tracking { wishes: Some(wishes), further })
     }
 
-    /// For a client whose server keeps back by itself what it does not want to hear.
-    pub fn everything() -> Self {
-        let wishes = Wishes { schema: true, variables: Cow::Borrowed("*"), gtids: Gtids::All };
+    /// For a client whose server keeps back by itself what it does not want to hear; of GTIDs only
+    /// if `gtids` says so.
+    pub fn everything(gtids: bool) -> Self {
+        let gtids = if gtids { Gtids::All } else { Gtids::Off };
+        let wishes = Wishes { schema: true, variables: Cow::Borrowed("*"), gtids };
         Tracking { wishes: Some(wishes), further: Further::default() }
+    }
+
+    /// What the client has asked for of GTIDs, in a value of [`of_values`](Self::of_values).
+    pub fn gtids(&self) -> &'static str {
+        self.wishes.as_ref().map_or(Gtids::Off, |wishes| wishes.gtids).name()
     }
 
     /// What a connection that serves the client tells of beyond what all do.
@@ -209,7 +216,8 @@ impl Tracking {
         self.wishes.as_ref().is_none_or(|wishes| wishes.schema)
     }
 
-    fn tells_gtids(&self) -> bool {
+    /// Whether the client hears of the GTIDs of what it writes.
+    pub fn tells_gtids(&self) -> bool {
         self.wishes.as_ref().is_some_and(|wishes| wishes.gtids != Gtids::Off)
     }
 

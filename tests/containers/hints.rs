@@ -27,7 +27,7 @@ async fn spread(cluster: &Cluster, conn: &mut Conn, hint: &str, sql: &str) -> [u
 async fn a_read_runs_on_the_server_that_it_names(flavour: Flavour) {
     let cluster = Cluster::shared(flavour);
     cluster.log_statements().await;
-    let proxy = Proxy::start(cluster, "[routing]\nslow_start = \"0s\"");
+    let proxy = Proxy::start(cluster, "[routing]\nslow_start = \"0s\"\nconsistency = \"eventual\"");
     let mut conn = proxy.app().await;
     conn.query_drop("CREATE TABLE IF NOT EXISTS hinted (n INT)").await.unwrap();
     cluster.settle().await;
@@ -68,7 +68,10 @@ async fn a_read_runs_where_the_lag_is_as_low_as_it_asks(flavour: Flavour) {
     let mut cluster = Cluster::breakable(flavour).await;
     cluster.repair().await;
     cluster.log_statements().await;
-    let proxy = Proxy::start(&cluster, "[routing]\nslow_start = \"0s\"\nmax_lag = \"1h\"");
+    let proxy = Proxy::start(
+        &cluster,
+        "[routing]\nslow_start = \"0s\"\nmax_lag = \"1h\"\nconsistency = \"eventual\"",
+    );
     let mut conn = proxy.app().await;
     conn.query_drop("CREATE TABLE IF NOT EXISTS hinted (n INT)").await.unwrap();
     cluster.settle().await;
