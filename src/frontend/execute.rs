@@ -401,7 +401,6 @@ impl Session {
             statement_id,
             tracking,
             announces,
-            state: &self.state,
             amendment,
             writes,
             on_mail,

@@ -15,7 +15,7 @@ use crate::net::PacketError;
 use crate::routing::SharedDemand;
 use crate::session::outcome::Ending;
 use crate::session::tracking::LAST_GTID;
-use crate::session::{State, Told, Tracking};
+use crate::session::{Told, Tracking};
 use crate::wire::Capabilities;
 use crate::wire::amend::{Amendment, Encoding, amend};
 use crate::wire::capabilities::Status;
@@ -89,8 +89,6 @@ pub struct Relay<'a> {
     pub tracking: &'a Tracking,
     /// False when what an EOF announces is most probably nothing that the client hears of.
     pub announces: bool,
-    /// The session as it was before.
-    pub state: &'a State,
     /// What it is told instead of what the server says.
     pub amendment: Option<(&'a Amendment, Encoding)>,
     /// Who else must see what is written.
@@ -314,11 +312,6 @@ impl Relay<'_> {
                             false => Some(Vec::new()),
                         };
                     if let Some(wanted) = wanted {
-                        // MySQL announces the state of the next transaction, and tells nothing
-                        // where it is that of the one before.
-                        ok.announces_nothing = self.state.tracks_transactions()
-                            && wanted.is_empty()
-                            && status.contains(Status::IN_TRANSACTION);
                         session_state = wanted;
                         ok.session_state = &session_state;
                         as_it_is = false;

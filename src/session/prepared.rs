@@ -127,15 +127,23 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
     };
     let plain =
         || Plan { may_commit: false, only_reads: true, ..Plan::primary(command, Why::Prepared) };
+    // MySQL clears warnings and errors with it.
+    let clears = situation.dialect.flavour == Flavour::MySql;
+    let after = After {
+        is_statement: clears,
+        found_rows: FoundRowsAfter::Kept,
+        clears_diagnostics: clears,
+    };
+    let reset = || Plan { after, ..plain() };
     match command {
         StmtClose if pinned || at_server => run(plain(), at_server),
         StmtClose => Action::Close(id),
-        StmtReset if pinned || at_server => run(plain(), at_server),
+        StmtReset if pinned || at_server => run(reset(), at_server),
         // A connection that is kept knows better whether a transaction is open.
         StmtReset if prepared.failed.is_none() && !situation.state.keeps_connection() => {
             Action::Ok { clears_diagnostics: situation.dialect.flavour == Flavour::MySql }
         }
-        StmtReset => run(plain(), false),
+        StmtReset => run(reset(), false),
         StmtSendLongData => {
             run(Plan { pins: Pins::LONG_DATA, then: Then::LongData, ..plain() }, true)
         }

@@ -278,12 +278,6 @@ impl State {
         Some(seconds.clamp(1, LONGEST_WAIT) as u64)
     }
 
-    /// Whether the client hears of the states of its transactions.
-    pub fn tracks_transactions(&self) -> bool {
-        let value = self.settings.variables.get("session_track_transaction_info");
-        value.is_some_and(|value| !matches!(&**value, "0" | "'OFF'" | "OFF"))
-    }
-
     /// What the client wants to hear of its session's changes.
     pub fn tracking(&self) -> &Tracking {
         &self.tracking

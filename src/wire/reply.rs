@@ -36,8 +36,6 @@ pub struct OkPacket<'a> {
     pub info: &'a [u8],
     /// The session-track entries, still encoded; see [`changes`](Self::changes).
     pub session_state: &'a [u8],
-    /// A change is announced though none is told.
-    pub announces_nothing: bool,
 }
 
 impl Default for OkPacket<'_> {
@@ -50,7 +48,6 @@ impl Default for OkPacket<'_> {
             warnings: 0,
             info: b"",
             session_state: b"",
-            announces_nothing: false,
         }
     }
 }
@@ -85,8 +82,6 @@ impl<'a> OkPacket<'a> {
             warnings,
             info,
             session_state,
-            announces_nothing: status.contains(Status::SESSION_STATE_CHANGED)
-                && session_state.is_empty(),
         })
     }
 
@@ -97,10 +92,10 @@ impl<'a> OkPacket<'a> {
 }
 
 /// Appends the payload of an OK packet for a client with `capabilities`. The flag
-/// `SESSION_STATE_CHANGED` is set exactly when session state is written, be it empty.
+/// `SESSION_STATE_CHANGED` is set exactly when session state is written.
 pub fn put_ok(out: &mut impl BufMut, packet: &OkPacket<'_>, capabilities: Capabilities) {
-    let tracks = capabilities.contains(Capabilities::SESSION_TRACK)
-        && (!packet.session_state.is_empty() || packet.announces_nothing);
+    let tracks =
+        capabilities.contains(Capabilities::SESSION_TRACK) && !packet.session_state.is_empty();
     let mut status = packet.status;
     status.set(Status::SESSION_STATE_CHANGED, tracks);
     out.put_u8(packet.header);
