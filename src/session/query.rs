@@ -80,7 +80,8 @@ pub(super) fn judged(
         may_commit: !whole || may_commit(&statement),
         only_reads: whole && statement.destination == Destination::Replica,
         may_write: !whole || may_write(&statement),
-        undone_by_error: whole && statement.kind == Kind::Dml && !runs_unseen_code(&statement),
+        // No function or trigger can commit what it has written.
+        undone_by_error: whole && matches!(statement.kind, Kind::Dml | Kind::Select),
         reads_tables: !whole || reads_tables(&statement),
         tracking: match effects.contains(Effects::SHOWS_TRACKING) {
             true => TrackingUse::Shows,

@@ -134,11 +134,15 @@ wait_for_reads() {
     done
 }
 
-# Runs the statements of stdin through the proxy; then prints which server's general log has which of them. A marker
-# in a literal tells them apart: comments may be left out by a client.
+# Runs the statements of stdin through the proxy, each on a connection of its own: a session that reads without pause
+# stays on one replica (routing.monotonic).
+app_each() { local statement; while IFS= read -r statement; do app -e "$statement" </dev/null; done; }
+
+# run_marked [app_each]: runs the statements of stdin through the proxy; then prints which server's general log has which
+# of them. A marker in a literal tells them apart: comments may be left out by a client.
 run_marked() {
     local marker="tour-${EPOCHREALTIME/[.,]/}-" servers each
-    sed "s/MARK/$marker/g" | app >/dev/null
+    sed "s/MARK/$marker/g" | "${1:-app}" >/dev/null
     servers=$(docker ps --filter "label=rwproxy-test=$name" --filter label=rwproxy-test.server \
               --format '{{.Label "rwproxy-test.server"}}' | sort)
     for each in $servers; do
@@ -160,11 +164,11 @@ selects() { local n; for n in $(seq -w "$1"); do echo "SELECT COUNT(*) AS n, 'MA
 # -- the tour --------------------------------------------------------------------------------------------------------
 
 tour_split() {
-    heading "Ten writes and twenty reads on one connection each, and which container answered by its own general log"
+    heading "Ten writes on one connection and twenty reads on twenty, and which container answered by its own general log"
     app -e 'CREATE TABLE tour (id INT AUTO_INCREMENT PRIMARY KEY, note VARCHAR(80))'
     sleep 0.5
     inserts 10 | run_marked | by_server
-    selects 20 | run_marked | by_server
+    selects 20 | run_marked app_each | by_server
 }
 
 tour_sql_thread() {
@@ -176,7 +180,7 @@ tour_sql_thread() {
     wait_for_reads "$replica" no 15
     echo "    it takes no more reads: seen $(($(now_ms) - ran)) ms after the statement had ended"
     show_backends
-    selects 10 | run_marked | by_server
+    selects 10 | run_marked app_each | by_server
     heading "It is started again ($start)"
     server replica1 "$start"
     ran=$(now_ms)
@@ -215,7 +219,7 @@ tour_container() {
     wait "$reader"
     echo "    of the 200 reads that ran meanwhile, $(cat "$failed") failed"
     show_backends
-    selects 10 | run_marked | by_server
+    selects 10 | run_marked app_each | by_server
     heading "It is started again (docker start)"
     given=$(now_ms)
     docker start "$replica" >/dev/null
