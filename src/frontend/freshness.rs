@@ -10,7 +10,7 @@ use super::session::Session;
 use crate::backend::connection::Access;
 use crate::backend::pool::Lease;
 use crate::config::{Consistency, TokenScope};
-use crate::gtid::{position, position_query};
+use crate::gtid::{Transactions, position_query};
 use crate::metrics::FreshRead;
 use crate::routing::topology::Role;
 use crate::routing::{Request, Topology};
@@ -164,7 +164,7 @@ impl Session {
                     Ok(Ok([answer])) => {
                         let access = lease.access;
                         lease.release(self.key(access), self.client.handle.id);
-                        Ok(position(flavour, &answer))
+                        Ok(Transactions::parse(flavour, &answer))
                     }
                     Ok(Err(_)) => Ok(None),
                     Err(trouble) => Err(trouble),

@@ -9,14 +9,13 @@ use bytes::BytesMut;
 use super::client::{Client, ClientError};
 use super::mailbox::Mail;
 use crate::backend::connection::Connection;
-use crate::gtid::{DomainPositions, GtidSet, Transactions};
+use crate::gtid::Transactions;
 use crate::monitor::Samples;
 use crate::net::PacketError;
 use crate::routing::SharedDemand;
 use crate::session::outcome::Ending;
 use crate::session::tracking::LAST_GTID;
 use crate::session::{Told, Tracking};
-use crate::wire::Capabilities;
 use crate::wire::amend::{Amendment, Encoding, amend};
 use crate::wire::capabilities::Status;
 use crate::wire::codec::Malformed;
@@ -25,6 +24,7 @@ use crate::wire::packet::{HEADER, Header, put_packet};
 use crate::wire::reply::{EOF, ErrPacket, OkPacket, ServerError, StateChange, put_ok};
 use crate::wire::run::{PacketRun, RunEnd};
 use crate::wire::scanner::{Expect, Scanner, Significant};
+use crate::wire::{Capabilities, Flavour};
 
 /// What a reply, seen whole, has told.
 #[derive(Debug, Default)]
@@ -492,13 +492,11 @@ fn note_changes(ok: &OkPacket<'_>, reply: &mut Reply) -> Result<(), Malformed> {
             StateChange::SystemVariable { name, value }
                 if name.eq_ignore_ascii_case(LAST_GTID.as_bytes()) =>
             {
-                note_gtids(reply, value, |text| {
-                    DomainPositions::parse(text).ok().map(Transactions::MariaDb)
-                });
+                note_gtids(reply, Flavour::MariaDb, value);
             }
             StateChange::SystemVariable { name, value } => reply.told.note(name, value),
             StateChange::Gtids { encoding: 0, text } => {
-                note_gtids(reply, text, |text| GtidSet::parse(text).ok().map(Transactions::MySql));
+                note_gtids(reply, Flavour::MySql, text);
             }
             StateChange::Gtids { .. } => reply.hides_gtids = true,
             _ => {}
@@ -507,8 +505,8 @@ fn note_changes(ok: &OkPacket<'_>, reply: &mut Reply) -> Result<(), Malformed> {
     Ok(())
 }
 
-fn note_gtids(reply: &mut Reply, text: &[u8], parse: impl Fn(&str) -> Option<Transactions>) {
-    match (std::str::from_utf8(text).ok().and_then(parse), &mut reply.written) {
+fn note_gtids(reply: &mut Reply, flavour: Flavour, text: &[u8]) {
+    match (Transactions::parse(flavour, text), &mut reply.written) {
         (Some(more), Some(before)) => before.add(more),
         (Some(more), none) => *none = Some(more),
         (None, _) => reply.hides_gtids = true,

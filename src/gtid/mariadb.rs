@@ -61,15 +61,12 @@ fn parse_entries(text: &str) -> impl Iterator<Item = Result<(u32, Last), DomainE
 impl DomainPositions {
     /// Reads `0-1-100,1-2-5`. Of several entries of one domain the greatest sequence counts.
     pub fn parse(text: &str) -> Result<Self, DomainError> {
-        let mut domains: BTreeMap<u32, Last> = BTreeMap::new();
+        let mut positions = DomainPositions::default();
         for entry in parse_entries(text) {
             let (domain, last) = entry?;
-            let kept = domains.entry(domain).or_insert(last);
-            if kept.sequence < last.sequence {
-                *kept = last;
-            }
+            positions.advance(domain, last);
         }
-        Ok(DomainPositions { domains })
+        Ok(positions)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -88,10 +85,14 @@ impl DomainPositions {
     /// Moves each domain on to where the other position has it, if that is further.
     pub fn extend(&mut self, other: &DomainPositions) {
         for (domain, last) in other.iter() {
-            let kept = self.domains.entry(domain).or_insert(last);
-            if kept.sequence < last.sequence {
-                *kept = last;
-            }
+            self.advance(domain, last);
+        }
+    }
+
+    fn advance(&mut self, domain: u32, last: Last) {
+        let kept = self.domains.entry(domain).or_insert(last);
+        if kept.sequence < last.sequence {
+            *kept = last;
         }
     }
 

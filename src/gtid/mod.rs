@@ -23,6 +23,15 @@ pub enum Transactions {
 }
 
 impl Transactions {
+    /// Reads what a server of this flavour tells; `None` if that is not understood.
+    pub fn parse(flavour: Flavour, text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?;
+        match flavour {
+            Flavour::MySql => GtidSet::parse(text).ok().map(Transactions::MySql),
+            Flavour::MariaDb => DomainPositions::parse(text).ok().map(Transactions::MariaDb),
+        }
+    }
+
     /// These and the others. Those of another flavour take the place of all before: the servers
     /// are others, too.
     ///
@@ -57,21 +66,12 @@ impl Transactions {
     }
 }
 
-/// A query whose one value is where a server stands, read by [`position`].
+/// A query whose one value is where a server stands, read by [`Transactions::parse`].
 pub fn position_query(flavour: Flavour, is_primary: bool) -> &'static str {
     match (flavour, is_primary) {
         (Flavour::MySql, _) => "SELECT @@GLOBAL.gtid_executed",
         (Flavour::MariaDb, true) => "SELECT @@GLOBAL.gtid_binlog_pos",
         (Flavour::MariaDb, false) => "SELECT @@GLOBAL.gtid_slave_pos",
-    }
-}
-
-/// What [`position_query`] has answered; `None` if that is not understood.
-pub fn position(flavour: Flavour, answer: &[u8]) -> Option<Transactions> {
-    let text = std::str::from_utf8(answer).ok()?;
-    match flavour {
-        Flavour::MySql => GtidSet::parse(text).ok().map(Transactions::MySql),
-        Flavour::MariaDb => DomainPositions::parse(text).ok().map(Transactions::MariaDb),
     }
 }
 

@@ -329,6 +329,15 @@ mod tests {
         assert_eq!(decision, Decision::Backend(0));
     }
 
+    /// A write that was told by GTID, and one that was not.
+    fn writes() -> (Demand, Demand) {
+        let told = DomainPositions::parse("0-1-7").ok().map(Transactions::MariaDb);
+        let (mut written, mut untold) = (Demand::default(), Demand::default());
+        written.wrote(told, SampleNumber(10));
+        untold.wrote(None, SampleNumber(10));
+        (written, untold)
+    }
+
     /// Replicas that have applied these samples and lag this many milliseconds.
     fn replicas(replicas: [(u64, u64); 2]) -> Topology {
         let mut topology = topology(2);
@@ -342,11 +351,7 @@ mod tests {
     #[test]
     fn a_read_goes_where_its_sessions_writes_are() {
         let policy = Policy { wait: Duration::from_millis(50), ..Policy::default() };
-        let told = DomainPositions::parse("0-1-7").ok().map(Transactions::MariaDb);
-        let mut written = Demand::default();
-        written.wrote(told, SampleNumber(10));
-        let mut untold = Demand::default();
-        untold.wrote(None, SampleNumber(10));
+        let (written, untold) = writes();
         let first = topology(2).backends[1].id;
         let mut seen = Demand::default();
         seen.read(first, SampleNumber(10));
@@ -403,11 +408,7 @@ mod tests {
     #[test]
     fn reads_go_on_without_a_primary_where_the_writes_are() {
         let policy = Policy { wait: Duration::from_millis(50), ..Policy::default() };
-        let told = DomainPositions::parse("0-1-7").ok().map(Transactions::MariaDb);
-        let mut written = Demand::default();
-        written.wrote(told, SampleNumber(10));
-        let mut untold = Demand::default();
-        untold.wrote(None, SampleNumber(10));
+        let (written, untold) = writes();
         let mut topology = replicas([(9, 900), (9, 900)]);
         let mut seen = Demand::default();
         seen.read(topology.backends[0].id, SampleNumber(10));

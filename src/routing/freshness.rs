@@ -330,6 +330,7 @@ mod tests {
         assert_eq!(demand.freshness(&replica(1, 12)), Freshness::Uncertain);
         assert_eq!(demand.freshness_of_writes(&replica(1, 12)), Freshness::Fresh);
     }
+
     #[test]
     fn a_session_that_reads_without_pause_can_move_on() {
         let mut demand = Demand::default();

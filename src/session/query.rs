@@ -309,6 +309,7 @@ fn may_write(statement: &Statement) -> bool {
             statement.reason,
             Reason::Read
                 | Reason::Hint
+                | Reason::UnknownHint
                 | Reason::LockingRead
                 | Reason::ConnectionId
                 | Reason::LastInsertId
