@@ -133,6 +133,12 @@ impl BinlogState {
         !other.last.keys().any(|key| self.last.contains_key(key))
     }
 
+    /// The entries of one server, by its id.
+    pub fn of(&self, server: u32) -> BinlogState {
+        let own = self.last.iter().filter(|((_, writer), _)| *writer == server);
+        BinlogState { last: own.map(|(&key, &sequence)| (key, sequence)).collect() }
+    }
+
     /// The entries that `other` does not reach: what this log has and `other` has not.
     pub fn beyond(&self, other: &BinlogState) -> BinlogState {
         let last = self

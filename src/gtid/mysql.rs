@@ -129,6 +129,14 @@ impl GtidSet {
         GtidSet { sources }
     }
 
+    /// The transactions that the server of this uuid has numbered, under any tag; none when the
+    /// text is no uuid.
+    pub fn of(&self, uuid: &str) -> GtidSet {
+        let Ok(uuid) = parse_uuid(uuid) else { return GtidSet::default() };
+        let own = self.sources.iter().filter(|(source, _)| source.uuid == uuid);
+        GtidSet { sources: own.map(|(source, list)| (source.clone(), list.clone())).collect() }
+    }
+
     /// Adds the transactions of another set.
     pub fn extend(&mut self, other: &GtidSet) {
         for (source, theirs) in &other.sources {

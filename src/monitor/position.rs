@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::observation::Identity;
 use crate::gtid::{BinlogState, DomainPositions, GtidSet};
 
 /// A place in a source's binary log. Only places of one and the same source compare.
@@ -132,6 +133,20 @@ impl History {
                 Some(ours.beyond(theirs)).filter(|rest| !rest.is_empty()).map(History::MariaDb)
             }
             _ => None,
+        }
+    }
+
+    /// The transactions that this server itself has numbered; `None` when there are none.
+    pub fn of(&self, server: &Identity) -> Option<History> {
+        match self {
+            History::MySql(set) => {
+                let own = set.of(&server.instance);
+                (!own.is_empty()).then(|| History::MySql(Arc::new(own)))
+            }
+            History::MariaDb(state) => {
+                let own = state.of(server.server_id);
+                (!own.is_empty()).then_some(History::MariaDb(own))
+            }
         }
     }
 }

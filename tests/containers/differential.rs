@@ -2,8 +2,8 @@
 //! through a proxy whose pools are far too small for them, and directly: every packet is the same.
 //!
 //! `DIFFERENTIAL_OPERATIONS` says how many in all (100,000 in `make soak`), `DIFFERENTIAL_SEED`
-//! which, `DIFFERENTIAL_CONTEXT` how many of the operations before a difference are shown. A
-//! difference is shrunk to a short sequence.
+//! which, `DIFFERENTIAL_CONTEXT` how many of the operations before a difference are shown,
+//! `DIFFERENTIAL_SHRINK` how many of the differences are shrunk to a short sequence.
 
 mod operation;
 mod schema;
@@ -26,7 +26,7 @@ const CONNECTIONS: usize = 8;
 /// Sessions that run directly at once: the primary alone serves them.
 const DIRECT: usize = 16;
 /// Differences that are looked into.
-const MOST: usize = 3;
+const MOST: u64 = 3;
 
 async fn random_sessions(flavour: Flavour) {
     // A table that leaves MySQL's cache forgets which auto-increment values were set aside.
@@ -61,9 +61,9 @@ async fn random_sessions(flavour: Flavour) {
         each * SESSIONS,
         found.len()
     );
-    for (number, at) in found.iter().take(MOST) {
+    for (number, at) in found.iter().take(setting("DIFFERENTIAL_SHRINK", MOST) as usize) {
         let shortest = shrink::shrink(&cluster, &settler, &plans[*number][..=*at]).await;
-        eprintln!("session {number} shrinks to {shortest:#?}");
+        eprintln!("session {number} shrinks to\n{shortest}");
     }
     assert!(found.is_empty(), "{} sessions differ", found.len());
     assert!(reads > 0, "nothing was split");

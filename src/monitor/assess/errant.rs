@@ -1,14 +1,18 @@
 //! Errant transactions: on a server, and not on the primary.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::member::Member;
 use crate::monitor::observation::Observation;
 use crate::monitor::position::History;
 
-/// A finding counts when two observations in a row have it.
+/// Transactions count as errant when so many comparisons in a row find the same ones.
 const CERTAIN: u8 = 2;
+/// How long transactions that bear the primary's own mark may be on a replica only: the primary
+/// sends what it has written to its log before it has committed it, and under semi-synchronous
+/// replication commits it only when replicas have acknowledged it.
+const IN_FLIGHT: Duration = Duration::from_secs(30);
 
 /// What is remembered of a server's errant transactions.
 #[derive(Debug, Default)]
@@ -18,10 +22,38 @@ pub struct Errant {
     baseline: Option<Option<History>>,
     /// It took writes of clients, so that none of its errant transactions is harmless.
     was_primary: bool,
-    /// Beyond the baseline, and in how many observations in a row.
-    found: Option<(History, u8)>,
+    /// Beyond the baseline, of other servers than the primary.
+    foreign: Option<Found>,
+    /// Beyond the baseline, of the primary itself.
+    in_flight: Option<Found>,
     /// Until when the replica's last compared observation lasted.
     compared: Option<Instant>,
+}
+
+/// Transactions that the replica has and the primary has not.
+#[derive(Debug)]
+struct Found {
+    transactions: History,
+    since: Instant,
+    /// How many comparisons in a row have found them.
+    times: u8,
+}
+
+impl Found {
+    /// What of `extra` was there before, if anything was; else `extra`, for the first time.
+    fn follow(
+        before: Option<Found>,
+        extra: Option<History>,
+        theirs: &History,
+        now: Instant,
+    ) -> Option<Found> {
+        let extra = extra?;
+        let still = before.and_then(|before| {
+            let transactions = before.transactions.beyond(theirs)?;
+            Some(Found { transactions, times: before.times.saturating_add(1), ..before })
+        });
+        Some(still.unwrap_or(Found { transactions: extra, since: now, times: 1 }))
+    }
 }
 
 impl Errant {
@@ -32,12 +64,15 @@ impl Errant {
 
     /// Why reads must stay away.
     pub fn bars(&self) -> Option<Arc<str>> {
-        match &self.found {
-            Some((extra, CERTAIN..)) => {
-                Some(format!("it has transactions that the primary has not: {extra}").into())
-            }
-            _ => None,
-        }
+        let certain = self.foreign.as_ref().filter(|found| found.times >= CERTAIN);
+        let lost = || {
+            let compared = self.compared?;
+            self.in_flight
+                .as_ref()
+                .filter(|found| compared.saturating_duration_since(found.since) >= IN_FLIGHT)
+        };
+        let extra = &certain.or_else(lost)?.transactions;
+        Some(format!("it has transactions that the primary has not: {extra}").into())
     }
 
     /// What an operator should know of it though it serves.
@@ -64,7 +99,8 @@ impl Member {
             return;
         }
         let (Some(ours), Some(theirs)) = (own.history(), primary.history()) else { return };
-        errant.compared = Some(own.finished);
+        let own_finished = own.finished;
+        errant.compared = Some(own_finished);
         let extra = ours.beyond(&theirs);
         if errant.baseline.is_none() && !errant.was_primary {
             errant.baseline = Some(extra);
@@ -75,9 +111,13 @@ impl Member {
             Some(known) => extra.beyond(known),
             None => Some(extra),
         });
-        errant.found = fresh.map(|fresh| {
-            let times = errant.found.as_ref().map_or(0, |(_, times)| *times);
-            (fresh, times.saturating_add(1))
-        });
+        let own = fresh.as_ref().and_then(|fresh| fresh.of(&primary.identity));
+        let foreign = match (&fresh, &own) {
+            (Some(fresh), Some(own)) => fresh.beyond(own),
+            _ => fresh,
+        };
+        let now = own_finished;
+        errant.foreign = Found::follow(errant.foreign.take(), foreign, &theirs, now);
+        errant.in_flight = Found::follow(errant.in_flight.take(), own, &theirs, now);
     }
 }

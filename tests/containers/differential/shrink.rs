@@ -17,13 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const NUMBER: usize = 0;
 const OTHERS: std::ops::Range<usize> = 60..63;
 
-/// A shorter sequence that differs still, as far as one is found in time. The one shared
-/// connection of each server passes from hand to hand meanwhile.
-pub async fn shrink(
-    cluster: &Cluster,
-    settler: &Arc<Settler>,
-    plan: &[Operation],
-) -> Vec<Operation> {
+/// A shorter sequence that differs still, as far as one is found in time, with all its answers. The
+/// one shared connection of each server passes from hand to hand meanwhile.
+pub async fn shrink(cluster: &Cluster, settler: &Arc<Settler>, plan: &[Operation]) -> String {
     let proxy = Proxy::start(cluster, "[pool]\nmax_per_backend = 1");
     let stop = Arc::new(AtomicBool::new(false));
     let mut others = JoinSet::new();
@@ -41,6 +37,7 @@ pub async fn shrink(
     }
     let began = Instant::now();
     let mut shortest = plan.to_vec();
+    let mut shown = "it differs only in company".to_owned();
     let mut chunk = shortest.len() / 2;
     while chunk > 0 && began.elapsed() < PATIENCE {
         let mut at = 0;
@@ -48,7 +45,10 @@ pub async fn shrink(
             let end = (at + chunk).min(shortest.len());
             let candidate = [&shortest[..at], &shortest[end..]].concat();
             match difference(cluster, settler, &proxy, &candidate).await {
-                Some(last) => shortest = candidate[..=last].to_vec(),
+                Some((last, answers)) => {
+                    shortest = candidate[..=last].to_vec();
+                    shown = answers;
+                }
                 None => at = end,
             }
         }
@@ -56,7 +56,7 @@ pub async fn shrink(
     }
     stop.store(true, Ordering::Relaxed);
     while others.join_next().await.is_some() {}
-    shortest
+    shown
 }
 
 async fn difference(
@@ -64,11 +64,21 @@ async fn difference(
     settler: &Settler,
     proxy: &Proxy,
     plan: &[Operation],
-) -> Option<usize> {
+) -> Option<(usize, String)> {
     make_one(cluster, NUMBER).await;
     let direct = run(cluster.primary_address(), NUMBER, plan, None).await;
     make_one(cluster, NUMBER).await;
     settler.settle().await;
     let proxied = run(proxy.address, NUMBER, plan, Some(settler)).await;
-    direct.first_difference(&proxied).filter(|at| *at < plan.len())
+    let last = direct.first_difference(&proxied).filter(|at| *at < plan.len())?;
+    let steps = plan[..=last].iter().enumerate().map(|(at, operation)| {
+        let (direct, proxied) = (direct.at(at), proxied.at(at));
+        match direct == proxied {
+            true => format!("    {operation:?}\n      both: {direct}\n"),
+            false => {
+                format!("    {operation:?}\n      directly: {direct}\n      proxied: {proxied}\n")
+            }
+        }
+    });
+    Some((last, steps.collect()))
 }

@@ -259,6 +259,37 @@ fn errant_transactions_bar_reads_unless_they_were_there_before() {
 }
 
 #[test]
+fn what_the_primary_has_sent_and_not_yet_committed_is_not_errant() {
+    let mut world = cluster();
+    world.ticks(3);
+    world.reads(2);
+    // A busy primary: each look finds other transactions that are on the replica first.
+    for last in 11..20 {
+        world.write(2, &[(1, last)]);
+        world.write(1, &[(1, last - 1)]);
+        world.tick();
+        world.reads(2);
+    }
+    // One that waits for a replica's acknowledgement.
+    world.ticks(100);
+    world.reads(2);
+    // One that was lost when the primary crashed.
+    world.ticks(250);
+    world.no_reads(
+        2,
+        "transactions that the primary has not: 3e11fa47-71ca-11e1-9e33-c80aa9429501:19",
+    );
+    // Different errant ones in a row are errant each time.
+    let mut world = cluster();
+    world.ticks(3);
+    world.write(2, &[(1, 10), (2, 1)]);
+    world.ticks(2);
+    world.write(2, &[(1, 10), (2, 2)]);
+    world.tick();
+    world.no_reads(2, "3e11fa47-71ca-11e1-9e33-c80aa9429502:1");
+}
+
+#[test]
 fn semi_sync_that_has_fallen_back_is_shown() {
     let mut world = cluster();
     let with = |active| Said {
