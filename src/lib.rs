@@ -19,6 +19,7 @@
 //! | 3 | [`monitor`] | probes: role, replication, lag, accounts |
 //! | 3 | [`discovery`] | which servers there are: Docker labels, static list; the published topology |
 //! | 4 | [`frontend`] | a client's life: login, commands, relay |
+//! | 5 | [`switchover`] | makes a replica the primary, on purpose |
 //! | 5 | [`admin`] | the admin console and HTTP endpoints |
 //! | 5 | [`server`] | wires everything together |
 //!
@@ -37,4 +38,5 @@ pub mod routing;
 pub mod server;
 pub mod session;
 pub mod sql;
+pub mod switchover;
 pub mod wire;

@@ -13,7 +13,7 @@ use rwproxy::server;
 use tokio::sync::watch;
 
 use cli::arguments::{Arguments, Command, ConfigCommand};
-use cli::{explain, healthcheck, logging, runtime, signals};
+use cli::{explain, healthcheck, logging, runtime, signals, switchover};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
             print!("{}", explain::explain(&sql, flavour, &sql_mode, &database));
             Ok(ExitCode::SUCCESS)
         }
+        Some(Command::Switchover { server, force }) => switchover(path.as_deref(), &server, force),
         Some(Command::Healthcheck) => healthcheck(path.as_deref()),
         Some(Command::Config { command: ConfigCommand::Check }) => check(path.as_deref()),
     };
@@ -88,6 +89,12 @@ fn check(path: Option<&Path>) -> Done {
 fn healthcheck(path: Option<&Path>) -> Done {
     println!("{}", healthcheck::ask(&load(path)?.http)?);
     Ok(ExitCode::SUCCESS)
+}
+
+fn switchover(path: Option<&Path>, server: &str, force: bool) -> Done {
+    let (steps, succeeded) = switchover::ask(&load(path)?, server, force)?;
+    print!("{steps}");
+    Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
 
 /// The file that was named, else `proxy.toml` where there is one.

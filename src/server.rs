@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::admin::{self, Admin, Live};
 use crate::config::{Config, ListenAddress};
@@ -24,11 +24,15 @@ use crate::net::listener::BindError;
 use crate::net::rsa::RsaKeyError;
 use crate::net::tls::TlsError;
 use crate::session::plan::Why;
+use crate::switchover::Switchover;
 
 /// How long sessions that were told to end now may take to do so.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How often the number of sessions is looked at while draining.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How long a switchover that is under way may take to end at a shutdown.
+const SWITCHOVER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the server is asked to do, in this order and never back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +79,17 @@ pub async fn run(
         Arc::new(build::context(&settings, &observed, metrics.clone(), tls, encryption, rsa_key)?);
 
     let mut control_tasks = follow::start(&control, config.clone(), &context, &observed);
+    let switchover = Arc::new(Switchover {
+        topology: context.topology.clone(),
+        catalog: observed.catalog.clone(),
+        hold: observed.hold.clone(),
+        registry: context.registry.clone(),
+        config: config.clone(),
+        tls: context.backend_tls.clone(),
+        running: Mutex::new(()),
+    });
     let admin = Arc::new(Admin {
+        switchover: switchover.clone(),
         view: Arc::new(Live {
             topology: context.topology.clone(),
             pools: context.pools.clone(),
@@ -98,6 +112,8 @@ pub async fn run(
     let _ = phase.wait_for(|phase| *phase > Phase::Serving).await;
     accepts.store(false, Ordering::Relaxed);
     drop(accepting);
+    // Half a switchover helps nobody, and a second one does not begin.
+    let _switched = timeout(SWITCHOVER_TIMEOUT, switchover.finished()).await;
     end_sessions(&context, phase).await;
     Ok(())
 }

@@ -21,6 +21,8 @@ use crate::metrics::Metrics;
 use crate::net::tls::server::ServerTls;
 use crate::net::{Listener, Stream};
 
+use crate::switchover::Switchover;
+
 pub use live::Live;
 pub use view::View;
 
@@ -28,6 +30,7 @@ pub use view::View;
 pub struct Admin {
     pub view: Arc<dyn View>,
     pub metrics: Arc<Metrics>,
+    pub switchover: Arc<Switchover>,
     /// Also holds the account of the console.
     pub config: watch::Receiver<Arc<Config>>,
     /// Offered by the console, where there is one.

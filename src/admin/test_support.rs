@@ -9,10 +9,14 @@ use super::route::{Route, route};
 use super::view::{BackendRow, SessionRow};
 use super::{Admin, View};
 use crate::config::{Config, Secret};
+use crate::discovery::{Catalog, TopologyStore};
+use crate::frontend::registry::Registry;
 use crate::metrics::{Metrics, PoolState};
+use crate::net::tls::client::ClientTls;
 use crate::net::tls::server::{Identity, ServerTls};
 use crate::routing::Policy;
 use crate::routing::topology::tests::topology;
+use crate::switchover::Switchover;
 
 pub struct Fake {
     pub ready: Result<(), String>,
@@ -41,7 +45,17 @@ fn admin_with(view: Fake, config: Config) -> Arc<Admin> {
     let (_, config) = watch::channel(Arc::new(config));
     let metrics = Arc::new(Metrics::new(&["read"]));
     let tls = Some(Arc::new(ServerTls::new(Identity::self_made(None).unwrap())));
-    Arc::new(Admin { view: Arc::new(view), metrics, config, tls, started: Instant::now() })
+    let switchover = Arc::new(Switchover {
+        topology: Arc::new(TopologyStore::new(topology(1))),
+        catalog: watch::channel(Catalog::default()).1,
+        hold: watch::channel(None).0,
+        registry: Arc::new(Registry::new()),
+        config: config.clone(),
+        tls: ClientTls::Disabled,
+        running: tokio::sync::Mutex::new(()),
+    });
+    let view = Arc::new(view);
+    Arc::new(Admin { view, metrics, switchover, config, tls, started: Instant::now() })
 }
 
 impl View for Fake {

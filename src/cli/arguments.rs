@@ -36,6 +36,15 @@ pub enum Command {
         #[arg(long, default_value = "", value_name = "NAME")]
         database: String,
     },
+    /// Makes a replica the primary, by the running proxy: writes wait meanwhile and are not lost
+    Switchover {
+        /// The replica's name, as SHOW BACKENDS has it
+        server: String,
+        /// Takes the former primary from sessions that are in a transaction or pinned to it, instead
+        /// of giving up
+        #[arg(long)]
+        force: bool,
+    },
     /// Asks the running proxy whether it is ready; exit code 0 if so
     Healthcheck,
     /// About the configuration file

@@ -6,4 +6,5 @@ pub mod healthcheck;
 pub mod logging;
 pub mod runtime;
 pub mod signals;
+pub mod switchover;
 mod watched;

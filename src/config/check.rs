@@ -26,6 +26,14 @@ pub fn check(config: &Config, report: &mut dyn FnMut(&str, String)) {
             );
         }
     }
+    for (section, account) in
+        [("administrator", &config.administrator), ("replication", &config.replication)]
+    {
+        let is_nameless = account.user.as_ref().is_none_or(|user| user.is_empty());
+        if is_nameless && (account.user.is_some() || account.password.is_some()) {
+            report(section, "an account needs a `user`".to_owned());
+        }
+    }
     if config.listen.proxy_protocol_out && config.pool.mode != PoolMode::Session {
         let message = "needs pool.mode = \"session\": a shared connection has no one client";
         report("listen.proxy_protocol_out", message.to_owned());

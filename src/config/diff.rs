@@ -48,6 +48,8 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
     // Secrets look alike when shown.
     for (path, old, new) in [
         ("monitor.password", &old.monitor.password, &new.monitor.password),
+        ("administrator.password", &old.administrator.password, &new.administrator.password),
+        ("replication.password", &old.replication.password, &new.replication.password),
         ("admin.password", &old.admin.password, &new.admin.password),
     ] {
         if is_changed(old, new) {

@@ -37,7 +37,7 @@ pub use operation::{Admin, Http, Level, Limits, Log, LogFormat, Shutdown};
 pub use parse::Environment;
 pub use secret::Secret;
 pub use servers::{
-    Backend, BackendTls, BackendTlsMode, Docker, DockerAddress, Monitor, RoleSetting,
+    Account, Backend, BackendTls, BackendTlsMode, Docker, DockerAddress, Monitor, RoleSetting,
 };
 pub use traffic::{
     Balance, Consistency, MaxPerBackend, NoReplica, Pool, PoolCompression, PoolMode, Routing, Rule,
@@ -55,6 +55,8 @@ pub struct Config {
     pub backends: Vec<Backend>,
     pub backend_tls: BackendTls,
     pub monitor: Monitor,
+    pub administrator: Account,
+    pub replication: Account,
     pub routing: Routing,
     pub rules: Vec<Rule>,
     pub pool: Pool,

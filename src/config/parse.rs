@@ -246,7 +246,7 @@ fn complete(
     for path in relative_paths(config) {
         *path = environment.base.join(&*path);
     }
-    let Config { monitor, admin, auth, .. } = config;
+    let Config { monitor, administrator, replication, admin, auth, .. } = config;
     if document.has("monitor", "password") || document.has("monitor", "password_file") {
         // The default gives way to what was written.
         monitor.password_env =
@@ -258,6 +258,18 @@ fn complete(
             &mut monitor.password,
             &monitor.password_file,
             &monitor.password_env,
+        ),
+        (
+            "administrator".to_owned(),
+            &mut administrator.password,
+            &administrator.password_file,
+            &administrator.password_env,
+        ),
+        (
+            "replication".to_owned(),
+            &mut replication.password,
+            &replication.password_file,
+            &replication.password_env,
         ),
         ("admin".to_owned(), &mut admin.password, &admin.password_file, &admin.password_env),
     ];
@@ -344,7 +356,17 @@ fn docker_variables(
 }
 
 fn relative_paths(config: &mut Config) -> impl Iterator<Item = &mut PathBuf> {
-    let Config { listen, auth, docker, backend_tls, monitor, admin, .. } = config;
+    let Config {
+        listen,
+        auth,
+        docker,
+        backend_tls,
+        monitor,
+        administrator,
+        replication,
+        admin,
+        ..
+    } = config;
     [
         &mut listen.rsa_key,
         &mut listen.tls.cert,
@@ -355,6 +377,8 @@ fn relative_paths(config: &mut Config) -> impl Iterator<Item = &mut PathBuf> {
         &mut docker.tls_key,
         &mut backend_tls.ca,
         &mut monitor.password_file,
+        &mut administrator.password_file,
+        &mut replication.password_file,
         &mut admin.password_file,
     ]
     .into_iter()

@@ -155,6 +155,18 @@ pub enum BackendTlsMode {
     VerifyIdentity,
 }
 
+/// `[administrator]` and `[replication]`: an account on the servers.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Account {
+    /// `None`: there is no such account.
+    pub user: Option<String>,
+    /// After loading this is set, wherever it came from; `None` when nothing gave one.
+    pub password: Option<Secret>,
+    pub password_file: Option<PathBuf>,
+    pub password_env: Option<String>,
+}
+
 /// `[monitor]`
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]

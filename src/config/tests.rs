@@ -71,8 +71,10 @@ fn the_comments_of_the_example_parse() {
         .map(|line| line.strip_prefix("# ").filter(|rest| is_toml(rest)).unwrap_or(line))
         .map(|line| format!("{line}\n"))
         .collect();
-    let files = [("/etc/rwproxy/admin.secret", "x")];
-    let config = parse_with(&text, &[("APP_PASSWORD", "secret")], &files).unwrap();
+    let files = [("/etc/rwproxy/admin.secret", "x"), ("/etc/rwproxy/replication.secret", "y")];
+    let variables = [("APP_PASSWORD", "secret"), ("RWPROXY_ADMINISTRATOR_PASSWORD", "z")];
+    let config = parse_with(&text, &variables, &files).unwrap();
+    assert_eq!(config.administrator.user.as_deref(), Some("root"));
     assert_eq!(config.backends.len(), 1);
     assert_eq!(config.rules.len(), 1);
     assert_eq!(config.auth.users.len(), 1);
@@ -238,7 +240,7 @@ fn bad_files() {
         (
             "[zzz]\n",
             "1:2: unknown section [zzz]; there are listen, auth, docker, backends, \
-          backend_tls, monitor, routing, rules, pool, limits, admin, http, log, shutdown",
+          backend_tls, monitor, administrator, replication, routing, rules, pool, limits, admin, http, log, shutdown",
         ),
         (
             "max_lag = '1s'",

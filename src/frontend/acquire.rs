@@ -180,7 +180,7 @@ impl Session {
 
     /// Waits until another topology is published, for a [`PAUSE`] at most. The receiver is made at
     /// the first wait: what was published before is loaded anew.
-    async fn await_topology(
+    pub(super) async fn await_topology(
         &mut self,
         published: &mut Option<Published>,
         left: Duration,

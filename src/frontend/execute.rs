@@ -12,7 +12,8 @@ use super::loss::Loss;
 use super::mailbox::Mail;
 use super::relay::{Relay, RelayError, Reply, copy_run, send};
 use super::rescue::{
-    INTERRUPTED, PARSE_ERROR, Rescued, TOO_LARGE, TOO_MANY, is_farewell, is_rescued, remembered_for,
+    INTERRUPTED, PARSE_ERROR, Rescued, TOO_LARGE, TOO_MANY, is_farewell, is_read_only, is_rescued,
+    remembered_for,
 };
 use super::session::{End, Incoming, Session};
 use crate::backend::connection::Access;
@@ -56,6 +57,9 @@ pub(super) enum Failure {
     Elsewhere,
     /// A replica has refused it with this error: the primary decides.
     Refused(u16),
+    /// The primary has become read-only, and has done nothing of it: whoever is the primary next
+    /// may.
+    ReadOnly(ServerError),
     End(End),
 }
 
@@ -122,6 +126,19 @@ impl Session {
                 Err(Failure::Elsewhere) => {
                     self.held_lost();
                     avoid.push(backend);
+                }
+                Err(Failure::ReadOnly(error)) => {
+                    let patience = self.context.traffic.load().write_hold;
+                    let left = patience.saturating_sub(started.elapsed());
+                    if left.is_zero() {
+                        metrics.errors.increment(errors::label(&error));
+                        self.answer_error(1, &error).await?;
+                        return Ok(destination);
+                    }
+                    // The monitor sees it within moments, and then it waits as all writes do.
+                    if let Err(Refusal::End(end)) = self.await_topology(&mut None, left).await {
+                        return Err(end);
+                    }
                 }
             }
             metrics.retries.increment();
@@ -218,7 +235,15 @@ impl Session {
         }
         self.state.pin(plan.pins);
         let mut kill = self.kill_of(&lease);
-        let rescued = if repeatable { Rescued::READ } else { Rescued::NOTHING };
+        let may_be_held = plan.undone_when_refused
+            && !kept
+            && lease.access == Access::ReadWrite
+            && matches!(text, Text::Whole(_));
+        let rescued = match (repeatable, may_be_held) {
+            (true, _) => Rescued::READ,
+            (false, true) => Rescued::WRITE,
+            (false, false) => Rescued::NOTHING,
+        };
         let may_make_room = plan.prepares.is_some()
             && matches!(text, Text::Whole(_))
             && lease.statements.has_shared();
@@ -247,7 +272,7 @@ impl Session {
                 Err(if may_retry { Failure::Elsewhere } else { Failure::End(End::BackendLost) })
             }
             Ok(mut reply) => {
-                let refused = reply.error.as_ref().filter(|_| reply.bytes == 0).map(|it| it.code);
+                let kept_back = reply.error.clone().filter(|_| reply.bytes == 0);
                 let hit = reply.error.as_ref().is_some_and(|error| error.code == INTERRUPTED);
                 let clean = kill.settled(hit).await;
                 let unread = reply.error.as_ref().is_some_and(|error| error.code == TOO_LARGE);
@@ -274,7 +299,13 @@ impl Session {
                     self.begin_revision(revision);
                 }
                 self.settle(lease, plan, reply, clean);
-                refused.map_or(Ok(()), |code| Err(Failure::Refused(code)))
+                match kept_back {
+                    None => Ok(()),
+                    Some(error) if repeatable => Err(Failure::Refused(error.code)),
+                    Some(error) if is_read_only(&error) => Err(Failure::ReadOnly(error)),
+                    // Another option than read_only prevents it: that is the answer.
+                    Some(error) => self.answer_error(1, &error).await.map_err(Failure::End),
+                }
             }
             Err(RelayError::Client(error)) => {
                 // Its statement may still run.
@@ -439,7 +470,10 @@ impl Session {
         let left = !succeeded || reply.has_warnings;
         lease.note_diagnostics(left, plan.after.clears_diagnostics);
         self.state.outcome.note(plan.after, reply.ending, reply.warnings, !succeeded, left);
-        if !left && plan.pins.contains(Pins::UNKNOWN_EFFECTS) {
+        if !left
+            && plan.pins.contains(Pins::UNKNOWN_EFFECTS)
+            && (plan.after.clears_diagnostics || self.dialect.flavour == Flavour::MySql)
+        {
             // The connection that it pins knows what code within has left, or cleared.
             self.state.outcome.diagnostics = Diagnostics::None;
         }

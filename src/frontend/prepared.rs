@@ -17,13 +17,13 @@ use crate::session::Pins;
 use crate::session::plan::{Plan, Prepares, StatementUse};
 use crate::session::statements::{Home, PreparedText, Statements};
 use crate::sql::Kind;
+use crate::wire::Capabilities;
 use crate::wire::capabilities::Status;
 use crate::wire::command::Command;
 use crate::wire::execute::{Types, put_statement_id, types, with_types};
 use crate::wire::packet::{HEADER, put_packet};
 use crate::wire::reply::ServerError;
 use crate::wire::scanner::Expect;
-use crate::wire::{Capabilities, Flavour};
 
 const COM_STMT_CLOSE: u8 = 0x19;
 /// So many are sent together: a server takes several commands out of one compressed frame, but not
@@ -270,12 +270,13 @@ impl Session {
             Command::StmtFetch => reply.error.is_none() && !status.contains(Status::LAST_ROW_SENT),
             _ => false,
         };
-        // MySQL keeps long data for an execution that it could not read, and its refusal of such data.
-        let mysql = self.dialect.flavour == Flavour::MySql;
+        // Servers keep long data for an execution that they could not read, and their refusal of
+        // such data.
         let unread = usage.command == Command::StmtExecute
-            && reply.error.as_ref().is_some_and(|error| {
-                error.code == MALFORMED || (mysql && error.code == WRONG_ARGUMENTS)
-            })
+            && reply
+                .error
+                .as_ref()
+                .is_some_and(|error| [MALFORMED, WRONG_ARGUMENTS].contains(&error.code))
             && self.state.statements().find(usage.id).is_some_and(|(_, it)| it.long_data);
         let long_data = usage.command == Command::StmtSendLongData || unread;
         let closed = usage.command == Command::StmtClose;

@@ -65,6 +65,8 @@ pub struct SessionView {
     pub backend: Option<BackendId>,
     pub pins: Pins,
     pub in_transaction: bool,
+    /// From a command's arrival to the end of its reply.
+    pub is_busy: bool,
     pub statements: u64,
     pub reads_on_replicas: u64,
 }
@@ -124,6 +126,7 @@ impl Handle {
             backend: backend.checked_sub(1).map(BackendId),
             pins: Pins::from_bits_truncate(self.activity.pins.load(Ordering::Relaxed)),
             in_transaction: self.activity.in_transaction.load(Ordering::Relaxed) != 0,
+            is_busy: self.activity.busy.load(Ordering::Relaxed) != 0,
             statements: self.activity.statements.load(Ordering::Relaxed),
             reads_on_replicas: self.activity.reads_on_replicas.load(Ordering::Relaxed),
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::wire::reply::ServerError;
+
 /// Errors that are kept from the client because the command is tried once more in another way.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rescued {
@@ -9,15 +11,19 @@ pub(super) struct Rescued {
     pub read: bool,
     /// That there are too many prepared statements.
     pub too_many: bool,
+    /// That the server has become read-only.
+    pub read_only: bool,
 }
 
 impl Rescued {
-    pub const READ: Rescued = Rescued { read: true, too_many: false };
-    pub const NOTHING: Rescued = Rescued { read: false, too_many: false };
+    pub const NOTHING: Rescued = Rescued { read: false, too_many: false, read_only: false };
+    pub const READ: Rescued = Rescued { read: true, ..Rescued::NOTHING };
+    pub const WRITE: Rescued = Rescued { read_only: true, ..Rescued::NOTHING };
 
     pub fn holds(self, code: u16) -> bool {
         (self.read && (is_rescued(code) || is_farewell(code)))
             || (self.too_many && code == TOO_MANY)
+            || (self.read_only && is_option(code))
     }
 }
 
@@ -47,7 +53,19 @@ pub(super) fn is_farewell(code: u16) -> bool {
 /// Errors by which a replica says that it must not or cannot run a statement that the primary
 /// may: refused writes, and objects that it does not know (yet).
 pub(super) fn is_rescued(code: u16) -> bool {
-    matches!(code, 1290 | 1792 | 1836) || is_unknown_object(code)
+    is_option(code) || code == 1792 || is_unknown_object(code)
+}
+
+/// ER_OPTION_PREVENTS_STATEMENT, ER_READ_ONLY_MODE. The first is for other options, too.
+fn is_option(code: u16) -> bool {
+    matches!(code, 1290 | 1836)
+}
+
+/// True when a server says that it takes no writes: it has just become a replica, or will be one.
+/// The option's name is the same in every language of messages.
+pub(super) fn is_read_only(error: &ServerError) -> bool {
+    let named = |name: &[u8]| error.message.windows(name.len()).any(|part| part == name);
+    is_option(error.code) && (named(b"read-only") || named(b"read_only"))
 }
 
 /// ER_NO_SUCH_TABLE, ER_BAD_DB_ERROR, ER_BAD_FIELD_ERROR, ER_SP_DOES_NOT_EXIST.

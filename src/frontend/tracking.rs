@@ -38,8 +38,10 @@ impl Session {
         plan: &Plan,
         reply: &mut Reply,
     ) -> Result<bool, Failure> {
+        // The connection stays with the session, and knows.
+        let is_kept = self.state.pins().intersects(Pins::SESSION_VARIABLE | Pins::UNKNOWN_EFFECTS);
         // The question would take its warnings from the client.
-        if reply.error.is_some() || reply.warnings > 0 {
+        if is_kept || reply.error.is_some() || reply.warnings > 0 {
             return Ok(true);
         }
         for change in &plan.changes {

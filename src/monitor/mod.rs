@@ -16,6 +16,7 @@
 //! | [`queries`] | what a server is asked, and how its answers are read (pure) |
 //! | [`assess`] | from all that to the topology (pure) |
 //! | [`events`] | what has changed between two topologies |
+//! | [`hold`] | writes held back on purpose |
 //! | [`probe`], [`supervisor`] | the tasks |
 //! | [`accounts`] | the accounts of the primary, and how it greets |
 //! | [`start`](start()) | starts it all |
@@ -23,6 +24,7 @@
 pub mod accounts;
 pub mod assess;
 pub mod events;
+pub mod hold;
 pub mod observation;
 pub mod position;
 pub mod probe;
@@ -32,5 +34,6 @@ mod start;
 pub mod supervisor;
 pub mod timeline;
 
+pub use hold::Hold;
 pub use samples::Samples;
 pub use start::{Handles, start};

@@ -18,6 +18,7 @@ use crate::wire::handshake::Greeting;
 use super::accounts::requests::Requests;
 use super::accounts::{PrimaryProfile, Watcher};
 use super::events::EventLog;
+use super::hold::Hold;
 use super::samples::Samples;
 use super::supervisor::Supervisor;
 
@@ -38,6 +39,8 @@ pub struct Handles {
     pub profile: watch::Receiver<Option<Arc<PrimaryProfile>>>,
     /// Numbers the samples of the primary's position.
     pub samples: Samples,
+    /// Holds writes back.
+    pub hold: watch::Sender<Option<Hold>>,
     _tasks: JoinSet<()>,
 }
 
@@ -52,6 +55,7 @@ pub fn start(runtime: &Handle, config: watch::Receiver<Arc<Config>>, tls: Client
     let topology = Arc::new(TopologyStore::new(Topology::empty()));
     let events = Arc::new(EventLog::default());
     let samples = Samples::default();
+    let (hold, holds) = watch::channel(None);
     let supervisor = Supervisor {
         config: config.clone(),
         catalog: catalog_changes.clone(),
@@ -59,6 +63,7 @@ pub fn start(runtime: &Handle, config: watch::Receiver<Arc<Config>>, tls: Client
         topology: topology.clone(),
         events: events.clone(),
         samples: samples.clone(),
+        hold: holds,
     };
     tasks.spawn_on(supervisor.run(), runtime);
 
@@ -86,6 +91,7 @@ pub fn start(runtime: &Handle, config: watch::Receiver<Arc<Config>>, tls: Client
         greeting,
         profile: profile_changes,
         samples,
+        hold,
         _tasks: tasks,
     }
 }

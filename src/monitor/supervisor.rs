@@ -17,6 +17,7 @@ use crate::wire::auth::Secret;
 
 use super::assess::{Assessor, Policy};
 use super::events::{EventLog, changes};
+use super::hold::Hold;
 use super::observation::Outcome;
 use super::probe;
 use super::samples::Samples;
@@ -33,6 +34,7 @@ pub struct Supervisor {
     pub topology: Arc<TopologyStore>,
     pub events: Arc<EventLog>,
     pub samples: Samples,
+    pub hold: watch::Receiver<Option<Hold>>,
 }
 
 /// A running probe task; it ends when this is dropped.
@@ -78,6 +80,12 @@ impl Supervisor {
                         // Probes begin anew under the new settings; what they found stays.
                         probes.clear();
                         break;
+                    }
+                    changed = self.hold.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        assessor.set_hold(self.hold.borrow_and_update().as_ref());
                     }
                     _ = ageing.tick() => {}
                 }

@@ -136,8 +136,12 @@ impl Outcome {
             (FoundRowsAfter::Counted, Ending::Rows { .. }) if !failed => FoundRows::OnConnection,
             _ => FoundRows::Unknown,
         };
-        if failed || after.is_statement {
-            self.warnings = if failed { 1 } else { warnings };
+        match (after.is_statement, failed) {
+            (true, true) => self.warnings = 1,
+            (true, false) => self.warnings = warnings,
+            // Its error is one more.
+            (false, true) => self.warnings = self.warnings.saturating_add(1),
+            (false, false) => {}
         }
         if left {
             self.diagnostics = Diagnostics::OnConnection;

@@ -49,6 +49,8 @@ pub struct Plan {
     pub may_write: bool,
     /// Where it ends in an error it has written nothing (in a table of a transactional engine).
     pub undone_by_error: bool,
+    /// A server that has become read-only refuses it before anything is done: it may be sent again.
+    pub undone_when_refused: bool,
     /// What it shows may come from a table.
     pub reads_tables: bool,
     /// What becomes of the outcome of the statement before.
@@ -243,6 +245,7 @@ impl Plan {
             only_reads: false,
             may_write: may_write(command),
             undone_by_error: false,
+            undone_when_refused: false,
             reads_tables: false,
             statement: None,
             prepares: None,

@@ -55,11 +55,9 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
                 after: After {
                     is_statement: true,
                     found_rows: FoundRowsAfter::Kept,
-                    clears_diagnostics: query::clears_diagnostics(
-                        &text.sql,
-                        &statement,
-                        situation.dialect,
-                    ),
+                    // The tables of a routine's definition, too, are tables that it uses.
+                    clears_diagnostics: statement.effects.contains(Effects::CALLS_ROUTINE)
+                        || query::clears_diagnostics(&text.sql, &statement, situation.dialect),
                 },
                 prepares: Some((id, Prepares::Text(text))),
                 ..plan
@@ -170,7 +168,8 @@ fn execute(
         _ => command.expects(),
     };
     let Home::Anywhere(text) = &prepared.home else {
-        let plan = Plan { expect, ..Plan::unknown(command, Why::Prepared) };
+        let after = After { is_statement: true, ..After::UNKNOWN };
+        let plan = Plan { expect, after, ..Plan::unknown(command, Why::Prepared) };
         return run(plan, exclusive);
     };
     let statement = settled(text, situation);

@@ -82,6 +82,8 @@ pub(super) fn judged(
         may_write: !whole || may_write(&statement),
         // No function or trigger can commit what it has written.
         undone_by_error: whole && matches!(statement.kind, Kind::Dml | Kind::Select),
+        undone_when_refused: whole
+            && matches!(statement.kind, Kind::Dml | Kind::Select | Kind::Ddl),
         reads_tables: !whole || reads_tables(&statement),
         tracking: match effects.contains(Effects::SHOWS_TRACKING) {
             true => TrackingUse::Shows,

@@ -297,8 +297,16 @@ impl State {
         if let Some(status) = seen.status {
             let open = status.contains(Status::IN_TRANSACTION);
             if self.begun && !open {
-                // What SET TRANSACTION has said of the next transaction was said of this one.
-                self.pins.remove(Pins::NEXT_TRANSACTION);
+                let began_autocommit =
+                    status.contains(Status::AUTOCOMMIT) && !self.settings.autocommit;
+                if !began_autocommit {
+                    // What SET TRANSACTION has said of the next transaction was said of this one.
+                    self.pins.remove(Pins::NEXT_TRANSACTION);
+                } else if self.status.contains(Status::IN_READ_ONLY_TRANSACTION) {
+                    // Servers commit, and hold the next statement to the access mode of the
+                    // transaction that is over.
+                    self.pins.insert(Pins::NEXT_TRANSACTION);
+                }
             }
             self.begun = open;
             self.status = status;

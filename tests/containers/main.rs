@@ -20,5 +20,6 @@ mod rescue;
 mod sessions;
 mod splitting;
 mod statements;
+mod switchover;
 mod tracking;
 mod user_variables;

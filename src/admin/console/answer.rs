@@ -8,7 +8,7 @@ use super::like::is_like;
 use super::shim::VERSION;
 use super::statement::{Expression, Item, Show, Statement, parse};
 use super::tokens::SyntaxError;
-use super::variables;
+use super::{switchover, variables};
 use crate::admin::Admin;
 use crate::admin::table::{Cell, Column, Kind, Table, text};
 
@@ -20,7 +20,7 @@ pub enum Answer {
 }
 
 /// `client`: the connection id of who asks.
-pub fn answer(query: &str, admin: &Admin, client: u32) -> Answer {
+pub async fn answer(query: &str, admin: &Admin, client: u32) -> Answer {
     let statement = match parse(query) {
         Ok(statement) => statement,
         Err(SyntaxError::Empty) => {
@@ -40,6 +40,7 @@ pub fn answer(query: &str, admin: &Admin, client: u32) -> Answer {
         Statement::Show { what, pattern } => Answer::Table(show(what, pattern.as_deref(), admin)),
         Statement::ExplainRoute(sql) => Answer::Table(admin.route_table(&sql)),
         Statement::Select(items) => select(&items, admin, client),
+        Statement::Switchover { target, force } => switchover::run(admin, &target, force).await,
         Statement::KillSession(id) => {
             if admin.view.kill_session(id) {
                 tracing::info!(session = id, "killed from the console");
@@ -51,7 +52,7 @@ pub fn answer(query: &str, admin: &Admin, client: u32) -> Answer {
     }
 }
 
-const HELP: [(&str, &str); 10] = [
+const HELP: [(&str, &str); 11] = [
     ("SHOW BACKENDS", "Every server: role, state and why, lag, reads and writes, connections"),
     ("SHOW SESSIONS", "Every client: where it is bound and why, what it has done"),
     ("SHOW POOLS", "The connections to each server"),
@@ -59,6 +60,7 @@ const HELP: [(&str, &str); 10] = [
     ("SHOW VERSION", "The version of the proxy"),
     ("EXPLAIN ROUTE statement", "Where it would go now, and why; or EXPLAIN ROUTE FOR '…'"),
     ("KILL SESSION id", "Ends a client's session"),
+    ("SWITCHOVER TO server [FORCE]", "Makes a replica the primary; FORCE: whatever is still open"),
     ("SHOW VARIABLES [LIKE 'pattern']", "What clients ask every server for"),
     ("SELECT @@variable, VERSION()", "The same"),
     ("HELP", "This list"),
@@ -145,11 +147,17 @@ fn call(function: &str, admin: &Admin, client: u32) -> Option<Cell> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::admin::test_support::{self, Fake};
 
     fn ask(query: &str) -> Answer {
-        answer(query, &test_support::admin(Fake::default()), 7)
+        answer_at_once(query, &test_support::admin(Fake::default()))
+    }
+
+    fn answer_at_once(query: &str, admin: &Admin) -> Answer {
+        answer(query, admin, 7).now_or_never().expect("without waiting")
     }
 
     fn table(query: &str) -> Table {
@@ -224,7 +232,7 @@ mod tests {
     #[test]
     fn secrets_are_not_shown() {
         let admin = test_support::admin_with_password("geheim");
-        let answer = answer("SHOW CONFIG", &admin, 7);
+        let answer = answer_at_once("SHOW CONFIG", &admin);
         assert!(!format!("{answer:?}").contains("geheim"));
     }
 }

@@ -14,7 +14,7 @@
 //! | `judge` | whether a command may pass, pure |
 //! | `shim` | answers the library's calls |
 //! | `statement`, `tokens`, `like` | text to statements, pure |
-//! | `answer`, `variables` | a statement's table, OK or error |
+//! | `answer`, `variables`, `switchover` | a statement's table, OK or error |
 
 mod answer;
 mod entrance;
@@ -24,6 +24,7 @@ mod like;
 mod login;
 mod shim;
 mod statement;
+mod switchover;
 mod tokens;
 mod variables;
 

@@ -86,7 +86,7 @@ impl<W: AsyncWrite + Send + Unpin> AsyncMysqlShim<W> for Shim {
             }
             None => {}
         }
-        match answer(query, &self.admin, self.client.id) {
+        match answer(query, &self.admin, self.client.id).await {
             Answer::Table(table) => send(&table, results).await,
             Answer::Ok => {
                 let status_flags = StatusFlags::SERVER_STATUS_AUTOCOMMIT;

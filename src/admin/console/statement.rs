@@ -19,6 +19,12 @@ pub enum Statement<'a> {
     /// The statement whose route is asked for.
     ExplainRoute(Cow<'a, str>),
     KillSession(u32),
+    /// Make this server the primary.
+    Switchover {
+        target: Cow<'a, str>,
+        /// Whatever is still open on the former one.
+        force: bool,
+    },
     /// What clients and drivers send of their own accord (SET NAMES, BEGIN …): it is granted and
     /// does nothing.
     Grant,
@@ -60,6 +66,9 @@ pub fn parse(text: &str) -> Result<Statement<'_>, SyntaxError<'_>> {
     if let Some(rest) = behind(text, "EXPLAIN").and_then(|rest| behind(rest, "ROUTE")) {
         return explain_route(rest);
     }
+    if let Some(rest) = behind(text, "SWITCHOVER").and_then(|rest| behind(rest, "TO")) {
+        return switchover(rest);
+    }
     let mut tokens = Tokens::of(text)?;
     let Some(head) = tokens.next() else {
         return if text.trim().is_empty() {
@@ -88,6 +97,24 @@ fn behind<'a>(text: &'a str, word: &str) -> Option<&'a str> {
     let (head, rest) = text.split_at_checked(word.len())?;
     let ends = rest.starts_with(char::is_whitespace);
     (head.eq_ignore_ascii_case(word) && ends).then(|| rest.trim_start())
+}
+
+/// The name in quotes, or as it is: containers' names have `-` in them, and `.`.
+fn switchover(rest: &str) -> Result<Statement<'_>, SyntaxError<'_>> {
+    let (target, rest): (Cow<'_, str>, &str) = if rest.starts_with(['\'', '"', '`']) {
+        let mut tokens = Tokens::of(rest)?;
+        let name = tokens.required()?;
+        (name.text, &rest[tokens.consumed..])
+    } else {
+        let end = rest.find(|c: char| c.is_whitespace() || c == ';').unwrap_or(rest.len());
+        (rest[..end].into(), &rest[end..])
+    };
+    let mut tokens = Tokens::of(rest)?;
+    let force = tokens.accept("FORCE");
+    if target.is_empty() {
+        return Err(SyntaxError::Near(rest));
+    }
+    tokens.end(Statement::Switchover { target, force })
 }
 
 /// The statement stands there as it is: it need not be one that the console could read. Or FOR and
@@ -212,6 +239,14 @@ mod tests {
             ("HELP", Statement::Help),
             ("kill session 2147483649", Statement::KillSession(0x8000_0001)),
             ("KILL 7", Statement::KillSession(7)),
+            (
+                "SWITCHOVER TO shop-db-2.a;",
+                Statement::Switchover { target: "shop-db-2.a".into(), force: false },
+            ),
+            (
+                "switchover to 'db 2' force",
+                Statement::Switchover { target: "db 2".into(), force: true },
+            ),
             ("explain  route SELECT 'a", Statement::ExplainRoute("SELECT 'a".into())),
             ("EXPLAIN ROUTE FOR 'SELECT ''a'''", Statement::ExplainRoute("SELECT 'a'".into())),
             ("SET NAMES utf8mb4", Statement::Grant),

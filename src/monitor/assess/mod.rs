@@ -28,6 +28,7 @@ use crate::routing::topology::{
     Address, Backend, BackendId, Epoch, Lag, Replication, Role, SampleNumber, Topology, Writes,
 };
 
+use super::hold::Hold;
 use super::observation::{Observation, Outcome};
 use super::timeline::{Measured, Timeline};
 use member::{Contact, Member};
@@ -75,6 +76,8 @@ pub struct Assessor {
     /// Whose samples the timeline holds: the primary's, or the last one's.
     sampled: Option<BackendId>,
     last_sample: SampleNumber,
+    /// The server that writes wait for, by its key, and why they wait.
+    hold: Option<(Arc<str>, Arc<str>)>,
 }
 
 impl Assessor {
@@ -92,7 +95,19 @@ impl Assessor {
             timeline: Timeline::default(),
             sampled: None,
             last_sample: SampleNumber(0),
+            hold: None,
         }
+    }
+
+    /// Holds writes back from every server but one, or no longer.
+    pub fn set_hold(&mut self, hold: Option<&Hold>) {
+        self.hold = hold.map(|hold| {
+            let target = self.members.iter().find(|member| member.id == hold.target);
+            // Of a server that has gone in the meantime nothing is to be awaited: until the hold
+            // ends, nobody takes writes.
+            let key = target.map_or_else(|| Arc::from(""), |member| member.server.key.clone());
+            (key, hold.reason.clone())
+        });
     }
 
     pub fn set_policy(&mut self, policy: Policy) {
@@ -173,6 +188,7 @@ impl Assessor {
         let sources = Sources::new(&self.members, &self.departed);
         let unknowns = Unknowns { is_complete: self.catalog_is_complete, problems: &self.problems };
         let verdict = primary::decide(&self.members, sources, unknowns, &mut self.primary, now);
+        let verdict = self.held(verdict);
         self.follow(&verdict);
 
         let clock = self.clock(now);
@@ -220,6 +236,14 @@ impl Assessor {
             })
             .collect();
         Topology { epoch: self.epoch, writes: self.writes(verdict), backends }
+    }
+
+    /// The verdict as far as a hold allows it.
+    fn held(&self, verdict: Verdict) -> Verdict {
+        let Some((target, reason)) = &self.hold else { return verdict };
+        let is_target = matches!(verdict, Verdict::Primary(id)
+            if self.members.iter().any(|member| member.id == id && member.server.key == *target));
+        if is_target { verdict } else { Verdict::Stopped(reason.clone()) }
     }
 
     fn writes(&self, verdict: Verdict) -> Writes {

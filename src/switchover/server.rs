@@ -1,0 +1,124 @@
+//! One server that takes part, by the administrator's account.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::report::Journal;
+use super::statements::{Place, Statement};
+use crate::backend::Credential;
+use crate::backend::sql_client::{QueryError, Rows, SqlClient};
+use crate::net::tls::client::ClientTls;
+use crate::routing::topology::{Address, BackendId};
+use crate::wire::ServerVersion;
+
+/// How long a connection, or a statement that waits for nobody, may take.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How servers are logged in to.
+#[derive(Debug, Clone)]
+pub struct Access {
+    pub credential: Credential,
+    pub tls: ClientTls,
+}
+
+/// Why a statement has no answer.
+#[derive(Debug)]
+pub struct Failed {
+    pub text: String,
+    /// It may have been done, or may yet be.
+    pub is_uncertain: bool,
+}
+
+#[derive(Debug)]
+pub struct Server {
+    pub id: BackendId,
+    pub name: Arc<str>,
+    pub version: ServerVersion,
+    /// Where replicas may find it, the likeliest first.
+    pub places: Vec<Place>,
+    address: Address,
+    access: Access,
+    client: SqlClient,
+}
+
+impl Server {
+    /// Connects, within [`PATIENCE`].
+    pub async fn connect(
+        id: BackendId,
+        name: Arc<str>,
+        address: Address,
+        places: Vec<Place>,
+        access: Access,
+    ) -> Result<Self, String> {
+        let client = open(&address, &access).await.map_err(|error| format!("{name}: {error}"))?;
+        let version = client.version().clone();
+        Ok(Server { id, name, version, places, address, access, client })
+    }
+
+    /// Asks something that changes nothing.
+    pub async fn ask(&mut self, sql: &str) -> Result<Rows, String> {
+        self.run(sql, PATIENCE).await.map_err(|failed| format!("{}: {}", self.name, failed.text))
+    }
+
+    /// Asks for one value; `None` for NULL and for no row.
+    pub async fn value(&mut self, sql: &str) -> Result<Option<String>, String> {
+        let rows = self.ask(sql).await?;
+        let value = rows.rows.first().and_then(|row| row.first().cloned().flatten());
+        Ok(value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Has a statement done, and takes it down.
+    pub async fn tell(
+        &mut self,
+        statement: &Statement,
+        journal: &mut Journal,
+    ) -> Result<(), Failed> {
+        self.tell_within(statement, PATIENCE, journal).await
+    }
+
+    /// The same for a statement that may take longer.
+    pub async fn tell_within(
+        &mut self,
+        statement: &Statement,
+        patience: Duration,
+        journal: &mut Journal,
+    ) -> Result<(), Failed> {
+        let began = Instant::now();
+        let done = self.run(&statement.sql, patience).await;
+        let problem = done.as_ref().err().map(|failed| failed.text.clone());
+        journal.note(Some(&self.name), &*statement.shown, began, problem);
+        done.map(|_| ())
+    }
+
+    /// Runs a statement. A connection that was lost is made anew for the next one, and what may
+    /// still run on the old one is ended first.
+    pub async fn run(&mut self, sql: &str, patience: Duration) -> Result<Rows, Failed> {
+        if !self.client.is_open() {
+            self.again().await.map_err(|text| Failed { text, is_uncertain: false })?;
+        }
+        let deadline = tokio::time::Instant::now() + patience;
+        self.client.query(sql, deadline).await.map_err(|error| Failed {
+            is_uncertain: !matches!(error, QueryError::Server(_)),
+            text: error.to_string(),
+        })
+    }
+
+    async fn again(&mut self) -> Result<(), String> {
+        let abandoned = self.client.greeting().connection_id;
+        self.client = open(&self.address, &self.access).await?;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        // It has ended by itself, most of the time.
+        let _ = self.client.query(&format!("KILL {abandoned}"), deadline).await;
+        Ok(())
+    }
+}
+
+async fn open(address: &Address, access: &Access) -> Result<SqlClient, String> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let connected = SqlClient::connect(address, &access.credential, &access.tls, deadline).await;
+    let mut client = connected.map_err(|error| error.to_string())?;
+    // Literals are written as they are read without any mode.
+    let set = client.query("SET SESSION sql_mode = ''", deadline).await;
+    set.map_err(|error| error.to_string())?;
+    Ok(client)
+}
