@@ -1,24 +1,19 @@
 //! A replica becomes the primary on purpose, under load: writes wait, and none is lost, done twice
 //! or refused.
 
-use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, Row};
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::support::cluster::connect;
-use crate::support::{Cluster, Flavour, Proxy, eventually};
+use crate::support::writers::{self, Writers};
+use crate::support::{Cluster, Flavour, Proxy};
 
 crate::on_both_flavours!(under_load);
 crate::on_both_flavours!(what_is_in_the_way);
 crate::on_both_flavours!(a_primary_that_is_read_only_for_a_while);
-
-const CLIENTS: u64 = 32;
 
 const ADMINISTRATOR: &str = "[administrator]\nuser = \"operator\"\npassword = \"operator\"\n";
 
@@ -51,11 +46,11 @@ async fn accounts(cluster: &Cluster) -> String {
 
 async fn under_load(flavour: Flavour) {
     let cluster = Cluster::start(flavour, &[]);
-    cluster.run_on("primary", "CREATE TABLE app.switched (id BIGINT PRIMARY KEY, n INT)").await;
+    cluster.run_on("primary", writers::TABLE).await;
     let accounts = accounts(&cluster).await;
     cluster.settle().await;
     let proxy = Proxy::start(&cluster, &accounts);
-    let load = Load::start(&proxy);
+    let load = Writers::start(&proxy, true);
     sleep(Duration::from_secs(1)).await;
 
     // There and back again.
@@ -66,11 +61,7 @@ async fn under_load(flavour: Flavour) {
         eprintln!("{flavour:?} to {target}: {}", steps.last().expect("a pause"));
         let failed: Vec<_> = steps.iter().filter(|step| step.contains("failed")).collect();
         assert!(failed.is_empty(), "{steps:#?}");
-        let before = load.done.load(Ordering::Relaxed);
-        eventually("writes go on", Duration::from_secs(10), async || {
-            (load.done.load(Ordering::Relaxed) > before + 200).then_some(())
-        })
-        .await;
+        load.go_on().await;
         assert!(writable(&cluster, target).await);
         for other in others {
             assert!(!writable(&cluster, other).await, "{other} takes writes");
@@ -85,23 +76,11 @@ async fn under_load(flavour: Flavour) {
         });
     }
 
-    let Outcome { acknowledged, errors } = load.end().await;
-    assert!(errors.is_empty(), "{} errors, such as {:?}", errors.len(), errors.first());
+    let outcome = load.end().await;
+    outcome.assert_no_errors();
     cluster.settle().await;
     for server in &cluster.servers {
-        let mut conn = cluster.root(&server.server).await;
-        let rows: Vec<(u64, u32)> =
-            conn.query("SELECT id, n FROM app.switched").await.expect("the table");
-        assert!(rows.iter().all(|(_, n)| *n == 1), "a write was done twice");
-        let there: HashSet<u64> = rows.into_iter().map(|(id, _)| id).collect();
-        let lost: Vec<_> = acknowledged.difference(&there).collect();
-        assert!(lost.is_empty(), "{}: {} writes are lost", server.server, lost.len());
-        assert_eq!(
-            there.len(),
-            acknowledged.len(),
-            "{}: more than was acknowledged",
-            server.server
-        );
+        outcome.assert_on(&cluster, &server.server).await;
     }
 }
 
@@ -154,27 +133,20 @@ async fn what_is_in_the_way(flavour: Flavour) {
 /// By an operator's hand, and back: what is refused is held, and done when it can be.
 async fn a_primary_that_is_read_only_for_a_while(flavour: Flavour) {
     let cluster = Cluster::start(flavour, &[]);
-    cluster.run_on("primary", "CREATE TABLE app.switched (id BIGINT PRIMARY KEY, n INT)").await;
+    cluster.run_on("primary", writers::TABLE).await;
     cluster.settle().await;
     let proxy = Proxy::start(&cluster, "");
-    let load = Load::start_without_transactions(&proxy);
+    let load = Writers::start(&proxy, false);
     sleep(Duration::from_millis(500)).await;
     for _ in 0..3 {
         cluster.run_on("primary", "SET GLOBAL read_only = ON").await;
         sleep(Duration::from_millis(700)).await;
         cluster.run_on("primary", "SET GLOBAL read_only = OFF").await;
-        let before = load.done.load(Ordering::Relaxed);
-        eventually("writes go on", Duration::from_secs(10), async || {
-            (load.done.load(Ordering::Relaxed) > before + 200).then_some(())
-        })
-        .await;
+        load.go_on().await;
     }
-    let Outcome { acknowledged, errors } = load.end().await;
-    assert!(errors.is_empty(), "{} errors, such as {:?}", errors.len(), errors.first());
-    let rows: Vec<(u64, u32)> =
-        cluster.root("primary").await.query("SELECT id, n FROM app.switched").await.unwrap();
-    assert_eq!(rows.len(), acknowledged.len());
-    assert!(rows.iter().all(|(_, n)| *n == 1), "a write was done twice");
+    let outcome = load.end().await;
+    outcome.assert_no_errors();
+    outcome.assert_on(&cluster, "primary").await;
 }
 
 async fn console(proxy: &Proxy) -> Conn {
@@ -208,89 +180,4 @@ async fn writable(cluster: &Cluster, server: &str) -> bool {
     let read_only: Option<bool> =
         cluster.root(server).await.query_first("SELECT @@GLOBAL.read_only").await.expect("it");
     read_only == Some(false)
-}
-
-/// Clients that write, alone and in transactions, and read.
-struct Load {
-    stop: Arc<AtomicBool>,
-    done: Arc<AtomicU64>,
-    clients: JoinSet<Outcome>,
-}
-
-/// What the clients have seen.
-#[derive(Default)]
-struct Outcome {
-    acknowledged: HashSet<u64>,
-    errors: Vec<String>,
-}
-
-impl Load {
-    fn start(proxy: &Proxy) -> Load {
-        Self::of(proxy, true)
-    }
-
-    fn start_without_transactions(proxy: &Proxy) -> Load {
-        Self::of(proxy, false)
-    }
-
-    fn of(proxy: &Proxy, transactions: bool) -> Load {
-        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let mut clients = JoinSet::new();
-        for client in 0..CLIENTS {
-            let (stop, done) = (stop.clone(), done.clone());
-            let options = proxy.app_options();
-            clients.spawn(async move {
-                let mut outcome = Outcome::default();
-                let mut conn = Conn::new(options).await.expect("a client");
-                let mut next = client;
-                while !stop.load(Ordering::Relaxed) {
-                    let ids = [next, next + CLIENTS];
-                    next += 2 * CLIENTS;
-                    match turn(&mut conn, ids, transactions).await {
-                        Ok(()) => outcome.acknowledged.extend(ids),
-                        Err(error) => outcome.errors.push(error.to_string()),
-                    }
-                    done.fetch_add(1, Ordering::Relaxed);
-                }
-                outcome
-            });
-        }
-        Load { stop, done, clients }
-    }
-
-    async fn end(mut self) -> Outcome {
-        self.stop.store(true, Ordering::Relaxed);
-        let mut all = Outcome::default();
-        while let Some(client) = self.clients.join_next().await {
-            let client = client.expect("a client does not panic");
-            all.acknowledged.extend(client.acknowledged);
-            all.errors.extend(client.errors);
-        }
-        all
-    }
-}
-
-/// Two writes and two reads; `n` tells how often a row was written.
-async fn turn(conn: &mut Conn, ids: [u64; 2], transactions: bool) -> Result<(), Error> {
-    const WRITE: &str = "INSERT INTO app.switched VALUES (?, 1) ON DUPLICATE KEY UPDATE n = n + 1";
-    let in_transaction = transactions && (ids[0] / CLIENTS).is_multiple_of(4);
-    if in_transaction {
-        conn.query_drop("BEGIN").await?;
-    }
-    for id in ids {
-        if id % 3 == 0 {
-            conn.exec_drop(WRITE, (id,)).await?;
-        } else {
-            conn.query_drop(WRITE.replace('?', &id.to_string())).await?;
-        }
-    }
-    if in_transaction {
-        conn.query_drop("COMMIT").await?;
-    }
-    for id in ids {
-        let n: Option<u32> =
-            conn.query_first(format!("SELECT n FROM app.switched WHERE id = {id}")).await?;
-        assert_eq!(n, Some(1), "a session sees its own writes");
-    }
-    Ok(())
 }

@@ -7,6 +7,7 @@ pub mod proxy;
 pub mod random;
 pub mod raw;
 pub mod tag;
+pub mod writers;
 
 use std::time::{Duration, Instant};
 
