@@ -9,7 +9,8 @@ use super::route::{Route, route};
 use super::view::{BackendRow, SessionRow};
 use super::{Admin, View};
 use crate::config::{Config, Secret};
-use crate::metrics::{Metrics, PoolState};
+use crate::metrics::{EventKind, Metrics, PoolState};
+use crate::monitor::events::{Change, EventLog, Severity};
 use crate::net::tls::server::{Identity, ServerTls};
 use crate::routing::Policy;
 use crate::routing::topology::tests::topology;
@@ -41,7 +42,20 @@ fn admin_with(view: Fake, config: Config) -> Arc<Admin> {
     let (_, config) = watch::channel(Arc::new(config));
     let metrics = Arc::new(Metrics::new(&["read"]));
     let tls = Some(Arc::new(ServerTls::new(Identity::self_made(None).unwrap())));
-    Arc::new(Admin { view: Arc::new(view), metrics, config, tls, started: Instant::now() })
+    let events = Arc::new(EventLog::new(metrics.clone()));
+    let change = |kind, server: Option<&str>, text: &str| Change {
+        kind,
+        severity: Severity::Warning,
+        server: server.map(Into::into),
+        text: text.to_owned(),
+    };
+    events.tell(vec![
+        change(EventKind::LagOut, Some("db2"), "replica, takes no reads: it lags"),
+        change(EventKind::WritesStopped, None, "writes are stopped: db1 is read-only"),
+        change(EventKind::LagIn, Some("db2"), "replica, takes reads"),
+    ]);
+    let view = Arc::new(view);
+    Arc::new(Admin { view, metrics, events, config, tls, started: Instant::now() })
 }
 
 impl View for Fake {

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Admin;
+use super::like::is_like;
 use super::route::Route;
 use super::table::{Cell, Column, Table, number, text};
 use crate::config::diff;
-use crate::metrics::{BackendState, PoolState};
+use crate::metrics::{BackendState, Label, PoolState};
+use crate::monitor::events::{Change, Event};
 use crate::routing::Policy;
 
 /// Gives snapshots. Called from the control runtime: answers at once, without waiting for anything.
@@ -174,6 +176,34 @@ impl Admin {
             number("dial_errors"),
             number("waits"),
             number("timeouts"),
+        ];
+        Table::new(columns, rows)
+    }
+
+    /// The latest events that fit `pattern` with their kind, server or text; at most `limit`.
+    pub(super) fn event_table(&self, pattern: Option<&str>, limit: usize) -> Table {
+        let fits = |event: &Event| {
+            let Change { kind, server, text, .. } = &event.change;
+            let words = [Some(kind.name()), server.as_deref(), Some(text)];
+            pattern.is_none_or(|pattern| words.iter().flatten().any(|text| is_like(text, pattern)))
+        };
+        let rows = self.events.latest(limit, fits).into_iter().map(|event| {
+            vec![
+                event.number.into(),
+                humantime::format_rfc3339_millis(event.time).to_string().into(),
+                event.change.severity.name().into(),
+                event.change.kind.name().into(),
+                event.change.server.into(),
+                event.change.text.into(),
+            ]
+        });
+        let columns: &[Column] = &[
+            number("number"),
+            text("time"),
+            text("severity"),
+            text("kind"),
+            text("backend"),
+            text("text"),
         ];
         Table::new(columns, rows)
     }

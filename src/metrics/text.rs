@@ -180,7 +180,10 @@ impl Scrape {
             self.backends
                 .iter()
                 .filter_map(|b| Some(([("backend", &*b.name)], b.lag?.as_secs_f64()))),
-        )
+        )?;
+        out.by_label("rwproxy_events", "What has happened to the servers", "kind", |label| {
+            self.metrics.events.get(label)
+        })
     }
 
     fn pools(&self, out: &mut Writer<'_>) -> fmt::Result {
@@ -298,7 +301,7 @@ impl Writer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Refusal;
+    use crate::metrics::{EventKind, Refusal};
 
     #[test]
     fn everything_is_shown() {
@@ -308,6 +311,7 @@ mod tests {
         metrics.sessions.sent.add(10);
         metrics.statements.count(Destination::Replica, 0);
         metrics.statements.took(Destination::Replica, Duration::from_micros(300));
+        metrics.events.increment(EventKind::LagOut);
         let backend = metrics.backend("db\"1");
         backend.reads.add(5);
         let states = vec![BackendState {
@@ -333,6 +337,8 @@ mod tests {
             "rwproxy_pool_dials_total{backend=\"db\\\"1\"} 4",
             "rwproxy_backend_role{backend=\"db\\\"1\",role=\"replica\"} 1.0",
             "rwproxy_backend_lag_seconds{backend=\"db\\\"1\"} 1.5",
+            "rwproxy_events_total{kind=\"lag_out\"} 1",
+            "rwproxy_events_total{kind=\"lag_in\"} 0",
             "# EOF",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");

@@ -9,6 +9,7 @@ mod consistency;
 mod differential;
 mod discovery;
 mod drivers;
+mod events;
 mod failures;
 mod hints;
 mod load;

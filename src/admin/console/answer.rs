@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use opensrv_mysql::ErrorKind;
 
-use super::like::is_like;
 use super::shim::VERSION;
 use super::statement::{Expression, Item, Show, Statement, parse};
 use super::tokens::SyntaxError;
 use super::variables;
 use crate::admin::Admin;
+use crate::admin::like::is_like;
 use crate::admin::table::{Cell, Column, Kind, Table, text};
 
 #[derive(Debug)]
@@ -51,10 +51,11 @@ pub fn answer(query: &str, admin: &Admin, client: u32) -> Answer {
     }
 }
 
-const HELP: [(&str, &str); 10] = [
+const HELP: [(&str, &str); 11] = [
     ("SHOW BACKENDS", "Every server: role, state and why, lag, reads and writes, connections"),
     ("SHOW SESSIONS", "Every client: where it is bound and why, what it has done"),
     ("SHOW POOLS", "The connections to each server"),
+    ("SHOW EVENTS [LIKE 'pattern'] [LIMIT n]", "What has happened to the servers, latest last"),
     ("SHOW CONFIG [LIKE 'pattern']", "The configuration in force"),
     ("SHOW VERSION", "The version of the proxy"),
     ("EXPLAIN ROUTE statement", "Where it would go now, and why; or EXPLAIN ROUTE FOR '…'"),
@@ -75,6 +76,10 @@ fn show(what: Show, pattern: Option<&str>, admin: &Admin) -> Table {
         Show::Sessions => admin.session_table(),
         Show::Pools => admin.pool_table(),
         Show::Config => admin.config_table(),
+        Show::Events { limit } => {
+            let limit = limit.map_or(usize::MAX, |limit| limit as usize);
+            return admin.event_table(pattern, limit);
+        }
         Show::Version => {
             let version = vec![env!("CARGO_PKG_VERSION").into()];
             Table::new(&[text("version")], [version].into_iter())
@@ -183,6 +188,26 @@ mod tests {
             r#"{"key":"routing.max_lag","value":"2s"}"#
         );
         assert_eq!(table("SHOW CONFIG LIKE 'nothing'").rows.len(), 0);
+        let events = |query| -> Vec<Cell> {
+            table(query).rows.into_iter().map(|mut row| row.swap_remove(0)).collect()
+        };
+        for (query, numbers) in [
+            ("SHOW EVENTS", &[1, 2, 3][..]),
+            ("SHOW EVENTS LIMIT 2", &[2, 3]),
+            ("SHOW EVENTS LIKE 'lag%'", &[1, 3]),
+            ("SHOW EVENTS LIKE 'DB2' LIMIT 1", &[3]),
+            ("SHOW EVENTS LIKE '%read-only'", &[2]),
+            ("SHOW EVENTS LIMIT 0", &[]),
+        ] {
+            let numbers: Vec<Cell> = numbers.iter().map(|number| Cell::Number(*number)).collect();
+            assert_eq!(events(query), numbers, "{query}");
+        }
+        let event = row("SHOW EVENTS LIKE 'lag_out'", 0);
+        assert!(
+            event.starts_with(r#"{"backend":"db2","kind":"lag_out","number":1,"severity":"warning","text":"replica, takes no reads: it lags","time":"20"#)
+                && event.ends_with(r#"Z"}"#),
+            "{event}"
+        );
         assert_eq!(table("HELP").rows.len(), HELP.len());
         assert_eq!(table("SHOW WARNINGS").rows.len(), 0);
         for query in ["EXPLAIN ROUTE SELECT a$ FROM t", "explain route for 'SELECT a$ FROM t';"] {
