@@ -13,6 +13,8 @@ use crate::metrics::{EventKind, Metrics, PoolState};
 use crate::monitor::events::{Change, EventLog, Severity};
 use crate::net::tls::server::{Identity, ServerTls};
 use crate::routing::Policy;
+use crate::routing::semi_sync::tests::WORKING;
+use crate::routing::semi_sync::{Replica, SemiSync};
 use crate::routing::topology::tests::topology;
 
 pub struct Fake {
@@ -71,6 +73,7 @@ impl View for Fake {
             lag: None,
             weight: 1,
             version: Some("9.7.4".into()),
+            semi_sync: SemiSync { source: Some(WORKING), replica: None },
             warnings: String::new(),
         };
         let replica = BackendRow {
@@ -78,6 +81,10 @@ impl View for Fake {
             role: "replica",
             reads: Err("250 ms behind, 100 ms allowed".into()),
             lag: Some(Duration::from_millis(250)),
+            semi_sync: SemiSync {
+                source: None,
+                replica: Some(Replica { enabled: true, active: false }),
+            },
             ..primary.clone()
         };
         vec![primary, replica]

@@ -134,6 +134,15 @@ labels! {
         WritesStopped = "writes_stopped",
         /// They go on, on the server where they went last.
         WritesPossible = "writes_possible",
+        /// Commits are no longer acknowledged by replicas, or will soon not be.
+        SemiSyncLost = "semi_sync_lost",
+        /// They were not between two probes.
+        SemiSyncLapsed = "semi_sync_lapsed",
+        SemiSyncBack = "semi_sync_back",
+        /// The number of replicas that acknowledge.
+        SemiSyncReplicas = "semi_sync_replicas",
+        /// It is switched on or off, or set otherwise.
+        SemiSyncChanged = "semi_sync_changed",
         /// Something is wrong though the server serves.
         Warning = "warning",
         /// It no longer is.

@@ -1,5 +1,8 @@
 //! What has changed from one topology to the next, told once. Pure.
 
+mod semi_sync;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::assess::reads::{AWAITED, BEFORE_FIRST_SAMPLE, RETURNING, is_lag};
@@ -13,16 +16,20 @@ pub struct Reporter {
     told: Topology,
     /// The server to which writes went last, by its name: a restart makes no other primary of it.
     last_primary: Option<Arc<str>>,
+    /// Of each server how many of its commits were not acknowledged when they were last seen to be
+    /// semi-synchronous.
+    unacknowledged: HashMap<Arc<str>, u64>,
 }
 
 impl Default for Reporter {
     fn default() -> Self {
-        Reporter { told: Topology::empty(), last_primary: None }
+        Reporter { told: Topology::empty(), last_primary: None, unacknowledged: HashMap::new() }
     }
 }
 
 impl Reporter {
-    /// What has changed in role, state, reasons and warnings since the last call. Lag and weights
+    /// What has changed in role, state, reasons, semi-synchronous replication and warnings since the
+    /// last call. Lag and weights
     /// change all the time and are no news.
     pub fn changes(&mut self, topology: &Topology) -> Vec<Change> {
         let mut now = topology.clone();
@@ -36,6 +43,8 @@ impl Reporter {
             let before = known(&self.told, &backend.name);
             changes.extend(server(before, backend));
             warnings(before, backend, &mut changes);
+            let unacknowledged = self.unacknowledged.get(&backend.name).copied();
+            changes.extend(semi_sync::changes(before, backend, unacknowledged));
         }
         for backend in &self.told.backends {
             if known(&now, &backend.name).is_none() {
@@ -44,6 +53,14 @@ impl Reporter {
             }
         }
         changes.extend(self.writes(&now));
+        self.unacknowledged.retain(|name, _| known(&now, name).is_some());
+        for backend in &now.backends {
+            if let Some(source) = backend.semi_sync.source
+                && source.asynchronous().is_none()
+            {
+                self.unacknowledged.insert(backend.name.clone(), source.unacknowledged);
+            }
+        }
         self.told = now;
         changes
     }
@@ -53,7 +70,7 @@ impl Reporter {
             Writes::To(_) => {
                 Ok(topology.primary().map(|primary| (primary.id, primary.name.clone())))
             }
-            Writes::Stopped(reason) => Err(reason.clone()),
+            Writes::Held { reason, .. } | Writes::Stopped(reason) => Err(reason.clone()),
         };
         let target_now = target(now);
         if target_now == target(&self.told) {
@@ -77,7 +94,12 @@ impl Reporter {
                 }
             }
             Err(reason) => {
-                (EventKind::WritesStopped, Severity::Error, format!("writes are stopped: {reason}"))
+                // At the start nobody has been promised anything yet.
+                let severity = match self.last_primary {
+                    Some(_) => Severity::Error,
+                    None => Severity::Warning,
+                };
+                (EventKind::WritesStopped, severity, format!("writes are stopped: {reason}"))
             }
         };
         Some(Change { kind, severity, server: None, text })

@@ -18,6 +18,7 @@ mod prepared;
 mod protocol;
 mod proxy_protocol;
 mod rescue;
+mod semi_sync;
 mod sessions;
 mod splitting;
 mod statements;

@@ -51,10 +51,11 @@ pub fn answer(query: &str, admin: &Admin, client: u32) -> Answer {
     }
 }
 
-const HELP: [(&str, &str); 11] = [
+const HELP: [(&str, &str); 12] = [
     ("SHOW BACKENDS", "Every server: role, state and why, lag, reads and writes, connections"),
     ("SHOW SESSIONS", "Every client: where it is bound and why, what it has done"),
     ("SHOW POOLS", "The connections to each server"),
+    ("SHOW SEMI_SYNC", "Semi-synchronous replication: state, replicas, time-outs of each server"),
     ("SHOW EVENTS [LIKE 'pattern'] [LIMIT n]", "What has happened to the servers, latest last"),
     ("SHOW CONFIG [LIKE 'pattern']", "The configuration in force"),
     ("SHOW VERSION", "The version of the proxy"),
@@ -75,6 +76,7 @@ fn show(what: Show, pattern: Option<&str>, admin: &Admin) -> Table {
         Show::Backends => admin.backend_table(),
         Show::Sessions => admin.session_table(),
         Show::Pools => admin.pool_table(),
+        Show::SemiSync => admin.semi_sync_table(),
         Show::Config => admin.config_table(),
         Show::Events { limit } => {
             let limit = limit.map_or(usize::MAX, |limit| limit as usize);
@@ -173,7 +175,7 @@ mod tests {
     fn tables() {
         assert_eq!(
             row("SHOW BACKENDS", 1),
-            r#"{"address":"172.17.0.2:3306","idle":0,"lag_ms":250,"leased":0,"name":"db2","origin":"proxy.toml","reads":0,"role":"replica","role_reason":"it is writable","state":"up","takes_reads":0,"version":"9.7.4","warnings":null,"weight":1,"why_not":"250 ms behind, 100 ms allowed","writes":0}"#
+            r#"{"address":"172.17.0.2:3306","idle":0,"lag_ms":250,"leased":0,"name":"db2","origin":"proxy.toml","reads":0,"role":"replica","role_reason":"it is writable","semi_sync":"not connected","state":"up","takes_reads":0,"version":"9.7.4","warnings":null,"weight":1,"why_not":"250 ms behind, 100 ms allowed","writes":0}"#
         );
         assert_eq!(
             row("SHOW SESSIONS", 0),
@@ -182,6 +184,10 @@ mod tests {
         assert_eq!(
             row("SHOW POOLS", 0),
             r#"{"backend":"db1","dial_errors":0,"dials":0,"idle":2,"leased":1,"limit":90,"open":3,"pinned":0,"timeouts":0,"waits":0}"#
+        );
+        assert_eq!(
+            row("SHOW SEMI_SYNC", 0),
+            r#"{"acknowledged":100,"as_replica":null,"as_source":"on","clients":2,"clock_failures":0,"fallbacks":3,"name":"db1","role":"primary","timeout_ms":10000,"unacknowledged":7,"wait_for":1,"waiting":0}"#
         );
         assert_eq!(
             row("SHOW CONFIG LIKE 'routing.max_lag'", 0),

@@ -29,6 +29,7 @@ pub enum Show {
     Backends,
     Sessions,
     Pools,
+    SemiSync,
     Config,
     Events {
         /// The latest so many; all without it.
@@ -115,6 +116,7 @@ fn show<'a>(mut tokens: Tokens<'a>) -> Result<Statement<'a>, SyntaxError<'a>> {
         "BACKENDS" => Show::Backends,
         "SESSIONS" | "PROCESSLIST" => Show::Sessions,
         "POOLS" => Show::Pools,
+        "SEMI_SYNC" => Show::SemiSync,
         "CONFIG" => Show::Config,
         "EVENTS" => Show::Events { limit: None },
         "VERSION" => Show::Version,
@@ -216,6 +218,7 @@ mod tests {
             ("/* a */ show -- b\n sessions # c", show(Show::Sessions)),
             ("SHOW FULL PROCESSLIST", show(Show::Sessions)),
             ("show pools;;", show(Show::Pools)),
+            ("show semi_sync", show(Show::SemiSync)),
             ("SHOW SESSION VARIABLES WHERE Variable_name = 'x'", show(Show::Variables)),
             ("SHOW COUNT(*) WARNINGS", Statement::Nothing),
             ("show events", show(Show::Events { limit: None })),

@@ -6,11 +6,13 @@
 //! | `member` | what is known of one server, and in what state it is |
 //! | `sources` | which of ours does it replicate from |
 //! | `primary` | where may writes go |
+//! | `hold` | must the primary not be written all the same |
 //! | `reads` | may reads go there: reasons, hysteresis, slow start |
 //! | `errant` | has it transactions that the primary lacks |
 //! | `show` | what is an operator told of it |
 
 mod errant;
+mod hold;
 mod member;
 mod primary;
 pub mod reads;
@@ -41,6 +43,8 @@ pub struct Policy {
     /// A replica returns below its `max_lag` times this.
     pub return_ratio: f64,
     pub slow_start: Duration,
+    /// Writes stop while commits of the primary are not semi-synchronous.
+    pub require_semi_sync: bool,
     /// Without a sample of the primary for this long, lag is frozen and stale.
     pub stale_after: Duration,
 }
@@ -51,6 +55,7 @@ impl Policy {
             max_lag: routing.max_lag,
             return_ratio: routing.return_ratio,
             slow_start: routing.slow_start,
+            require_semi_sync: routing.require_semi_sync,
             stale_after: monitor.interval * 3,
         }
     }
@@ -71,6 +76,8 @@ pub struct Assessor {
     primary: primary::Memory,
     /// Where writes go.
     writing: Option<BackendId>,
+    /// It must not be written now.
+    held: bool,
     timeline: Timeline,
     /// Whose samples the timeline holds: the primary's, or the last one's.
     sampled: Option<BackendId>,
@@ -89,6 +96,7 @@ impl Assessor {
             epoch: Epoch(0),
             primary: primary::Memory::default(),
             writing: None,
+            held: false,
             timeline: Timeline::default(),
             sampled: None,
             last_sample: SampleNumber(0),
@@ -173,7 +181,8 @@ impl Assessor {
         let sources = Sources::new(&self.members, &self.departed);
         let unknowns = Unknowns { is_complete: self.catalog_is_complete, problems: &self.problems };
         let verdict = primary::decide(&self.members, sources, unknowns, &mut self.primary, now);
-        self.follow(&verdict);
+        let hold = hold::reason(&verdict, &self.members, &self.policy);
+        self.follow(&verdict, hold.is_some());
 
         let clock = self.clock(now);
         let findings: Vec<Finding> =
@@ -213,34 +222,37 @@ impl Assessor {
                     applied,
                     has_gtids: said.is_some_and(Observation::has_gtids),
                     replication: finding.replication,
-                    semi_sync: said.and_then(|said| said.semi_sync.filter(|it| it.enabled)),
+                    semi_sync: said.map(|said| said.semi_sync).unwrap_or_default(),
                     max_connections: said.map(|said| said.max_connections),
                     warnings: finding.warnings,
                 }
             })
             .collect();
-        Topology { epoch: self.epoch, writes: self.writes(verdict), backends }
+        Topology { epoch: self.epoch, writes: self.writes(verdict, hold), backends }
     }
 
-    fn writes(&self, verdict: Verdict) -> Writes {
-        match verdict {
-            Verdict::Primary(id) => {
-                let index = self.members.iter().position(|member| member.id == id);
-                Writes::To(index.expect("the verdict names a member"))
-            }
-            Verdict::Stopped(reason) => Writes::Stopped(reason),
+    fn writes(&self, verdict: Verdict, hold: Option<Arc<str>>) -> Writes {
+        let id = match verdict {
+            Verdict::Primary(id) => id,
+            Verdict::Stopped(reason) => return Writes::Stopped(reason),
+        };
+        let index = self.members.iter().position(|member| member.id == id);
+        let primary = index.expect("the verdict names a member");
+        match hold {
+            Some(reason) => Writes::Held { primary, reason },
+            None => Writes::To(primary),
         }
     }
 
     /// Takes note of where writes go: the epoch, and whose position is sampled.
-    fn follow(&mut self, verdict: &Verdict) {
+    fn follow(&mut self, verdict: &Verdict, held: bool) {
         let target = match verdict {
             Verdict::Primary(id) => Some(*id),
             Verdict::Stopped(_) => None,
         };
-        if target != self.writing {
+        if (target, held) != (self.writing, self.held) {
             self.epoch.0 += 1;
-            self.writing = target;
+            (self.writing, self.held) = (target, held);
         }
         let Some(member) = self.members.iter_mut().find(|member| Some(member.id) == target) else {
             return;

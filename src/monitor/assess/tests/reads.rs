@@ -257,19 +257,3 @@ fn errant_transactions_bar_reads_unless_they_were_there_before() {
     world.reads(2);
     world.reads(3);
 }
-
-#[test]
-fn semi_sync_that_has_fallen_back_is_shown() {
-    let mut world = cluster();
-    let with = |active| Said {
-        semi_sync: Some(SemiSync { enabled: true, active, clients: 2 }),
-        ..primary(&[(1, 10)])
-    };
-    world.says(1, with(true));
-    world.tick();
-    assert_eq!(world.backend(1).warnings.len(), 0);
-    world.says(1, with(false));
-    world.tick();
-    world.warns(1, "fallen back to asynchronous");
-    world.writes_to(1);
-}
