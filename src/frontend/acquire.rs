@@ -157,7 +157,10 @@ impl Session {
         let is_held = matches!(topology.writes, Writes::Held { .. });
         let commits =
             self.transaction_wrote && plan.may_commit && plan.then != Then::Reset && is_held;
-        let may_go_on = !writes || plan.only_reads || (self.state.in_transaction() && !commits);
+        let may_go_on = !writes
+            || plan.only_reads
+            || plan.only_asks_the_primary()
+            || (self.state.in_transaction() && !commits);
         match topology.write_target().is_some() || may_go_on {
             true => Standing::Serves,
             false => Standing::Waits,

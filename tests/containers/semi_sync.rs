@@ -166,7 +166,10 @@ async fn falls_back_and_returns(watched: &Watched) {
     event(&watched.proxy, before, "writes_stopped", "routing.require_semi_sync").await;
     let row = watched.primary("semi_sync");
     assert_eq!((&row["as_source"], &row["fallbacks"]), (&"fallen back".into(), &1.into()));
-    assert_eq!(watched.primary("backends")["semi_sync"], "fallen back");
+    let row = watched.primary("backends");
+    assert_eq!(row["semi_sync"], "fallen back");
+    let reason = row["role_reason"].as_str().expect("a reason");
+    assert!(reason.contains("not to be written: routing.require_semi_sync"), "{reason}");
     let metrics = watched.proxy.get("/metrics");
     let active = metrics.lines().find(|line| line.starts_with("rwproxy_backend_semi_sync_active"));
     assert!(active.is_some_and(|line| line.ends_with(" 0.0")), "{active:?}");

@@ -76,8 +76,8 @@ pub struct Assessor {
     primary: primary::Memory,
     /// Where writes go.
     writing: Option<BackendId>,
-    /// It must not be written now.
-    held: bool,
+    /// Why it must not be written now.
+    held: Option<Arc<str>>,
     timeline: Timeline,
     /// Whose samples the timeline holds: the primary's, or the last one's.
     sampled: Option<BackendId>,
@@ -96,7 +96,7 @@ impl Assessor {
             epoch: Epoch(0),
             primary: primary::Memory::default(),
             writing: None,
-            held: false,
+            held: None,
             timeline: Timeline::default(),
             sampled: None,
             last_sample: SampleNumber(0),
@@ -182,7 +182,7 @@ impl Assessor {
         let unknowns = Unknowns { is_complete: self.catalog_is_complete, problems: &self.problems };
         let verdict = primary::decide(&self.members, sources, unknowns, &mut self.primary, now);
         let hold = hold::reason(&verdict, &self.members, &self.policy);
-        self.follow(&verdict, hold.is_some());
+        self.follow(&verdict, hold);
 
         let clock = self.clock(now);
         let findings: Vec<Finding> =
@@ -228,32 +228,32 @@ impl Assessor {
                 }
             })
             .collect();
-        Topology { epoch: self.epoch, writes: self.writes(verdict, hold), backends }
+        Topology { epoch: self.epoch, writes: self.writes(verdict), backends }
     }
 
-    fn writes(&self, verdict: Verdict, hold: Option<Arc<str>>) -> Writes {
+    fn writes(&self, verdict: Verdict) -> Writes {
         let id = match verdict {
             Verdict::Primary(id) => id,
             Verdict::Stopped(reason) => return Writes::Stopped(reason),
         };
         let index = self.members.iter().position(|member| member.id == id);
         let primary = index.expect("the verdict names a member");
-        match hold {
+        match self.held.clone() {
             Some(reason) => Writes::Held { primary, reason },
             None => Writes::To(primary),
         }
     }
 
     /// Takes note of where writes go: the epoch, and whose position is sampled.
-    fn follow(&mut self, verdict: &Verdict, held: bool) {
+    fn follow(&mut self, verdict: &Verdict, held: Option<Arc<str>>) {
         let target = match verdict {
             Verdict::Primary(id) => Some(*id),
             Verdict::Stopped(_) => None,
         };
-        if (target, held) != (self.writing, self.held) {
+        if (target, held.is_some()) != (self.writing, self.held.is_some()) {
             self.epoch.0 += 1;
-            (self.writing, self.held) = (target, held);
         }
+        (self.writing, self.held) = (target, held);
         let Some(member) = self.members.iter_mut().find(|member| Some(member.id) == target) else {
             return;
         };
@@ -306,7 +306,13 @@ impl Assessor {
     /// What a server is, and why.
     fn role(&self, member: &Member, sources: Sources<'_>) -> (Role, Arc<str>) {
         if self.writing == Some(member.id) {
-            return (Role::Primary, "it is the one server that takes writes".into());
+            let reason = match &self.held {
+                None => "it is the one server that takes writes".into(),
+                Some(reason) => {
+                    format!("it takes writes, and is not to be written: {reason}").into()
+                }
+            };
+            return (Role::Primary, reason);
         }
         let was_primary =
             self.writing.is_none() && self.primary.established.as_ref() == Some(&member.server.key);

@@ -333,6 +333,7 @@ fn a_primary_that_must_be_semi_synchronous_is_not_written_while_it_is_not() {
         assert!(matches!(world.topology.writes, Writes::Held { .. }));
         assert_eq!(world.topology.primary().map(|primary| &*primary.name), Some("db1"));
         assert_eq!(world.backend(1).role, Role::Primary);
+        assert!(world.backend(1).role_reason.contains(part), "{}", world.backend(1).role_reason);
         world.reads(2);
         assert!(world.topology.epoch > epoch, "{part}");
         world.says(1, with(Some(WORKING)));
