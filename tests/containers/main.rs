@@ -12,6 +12,7 @@ mod drivers;
 mod events;
 mod failures;
 mod hints;
+mod lag;
 mod load;
 mod monitoring;
 mod prepared;
