@@ -17,19 +17,22 @@ pub fn changes(
     now: &Backend,
     unacknowledged: Option<u64>,
 ) -> Vec<Change> {
+    let is_primary = now.role == Role::Primary;
+    let was_primary = before.is_some_and(|before| before.role == Role::Primary);
     let before = before.map(|backend| backend.semi_sync).unwrap_or_default();
     let mut changes = Vec::new();
     // Elsewhere than on the primary it does no harm.
-    let bad = if now.role == Role::Primary { Severity::Warning } else { Severity::Info };
+    let bad = if is_primary { Severity::Warning } else { Severity::Info };
     let mut tell = |(kind, is_bad, text): News| {
         let severity = if is_bad { bad } else { Severity::Info };
         changes.push(about(now, kind, severity, text));
     };
-    if let Some(source) = &now.semi_sync.source {
-        match &before.source {
-            Some(before) => compare(before, source, unacknowledged, &mut tell),
-            None => first_seen(source, &mut tell),
+    match (&before.source, &now.semi_sync.source) {
+        (Some(before), Some(source)) if was_primary || !is_primary => {
+            compare(before, source, unacknowledged, &mut tell);
         }
+        (_, Some(source)) if is_primary => new_primary(source, &mut tell),
+        _ => {}
     }
     if let (Some(before), Some(replica)) = (before.replica, now.semi_sync.replica)
         && before.active != replica.active
@@ -46,7 +49,8 @@ pub fn changes(
 /// Its kind, whether it is bad, its text.
 type News = (EventKind, bool, String);
 
-fn first_seen(now: &Source, tell: &mut impl FnMut(News)) {
+/// What it was as a replica is of no interest.
+fn new_primary(now: &Source, tell: &mut impl FnMut(News)) {
     match now.asynchronous() {
         None | Some(Asynchronous::SwitchedOff) => {}
         Some(why) => tell((EventKind::SemiSyncLost, true, lost(why, now, ""))),
@@ -183,6 +187,21 @@ mod tests {
             told(Some(WORKING), Source { acknowledged: 900, waiting: 3, ..WORKING }),
             [""; 0]
         );
+    }
+
+    #[test]
+    fn a_new_primary_without_replicas() {
+        let alone = Source { clients: 0, ..WORKING };
+        let replica = |source| Backend { role: Role::Replica, ..backend(source) };
+        assert_eq!(changes(None, &replica(alone), None), []);
+        let promoted = changes(Some(&replica(alone)), &backend(alone), None);
+        assert_eq!(promoted.len(), 1, "{promoted:?}");
+        assert_eq!(promoted[0].kind, EventKind::SemiSyncLost);
+        assert_eq!(promoted[0].severity, Severity::Warning);
+        assert_eq!(changes(Some(&replica(alone)), &backend(WORKING), None), []);
+        // On a replica it does no harm.
+        let fewer = changes(Some(&replica(WORKING)), &replica(alone), None);
+        assert_eq!((fewer.len(), fewer[0].severity), (1, Severity::Info));
     }
 
     #[test]
