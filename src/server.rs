@@ -74,7 +74,7 @@ pub async fn run(
     let console_tls = encryption.tls().cloned();
     let rsa_key = build::rsa_key(&settings.listen)?;
     let metrics = Arc::new(Metrics::new(Why::names().leak()));
-    let observed = Arc::new(monitor::start(&control, config.clone(), tls.clone()));
+    let observed = Arc::new(monitor::start(&control, config.clone(), tls.clone(), metrics.clone()));
     let context =
         Arc::new(build::context(&settings, &observed, metrics.clone(), tls, encryption, rsa_key)?);
 
@@ -84,6 +84,7 @@ pub async fn run(
         catalog: observed.catalog.clone(),
         hold: observed.hold.clone(),
         registry: context.registry.clone(),
+        events: observed.events.clone(),
         config: config.clone(),
         tls: context.backend_tls.clone(),
         running: Mutex::new(()),
@@ -97,6 +98,7 @@ pub async fn run(
             accepts: accepts.clone(),
         }),
         metrics,
+        events: observed.events.clone(),
         config,
         tls: console_tls,
         started,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rwproxy::metrics::{self, BackendState, Destination, Metrics, PoolState};
+use rwproxy::routing::semi_sync::Source;
 
 const README: &str = include_str!("../README.md");
 const EXAMPLE: &str = include_str!("../proxy.toml");
@@ -112,6 +113,18 @@ fn metrics_of_the_readme_exist() {
         role: "replica",
         takes_reads: true,
         lag: Some(Duration::ZERO),
+        semi_sync: Some(Source {
+            enabled: true,
+            active: true,
+            clients: 1,
+            wait_for: 1,
+            timeout: Duration::from_secs(10),
+            fallbacks: 0,
+            acknowledged: 0,
+            unacknowledged: 0,
+            waiting: 0,
+            clock_failures: 0,
+        }),
     };
     let pool = PoolState { backend: "db1".into(), ..Default::default() };
     let text = metrics::text(&metrics, vec![backend], vec![pool]);

@@ -25,6 +25,8 @@ const MOST_CLIENTS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the whole exchange: one request a connection.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// The latest events in `/status`.
+const EVENTS_SHOWN: usize = 50;
 /// Bytes of a request's head; hyper takes no less.
 const LARGEST_HEAD: usize = 8 * 1024;
 
@@ -119,6 +121,8 @@ fn status(admin: &Arc<Admin>) -> Response<Full<Bytes>> {
         "statements": statements,
         "backends": admin.backend_table().to_json(),
         "pools": admin.pool_table().to_json(),
+        "semi_sync": admin.semi_sync_table().to_json(),
+        "events": admin.event_table(None, EVENTS_SHOWN).to_json(),
     });
     respond(StatusCode::OK, "application/json", format!("{status:#}\n"))
 }
@@ -172,6 +176,9 @@ mod tests {
         assert_eq!(head, "HTTP/1.1 200 OK");
         assert!(body.contains("rwproxy_backend_lag_seconds{backend=\"db2\"} 0.25\n"), "{body}");
         assert!(body.contains("rwproxy_pool_connections{backend=\"db1\",state=\"idle\"} 2.0\n"));
+        let fallbacks = "rwproxy_backend_semi_sync_fallbacks_total{backend=\"db1\"} 3\n";
+        assert!(body.contains(fallbacks), "{body}");
+        assert!(body.contains("rwproxy_events_total{kind=\"lag_in\"} 1\n"), "{body}");
         assert!(body.ends_with("# EOF\n"));
         let (head, body) = get("/status?x").await;
         assert_eq!(head, "HTTP/1.1 200 OK");
@@ -181,6 +188,8 @@ mod tests {
         assert_eq!(status["backends"][1]["lag_ms"], 250);
         assert_eq!(status["writes"]["to"], "db1");
         assert_eq!(status["pools"][0]["open"], 3);
+        assert_eq!(status["semi_sync"][0]["clients"], 2);
+        assert_eq!(status["events"][2]["kind"], "lag_in");
         assert!(get("/").await.1.contains("/readyz"));
         assert_eq!(get("/nothing").await.0, "HTTP/1.1 404 Not Found");
     }

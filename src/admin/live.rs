@@ -31,10 +31,10 @@ impl View for Live {
 
     fn writes(&self) -> Result<Arc<str>, Arc<str>> {
         let topology = self.topology.load();
-        match (&topology.writes, topology.primary()) {
-            (Writes::Stopped(reason), _) => Err(Arc::clone(reason)),
-            (Writes::To(_), Some(primary)) => Ok(Arc::clone(&primary.name)),
-            (Writes::To(_), None) => Err("the primary is gone".into()),
+        match (topology.writes.stopped(), topology.primary()) {
+            (Some(reason), _) => Err(Arc::clone(reason)),
+            (None, Some(primary)) => Ok(Arc::clone(&primary.name)),
+            (None, None) => Err("the primary is gone".into()),
         }
     }
 
@@ -73,7 +73,7 @@ impl View for Live {
 fn readiness(topology: &Topology) -> Result<(), String> {
     let takes_reads = |backend: &Backend| backend.reads.is_ok() && backend.weight > 0;
     match &topology.writes {
-        Writes::To(_) => Ok(()),
+        Writes::To(_) | Writes::Held { .. } => Ok(()),
         Writes::Stopped(_) if topology.backends.iter().any(takes_reads) => Ok(()),
         Writes::Stopped(reason) => {
             Err(format!("no server takes reads, and writes are stopped: {reason}"))
@@ -114,6 +114,7 @@ fn backend_row(backend: &Backend) -> BackendRow {
         },
         weight: backend.configured_weight,
         version: backend.version.as_ref().map(|version| version.text.clone()),
+        semi_sync: backend.semi_sync,
         warnings: backend.warnings.join("; "),
     }
 }

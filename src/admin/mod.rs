@@ -3,6 +3,7 @@
 
 pub mod console;
 pub mod http;
+mod like;
 pub mod live;
 pub mod route;
 mod table;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::monitor::events::EventLog;
 use crate::net::tls::server::ServerTls;
 use crate::net::{Listener, Stream};
 
@@ -31,6 +33,8 @@ pub struct Admin {
     pub view: Arc<dyn View>,
     pub metrics: Arc<Metrics>,
     pub switchover: Arc<Switchover>,
+    /// What has happened to the servers.
+    pub events: Arc<EventLog>,
     /// Also holds the account of the console.
     pub config: watch::Receiver<Arc<Config>>,
     /// Offered by the console, where there is one.

@@ -11,10 +11,13 @@ use super::{Admin, View};
 use crate::config::{Config, Secret};
 use crate::discovery::{Catalog, TopologyStore};
 use crate::frontend::registry::Registry;
-use crate::metrics::{Metrics, PoolState};
+use crate::metrics::{EventKind, Metrics, PoolState};
+use crate::monitor::events::{Change, EventLog, Severity};
 use crate::net::tls::client::ClientTls;
 use crate::net::tls::server::{Identity, ServerTls};
 use crate::routing::Policy;
+use crate::routing::semi_sync::tests::WORKING;
+use crate::routing::semi_sync::{Replica, SemiSync};
 use crate::routing::topology::tests::topology;
 use crate::switchover::Switchover;
 
@@ -45,17 +48,30 @@ fn admin_with(view: Fake, config: Config) -> Arc<Admin> {
     let (_, config) = watch::channel(Arc::new(config));
     let metrics = Arc::new(Metrics::new(&["read"]));
     let tls = Some(Arc::new(ServerTls::new(Identity::self_made(None).unwrap())));
+    let events = Arc::new(EventLog::new(metrics.clone()));
+    let change = |kind, server: Option<&str>, text: &str| Change {
+        kind,
+        severity: Severity::Warning,
+        server: server.map(Into::into),
+        text: text.to_owned(),
+    };
+    events.tell(vec![
+        change(EventKind::LagOut, Some("db2"), "replica, takes no reads: it lags"),
+        change(EventKind::WritesStopped, None, "writes are stopped: db1 is read-only"),
+        change(EventKind::LagIn, Some("db2"), "replica, takes reads"),
+    ]);
     let switchover = Arc::new(Switchover {
         topology: Arc::new(TopologyStore::new(topology(1))),
         catalog: watch::channel(Catalog::default()).1,
         hold: watch::channel(None).0,
         registry: Arc::new(Registry::new()),
+        events: events.clone(),
         config: config.clone(),
         tls: ClientTls::Disabled,
         running: tokio::sync::Mutex::new(()),
     });
     let view = Arc::new(view);
-    Arc::new(Admin { view, metrics, switchover, config, tls, started: Instant::now() })
+    Arc::new(Admin { view, metrics, switchover, events, config, tls, started: Instant::now() })
 }
 
 impl View for Fake {
@@ -71,6 +87,7 @@ impl View for Fake {
             lag: None,
             weight: 1,
             version: Some("9.7.4".into()),
+            semi_sync: SemiSync { source: Some(WORKING), replica: None },
             warnings: String::new(),
         };
         let replica = BackendRow {
@@ -78,6 +95,10 @@ impl View for Fake {
             role: "replica",
             reads: Err("250 ms behind, 100 ms allowed".into()),
             lag: Some(Duration::from_millis(250)),
+            semi_sync: SemiSync {
+                source: None,
+                replica: Some(Replica { enabled: true, active: false }),
+            },
             ..primary.clone()
         };
         vec![primary, replica]

@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Admin;
+use super::like::is_like;
 use super::route::Route;
 use super::table::{Cell, Column, Table, number, text};
 use crate::config::diff;
-use crate::metrics::{BackendState, PoolState};
+use crate::metrics::{BackendState, Label, PoolState};
+use crate::monitor::events::{Change, Event};
 use crate::routing::Policy;
+use crate::routing::semi_sync::{SemiSync, Source};
 
 /// Gives snapshots. Called from the control runtime: answers at once, without waiting for anything.
 pub trait View: Send + Sync {
@@ -47,6 +50,7 @@ pub struct BackendRow {
     /// Share of reads, 0 to 1000.
     pub weight: u32,
     pub version: Option<String>,
+    pub semi_sync: SemiSync,
     /// What is wrong though it serves; empty when nothing is.
     pub warnings: String,
 }
@@ -78,6 +82,7 @@ impl Admin {
         let rows = self.view.backends().into_iter().map(|row| {
             let counted = self.metrics.backend_if_counted(&row.name);
             let pool = pools.iter().find(|pool| pool.backend == row.name);
+            let semi_sync = semi_sync(&row);
             vec![
                 row.name.into(),
                 row.role.into(),
@@ -85,6 +90,7 @@ impl Admin {
                 u64::from(row.reads.is_ok()).into(),
                 row.reads.err().into(),
                 row.lag.map(|lag| lag.as_millis() as u64).into(),
+                semi_sync.into(),
                 u64::from(row.weight).into(),
                 counted.as_ref().map_or(0, |counted| counted.reads.get()).into(),
                 counted.as_ref().map_or(0, |counted| counted.writes.get()).into(),
@@ -104,6 +110,7 @@ impl Admin {
             number("takes_reads"),
             text("why_not"),
             number("lag_ms"),
+            text("semi_sync"),
             number("weight"),
             number("reads"),
             number("writes"),
@@ -114,6 +121,45 @@ impl Admin {
             text("role_reason"),
             text("origin"),
             text("warnings"),
+        ];
+        Table::new(columns, rows)
+    }
+
+    /// Semi-synchronous replication of every server that has it.
+    pub(super) fn semi_sync_table(&self) -> Table {
+        let backends = self.view.backends().into_iter();
+        let known = backends.filter(|row| row.semi_sync != SemiSync::default());
+        let rows = known.map(|row| {
+            let SemiSync { source, replica } = row.semi_sync;
+            let count = |pick: fn(&Source) -> u64| source.as_ref().map(pick).into();
+            vec![
+                row.name.into(),
+                row.role.into(),
+                source.map(|source| source.state()).into(),
+                count(|source| source.clients.into()),
+                count(|source| source.wait_for.into()),
+                count(|source| source.timeout.as_millis() as u64),
+                count(|source| source.fallbacks),
+                count(|source| source.acknowledged),
+                count(|source| source.unacknowledged),
+                count(|source| source.waiting),
+                count(|source| source.clock_failures),
+                replica.map(|replica| replica.state()).into(),
+            ]
+        });
+        let columns: &[Column] = &[
+            text("name"),
+            text("role"),
+            text("as_source"),
+            number("clients"),
+            number("wait_for"),
+            number("timeout_ms"),
+            number("fallbacks"),
+            number("acknowledged"),
+            number("unacknowledged"),
+            number("waiting"),
+            number("clock_failures"),
+            text("as_replica"),
         ];
         Table::new(columns, rows)
     }
@@ -178,6 +224,34 @@ impl Admin {
         Table::new(columns, rows)
     }
 
+    /// The latest events that fit `pattern` with their kind, server or text; at most `limit`.
+    pub(super) fn event_table(&self, pattern: Option<&str>, limit: usize) -> Table {
+        let fits = |event: &Event| {
+            let Change { kind, server, text, .. } = &event.change;
+            let words = [Some(kind.name()), server.as_deref(), Some(text)];
+            pattern.is_none_or(|pattern| words.iter().flatten().any(|text| is_like(text, pattern)))
+        };
+        let rows = self.events.latest(limit, fits).into_iter().map(|event| {
+            vec![
+                event.number.into(),
+                humantime::format_rfc3339_millis(event.time).to_string().into(),
+                event.change.severity.name().into(),
+                event.change.kind.name().into(),
+                event.change.server.into(),
+                event.change.text.into(),
+            ]
+        });
+        let columns: &[Column] = &[
+            number("number"),
+            text("time"),
+            text("severity"),
+            text("kind"),
+            text("backend"),
+            text("text"),
+        ];
+        Table::new(columns, rows)
+    }
+
     /// The configuration in force, secrets hidden.
     pub(super) fn config_table(&self) -> Table {
         let settings = diff::settings(&self.config.borrow());
@@ -200,8 +274,17 @@ impl Admin {
             role: row.role,
             takes_reads: row.reads.is_ok() && row.weight > 0,
             lag: row.lag,
+            semi_sync: row.semi_sync.source.filter(|source| source.enabled),
         })
         .collect()
+    }
+}
+
+/// The side that counts in the server's role.
+fn semi_sync(row: &BackendRow) -> Option<&'static str> {
+    match row.role {
+        "primary" => row.semi_sync.source.map(|source| source.state()),
+        _ => row.semi_sync.replica.map(|replica| replica.state()),
     }
 }
 

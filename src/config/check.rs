@@ -137,11 +137,10 @@ fn servers(config: &Config, report: &mut dyn FnMut(&str, String)) {
 }
 
 /// Keys that this version accepts and does not act on; see [`Config::without_effect`].
-const WITHOUT_EFFECT: [&str; 7] = [
+const WITHOUT_EFFECT: [&str; 6] = [
     "listen.proxy_protocol_out",
     "routing.balance",
     "routing.spill_limit",
-    "routing.require_semi_sync",
     "rules",
     "pool.mode",
     "limits.statement_timeout",

@@ -41,7 +41,7 @@ pub struct Routing {
     /// How long a write waits for a primary; 0s: not at all. Default 10s.
     #[serde(deserialize_with = "value::duration::<_, 0>", serialize_with = "value::show_duration")]
     pub write_hold: Duration,
-    /// Writes stop while the primary is not in semi-synchronous replication. Default false.
+    /// Writes stop while the primary does not replicate semi-synchronously. Default false.
     pub require_semi_sync: bool,
 }
 

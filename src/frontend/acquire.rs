@@ -19,7 +19,7 @@ use crate::backend::{ConnectError, Connection, LoginOptions, connect};
 use crate::config::Consistency;
 use crate::routing::topology::{Backend, BackendId, Topology, Writes};
 use crate::routing::{Attempt, Decision, Demand, Request, Unavailable, decide};
-use crate::session::plan::Plan;
+use crate::session::plan::{Plan, Then};
 use crate::session::settings::{Names, Settings};
 use crate::wire::capabilities::Status;
 use crate::wire::reply::ServerError;
@@ -110,9 +110,9 @@ impl Session {
                 }
                 Standing::Waits => {
                     self.lease = Some(lease);
-                    let reason = match &self.context.topology.load().writes {
-                        Writes::Stopped(reason) => reason.clone(),
-                        Writes::To(_) => continue,
+                    let Some(reason) = self.context.topology.load().writes.stopped().cloned()
+                    else {
+                        continue;
                     };
                     let patience = self.context.traffic.load().write_hold;
                     let left = patience.saturating_sub(began.elapsed());
@@ -152,10 +152,16 @@ impl Session {
         if !topology.may_finish(lease.backend(), writes) {
             return Standing::Gone;
         }
-        // While no primary is certain, what was begun may end and reads may go on; new writes
-        // wait.
-        let may_go_on = !writes || plan.only_reads || self.state.in_transaction();
-        match topology.primary().is_some() || may_go_on {
+        // While no primary is certain what was begun may end and reads may go on; new writes wait,
+        // and if it must not be written, commits.
+        let is_held = matches!(topology.writes, Writes::Held { .. });
+        let commits =
+            self.transaction_wrote && plan.may_commit && plan.then != Then::Reset && is_held;
+        let may_go_on = !writes
+            || plan.only_reads
+            || plan.only_asks_the_primary()
+            || (self.state.in_transaction() && !commits);
+        match topology.write_target().is_some() || may_go_on {
             true => Standing::Serves,
             false => Standing::Waits,
         }
@@ -231,7 +237,13 @@ impl Session {
                 may_ask,
                 next_sample: self.context.samples.next(),
             };
-            let decision = decide(request, &topology, &traffic.policy, attempt);
+            let mut decision = decide(request, &topology, &traffic.policy, attempt);
+            if let Writes::Held { primary, .. } = topology.writes
+                && request == Request::Primary
+                && plan.only_asks_the_primary()
+            {
+                decision = Decision::Backend(primary);
+            }
             let (error, patience) = match decision {
                 Decision::Locate(index) => {
                     self.locate(&topology, index).await?;
@@ -306,7 +318,7 @@ impl Session {
         spotless: bool,
     ) -> Result<Lease, Trouble> {
         let backend = &topology.backends[index];
-        let access = match topology.primary() {
+        let access = match topology.write_target() {
             Some(primary) if primary.id == backend.id => Access::ReadWrite,
             _ => Access::ReadOnly,
         };

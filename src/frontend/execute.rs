@@ -152,7 +152,7 @@ impl Session {
             && plan
                 .digest
                 .is_some_and(|digest| self.context.rescues.remembers(digest, self.database(), now))
-            && self.context.topology.load().primary().is_some()
+            && self.context.topology.load().write_target().is_some()
     }
 
     fn remember_rescue(&self, plan: &Plan, code: u16) {
@@ -218,7 +218,7 @@ impl Session {
             }
         }
         // I5: leasing and restoring have waited; nothing may be written to a former primary.
-        if lease.access == Access::ReadWrite && !kept && !self.is_primary(backend) {
+        if lease.access == Access::ReadWrite && !kept && !self.is_write_target(backend) {
             return Err(match may_retry {
                 true => Failure::Elsewhere,
                 false => Failure::End(End::BackendLost),
@@ -227,6 +227,7 @@ impl Session {
         if let Some(usage) = &plan.statement
             && let Err(error) = self.ready_statement(&mut lease, usage, text).await?
         {
+            let repeatable = repeatable && !self.is_primary(backend);
             return self.not_prepared(lease, plan, text, error, repeatable).await;
         }
         self.close_statements(&mut lease).await?;
@@ -239,7 +240,8 @@ impl Session {
             && !kept
             && lease.access == Access::ReadWrite
             && matches!(text, Text::Whole(_));
-        let rescued = match (repeatable, may_be_held) {
+        // What the primary itself says of a read is the answer.
+        let rescued = match (repeatable && !self.is_primary(backend), may_be_held) {
             (true, _) => Rescued::READ,
             (false, true) => Rescued::WRITE,
             (false, false) => Rescued::NOTHING,
@@ -371,6 +373,11 @@ impl Session {
         topology.primary().is_some_and(|primary| primary.id == backend)
     }
 
+    fn is_write_target(&self, backend: BackendId) -> bool {
+        let topology = self.context.topology.load();
+        topology.write_target().is_some_and(|primary| primary.id == backend)
+    }
+
     async fn round_trip(
         &mut self,
         lease: &mut Lease,
@@ -448,6 +455,9 @@ impl Session {
         let database = reply.database.clone();
         self.context.metrics.sessions.sent.add(reply.bytes);
         self.state.observe(&Observation { status: reply.status, database, failed: !succeeded });
+        let wrote = plan.may_write && (succeeded || !plan.undone_by_error);
+        self.transaction_wrote = self.state.in_transaction()
+            && (wrote || (was_in_transaction && self.transaction_wrote));
         self.follow_freshness(&lease, plan, &mut reply, was_in_transaction);
         self.follow_insert_id(&mut lease, plan, &reply);
         self.follow_statements(&mut lease, plan, &reply);

@@ -99,6 +99,8 @@ pub struct Session {
     pub(super) state: State,
     /// The connection that the session keeps between commands: pinned, or in a transaction.
     pub(super) lease: Option<Lease>,
+    /// The open transaction may have written.
+    pub(super) transaction_wrote: bool,
     /// The backend with which a connection was lost that the session could not do without; the
     /// client has not been told yet.
     pub(super) lost: Option<Arc<str>>,
@@ -209,6 +211,7 @@ impl Session {
             account,
             nonce: Nonce::from([0; Nonce::LENGTH]),
             refused_changes: 0,
+            transaction_wrote: false,
             max_packet: 0,
             client,
             context,

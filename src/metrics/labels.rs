@@ -108,6 +108,50 @@ labels! {
     }
 }
 
+labels! {
+    /// What has happened to the servers; the events of one kind are counted together.
+    EventKind {
+        /// Listed by Docker or `proxy.toml`, or started anew; not asked yet.
+        ServerFound = "server_found",
+        /// No longer listed.
+        ServerGone = "server_gone",
+        /// Answers the monitor.
+        ServerUp = "server_up",
+        ServerDown = "server_down",
+        /// The monitor's account is refused, or lacks a privilege.
+        ServerNoAccess = "server_no_access",
+        /// It cannot be used as it is set up.
+        ServerLeftOut = "server_left_out",
+        RoleChanged = "role_changed",
+        ReadsPossible = "reads_possible",
+        ReadsStopped = "reads_stopped",
+        /// A replica lags too far for reads.
+        LagOut = "lag_out",
+        /// One that did takes reads again.
+        LagIn = "lag_in",
+        /// Writes go to another server than the last time.
+        PrimaryChanged = "primary_changed",
+        WritesStopped = "writes_stopped",
+        /// They go on, on the server where they went last.
+        WritesPossible = "writes_possible",
+        /// Commits are no longer acknowledged by replicas, or will soon not be.
+        SemiSyncLost = "semi_sync_lost",
+        /// They were not between two probes.
+        SemiSyncLapsed = "semi_sync_lapsed",
+        SemiSyncBack = "semi_sync_back",
+        /// The number of replicas that acknowledge.
+        SemiSyncReplicas = "semi_sync_replicas",
+        /// It is switched on or off, or set otherwise.
+        SemiSyncChanged = "semi_sync_changed",
+        /// A step of a switchover, or how it ended.
+        Switchover = "switchover",
+        /// Something is wrong though the server serves.
+        Warning = "warning",
+        /// It no longer is.
+        WarningOver = "warning_over",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,5 +170,6 @@ mod tests {
         check::<LoginFailure>();
         check::<ErrorKind>();
         check::<FreshRead>();
+        check::<EventKind>();
     }
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use cells::{Counter, Counters, Gauge};
 pub use histogram::Histogram;
-pub use labels::{Destination, ErrorKind, FreshRead, Label, LoginFailure, Refusal};
+pub use labels::{Destination, ErrorKind, EventKind, FreshRead, Label, LoginFailure, Refusal};
 pub use text::{BackendState, MEDIA_TYPE, PoolState, text};
 
 /// All counters of the process.
@@ -28,6 +28,8 @@ pub struct Metrics {
     pub retries: Counter,
     /// Reads that must see something which no replica was known to have.
     pub fresh_reads: Counters<FreshRead>,
+    /// What has happened to the servers.
+    pub events: Counters<EventKind>,
     backends: Mutex<BTreeMap<Arc<str>, Arc<BackendMetrics>>>,
 }
 
@@ -76,6 +78,7 @@ impl Metrics {
             errors: Counters::default(),
             retries: Counter::default(),
             fresh_reads: Counters::default(),
+            events: Counters::default(),
             backends: Mutex::default(),
         }
     }

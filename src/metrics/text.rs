@@ -10,6 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::{Destination, Histogram, Label, Metrics};
+use crate::routing::semi_sync::Source;
 
 /// The media type of [`text()`].
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -27,6 +28,8 @@ pub struct BackendState {
     pub takes_reads: bool,
     /// `None` when unknown.
     pub lag: Option<Duration>,
+    /// Where commits wait for replicas, or should.
+    pub semi_sync: Option<Source>,
 }
 
 /// The connections to a server, as its pool counts them since the server appeared.
@@ -180,6 +183,39 @@ impl Scrape {
             self.backends
                 .iter()
                 .filter_map(|b| Some(([("backend", &*b.name)], b.lag?.as_secs_f64()))),
+        )?;
+        self.semi_sync(&mut *out)?;
+        out.by_label("rwproxy_events", "What has happened to the servers", "kind", |label| {
+            self.metrics.events.get(label)
+        })
+    }
+
+    fn semi_sync(&self, out: &mut Writer<'_>) -> fmt::Result {
+        let all =
+            || self.backends.iter().filter_map(|b| Some(([("backend", &*b.name)], b.semi_sync?)));
+        out.gauges(
+            "rwproxy_backend_semi_sync_active",
+            "1 while commits are acknowledged by as many replicas as they need",
+            None,
+            all().map(|(name, it)| (name, if it.asynchronous().is_none() { 1.0 } else { 0.0 })),
+        )?;
+        out.gauges(
+            "rwproxy_backend_semi_sync_clients",
+            "Acknowledging replicas that are connected",
+            None,
+            all().map(|(name, it)| (name, f64::from(it.clients))),
+        )?;
+        out.counters(
+            "rwproxy_backend_semi_sync_fallbacks",
+            "How often the server has fallen back to asynchronous replication",
+            None,
+            all().map(|(name, it)| (name, it.fallbacks)),
+        )?;
+        out.counters(
+            "rwproxy_backend_semi_sync_unacknowledged",
+            "Commits that no replica has acknowledged in time",
+            None,
+            all().map(|(name, it)| (name, it.unacknowledged)),
         )
     }
 
@@ -298,7 +334,8 @@ impl Writer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Refusal;
+    use crate::metrics::{EventKind, Refusal};
+    use crate::routing::semi_sync::tests::WORKING;
 
     #[test]
     fn everything_is_shown() {
@@ -308,6 +345,7 @@ mod tests {
         metrics.sessions.sent.add(10);
         metrics.statements.count(Destination::Replica, 0);
         metrics.statements.took(Destination::Replica, Duration::from_micros(300));
+        metrics.events.increment(EventKind::LagOut);
         let backend = metrics.backend("db\"1");
         backend.reads.add(5);
         let states = vec![BackendState {
@@ -315,6 +353,7 @@ mod tests {
             role: "replica",
             takes_reads: true,
             lag: Some(Duration::from_millis(1_500)),
+            semi_sync: Some(Source { active: false, ..WORKING }),
         }];
         let pools =
             vec![PoolState { backend: "db\"1".into(), idle: 3, dials: 4, ..Default::default() }];
@@ -333,6 +372,11 @@ mod tests {
             "rwproxy_pool_dials_total{backend=\"db\\\"1\"} 4",
             "rwproxy_backend_role{backend=\"db\\\"1\",role=\"replica\"} 1.0",
             "rwproxy_backend_lag_seconds{backend=\"db\\\"1\"} 1.5",
+            "rwproxy_backend_semi_sync_active{backend=\"db\\\"1\"} 0.0",
+            "rwproxy_backend_semi_sync_clients{backend=\"db\\\"1\"} 2.0",
+            "rwproxy_backend_semi_sync_unacknowledged_total{backend=\"db\\\"1\"} 7",
+            "rwproxy_events_total{kind=\"lag_out\"} 1",
+            "rwproxy_events_total{kind=\"lag_in\"} 0",
             "# EOF",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");

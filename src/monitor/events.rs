@@ -1,214 +1,148 @@
-//! What has changed from one topology to the next, in lines for logs and people.
+//! What has happened to the servers: each event is written to the log once, counted, and kept for
+//! the console.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::assess::reads::{AWAITED, BEFORE_FIRST_SAMPLE, RETURNING};
-use crate::routing::topology::{Backend, Role, State, Topology, Writes};
+use crate::metrics::{EventKind, Label, Metrics};
 
-/// Most events kept.
-const KEPT: usize = 256;
+/// Most events kept; older ones are only in the log.
+pub const KEPT: usize = 1_000;
 
-/// How much an event matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Weight {
+/// How much an event matters; the level at which it is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
     /// All is well, or better than before.
-    Good,
+    Info,
     /// Something does not serve, or is not as it should be.
-    Bad,
+    Warning,
+    /// Clients get errors.
+    Error,
 }
 
-/// One change.
+impl Severity {
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        }
+    }
+}
+
+/// What has happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
+    pub kind: EventKind,
+    pub severity: Severity,
     /// The server that it is about; `None` for writes, which are the cluster's matter.
     pub server: Option<Arc<str>>,
+    /// In words for an operator.
     pub text: String,
-    pub weight: Weight,
 }
 
-/// What has changed in role, state or reasons. Lag and weights change all the time and are no news.
-pub fn changes(old: &Topology, new: &Topology) -> Vec<Change> {
-    let mut changes = Vec::new();
-    for backend in &new.backends {
-        let before = old.backends.iter().find(|known| known.name == backend.name);
-        changes.extend(change(before, backend));
-        let warned = before.map_or(&[][..], |before| &before.warnings[..]);
-        changes.extend(backend.warnings.iter().filter(|text| !warned.contains(text)).map(|text| {
-            Change {
-                server: Some(backend.name.clone()),
-                text: format!("warning: {text}"),
-                weight: Weight::Bad,
-            }
-        }));
-    }
-    for backend in &old.backends {
-        if !new.backends.iter().any(|known| known.name == backend.name) {
-            let server = Some(backend.name.clone());
-            changes.push(Change {
-                server,
-                text: "no longer listed".to_owned(),
-                weight: Weight::Bad,
-            });
-        }
-    }
-    let target = |topology: &Topology| match &topology.writes {
-        Writes::To(_) => Ok(topology.primary().map(|primary| (primary.id, primary.name.clone()))),
-        Writes::Stopped(reason) => Err(reason.clone()),
-    };
-    let (before, now) = (target(old), target(new));
-    if before != now {
-        let (text, weight) = match now {
-            Ok(primary) => {
-                let name = primary.map(|(_, name)| name).unwrap_or_default();
-                (format!("writes go to {name} (epoch {})", new.epoch.0), Weight::Good)
-            }
-            Err(reason) => (format!("writes are stopped: {reason}"), Weight::Bad),
-        };
-        changes.push(Change { server: None, text, weight });
-    }
-    changes
+/// A change with its place in history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// From 1, without gaps. It orders events, also when the clock is set back.
+    pub number: u64,
+    pub time: SystemTime,
+    pub change: Change,
 }
 
-/// One line on everything that has changed of a server.
-fn change(before: Option<&Backend>, now: &Backend) -> Option<Change> {
-    let is_same = before.is_some_and(|before| {
-        before.id == now.id
-            && before.state == now.state
-            && before.role == now.role
-            && before.reads == now.reads
-    });
-    if is_same {
-        return None;
-    }
-    let role = match now.role {
-        Role::Primary => "primary",
-        Role::Replica => "replica",
-        Role::Unknown => "no role yet",
-    };
-    let (text, is_bad) = match (&now.state, &now.reads) {
-        (State::New, _) => ("found".to_owned(), false),
-        (State::Down(reason), _) => (format!("{role}, down: {reason}"), true),
-        (State::NoAccess(reason), _) => (format!("no access: {reason}"), true),
-        (State::LeftOut(reason), _) => (format!("left out: {reason}"), true),
-        (State::Up, Ok(())) => (format!("{role}, takes reads"), false),
-        (State::Up, Err(_)) if now.role == Role::Primary => (role.to_owned(), false),
-        (State::Up, Err(reason)) => {
-            let passes = matches!(&**reason, AWAITED | BEFORE_FIRST_SAMPLE | RETURNING);
-            let had_reads = before.is_some_and(|before| before.reads.is_ok());
-            (format!("{role}, takes no reads: {reason}"), had_reads || !passes)
-        }
-    };
-    let weight = if is_bad { Weight::Bad } else { Weight::Good };
-    Some(Change { server: Some(now.name.clone()), text, weight })
-}
-
-/// The latest changes, for the console. Older ones are only in the log.
-#[derive(Debug, Default)]
+/// The latest events, at most [`KEPT`].
+#[derive(Debug)]
 pub struct EventLog {
+    metrics: Arc<Metrics>,
     events: Mutex<Events>,
 }
 
 #[derive(Debug, Default)]
 struct Events {
-    latest: VecDeque<(SystemTime, Change)>,
-    total: u64,
+    latest: VecDeque<Event>,
+    last: u64,
 }
 
 impl EventLog {
-    /// Writes each change to the log and keeps it.
+    /// Events are counted in these metrics, by kind.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        EventLog { metrics, events: Mutex::default() }
+    }
+
+    /// Writes each change to the log, counts and keeps it.
     pub fn tell(&self, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        // Locked while it is written: the log has them in the order of their numbers.
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         for change in changes {
-            let text = &change.text;
-            match (&change.server, change.weight) {
-                (Some(server), Weight::Good) => tracing::info!(%server, "{text}"),
-                (Some(server), Weight::Bad) => tracing::warn!(%server, "{text}"),
-                (None, Weight::Good) => tracing::info!("{text}"),
-                (None, Weight::Bad) => tracing::warn!("{text}"),
-            }
+            events.last += 1;
+            let event = Event { number: events.last, time: SystemTime::now(), change };
+            write(&event);
+            self.metrics.events.increment(event.change.kind);
             if events.latest.len() == KEPT {
                 events.latest.pop_front();
             }
-            events.latest.push_back((SystemTime::now(), change));
-            events.total += 1;
+            events.latest.push_back(event);
         }
     }
 
-    /// The latest, oldest first.
-    pub fn latest(&self) -> Vec<(SystemTime, Change)> {
+    /// The latest that fit, at most `limit` of them, in the order of their numbers.
+    pub fn latest(&self, limit: usize, fits: impl Fn(&Event) -> bool) -> Vec<Event> {
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        events.latest.iter().cloned().collect()
+        let mut latest: Vec<Event> =
+            events.latest.iter().rev().filter(|event| fits(event)).take(limit).cloned().collect();
+        latest.reverse();
+        latest
     }
+}
 
-    /// How many there have been since the start.
-    pub fn total(&self) -> u64 {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).total
+fn write(Event { number, change, .. }: &Event) {
+    let Change { kind, severity, server, text } = change;
+    let (kind, server) = (kind.name(), server.as_deref());
+    match severity {
+        Severity::Info => tracing::info!(server, kind, event = number, "{text}"),
+        Severity::Warning => tracing::warn!(server, kind, event = number, "{text}"),
+        Severity::Error => tracing::error!(server, kind, event = number, "{text}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::topology::tests::topology;
-    use crate::routing::topology::{BackendId, Lag};
 
-    fn texts(old: &Topology, new: &Topology) -> Vec<String> {
-        changes(old, new)
-            .into_iter()
-            .map(|change| match change.server {
-                Some(server) => format!("{server}: {}", change.text),
-                None => change.text,
-            })
-            .collect()
+    fn change(kind: EventKind, text: String) -> Change {
+        Change { kind, severity: Severity::Info, server: None, text }
     }
 
     #[test]
-    fn each_change_is_one_line() {
-        let all = topology(1);
-        assert_eq!(
-            texts(&Topology::empty(), &all),
-            ["db0: primary", "db1: replica, takes reads", "writes go to db0 (epoch 1)"]
-        );
-        assert_eq!(texts(&all, &all), [""; 0]);
-
-        let mut lagging = all.clone();
-        lagging.backends[1].lag = Lag::Unknown;
-        lagging.backends[1].weight = 3;
-        assert_eq!(texts(&all, &lagging), [""; 0]);
-
-        let mut worse = all.clone();
-        worse.backends[1].reads = Err("it lags".into());
-        worse.backends[1].role = Role::Unknown;
-        worse.backends[0].warnings = vec!["odd".into()];
-        worse.writes = Writes::Stopped("two are writable".into());
-        assert_eq!(
-            texts(&all, &worse),
-            [
-                "db0: warning: odd",
-                "db1: no role yet, takes no reads: it lags",
-                "writes are stopped: two are writable"
-            ]
-        );
-
-        let mut renewed = all.clone();
-        renewed.backends[0].id = BackendId(9);
-        renewed.backends.pop();
-        assert_eq!(
-            texts(&all, &renewed),
-            ["db0: primary", "db1: no longer listed", "writes go to db0 (epoch 1)"]
-        );
-    }
-
-    #[test]
-    fn the_latest_are_kept() {
-        let log = EventLog::default();
-        let change =
-            |text: usize| Change { server: None, text: text.to_string(), weight: Weight::Good };
-        log.tell((0..KEPT + 10).map(change).collect());
-        let latest = log.latest();
-        assert_eq!((latest.len(), log.total()), (KEPT, KEPT as u64 + 10));
-        assert_eq!(latest[0].1.text, "10");
+    fn the_latest_are_kept_in_order_and_all_are_counted() {
+        let metrics = Arc::new(Metrics::new(&[]));
+        let log = EventLog::new(metrics.clone());
+        assert_eq!(log.latest(usize::MAX, |_| true), []);
+        let kind = |number: usize| match number % 2 {
+            0 => EventKind::LagIn,
+            _ => EventKind::LagOut,
+        };
+        for number in 1..=KEPT + 10 {
+            log.tell(vec![change(kind(number), format!("number {number}"))]);
+        }
+        let latest = log.latest(usize::MAX, |_| true);
+        assert_eq!(latest.len(), KEPT);
+        for (event, expected) in latest.iter().zip(11..) {
+            assert_eq!(event.number, expected);
+            assert_eq!(event.change.text, format!("number {expected}"));
+        }
+        let numbers =
+            |events: Vec<Event>| -> Vec<u64> { events.iter().map(|event| event.number).collect() };
+        assert_eq!(numbers(log.latest(2, |_| true)), [1009, 1010]);
+        let lagging = log.latest(2, |event| event.change.kind == EventKind::LagOut);
+        assert_eq!(numbers(lagging), [1007, 1009]);
+        assert_eq!(log.latest(0, |_| true), []);
+        for kind in [EventKind::LagIn, EventKind::LagOut] {
+            assert_eq!(metrics.events.get(kind), (KEPT as u64 + 10) / 2);
+        }
     }
 }

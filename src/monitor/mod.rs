@@ -15,7 +15,8 @@
 //! | [`observation`] | what one probe has learned (pure) |
 //! | [`queries`] | what a server is asked, and how its answers are read (pure) |
 //! | [`assess`] | from all that to the topology (pure) |
-//! | [`events`] | what has changed between two topologies |
+//! | [`changes`] | what has changed from one topology to the next (pure) |
+//! | [`events`] | the list of that: logged, counted, kept for the console |
 //! | [`hold`] | writes held back on purpose |
 //! | [`probe`], [`supervisor`] | the tasks |
 //! | [`accounts`] | the accounts of the primary, and how it greets |
@@ -23,6 +24,7 @@
 
 pub mod accounts;
 pub mod assess;
+pub mod changes;
 pub mod events;
 pub mod hold;
 pub mod observation;

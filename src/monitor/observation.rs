@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::gtid::{BinlogState, DomainPositions, GtidSet};
-use crate::routing::topology::{SampleNumber, SemiSync, Thread};
+use crate::routing::semi_sync::SemiSync;
+use crate::routing::topology::{SampleNumber, Thread};
 use crate::wire::ServerVersion;
 
 use super::position::{Applied, FilePosition, History, MariaDbApplied, Position};
@@ -83,7 +84,7 @@ pub struct Observation {
     pub log: Option<FilePosition>,
     pub channels: Vec<Channel>,
     pub max_connections: u32,
-    pub semi_sync: Option<SemiSync>,
+    pub semi_sync: SemiSync,
 }
 
 impl Observation {

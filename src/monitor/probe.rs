@@ -6,16 +6,18 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::backend::sql_client::{QueryError, SqlClient};
+use crate::backend::sql_client::{QueryError, Rows, SqlClient};
 use crate::backend::{ConnectError, Credential};
 use crate::net::tls::client::ClientTls;
-use crate::routing::topology::{Address, BackendId, SemiSync};
+use crate::routing::semi_sync::SemiSync;
+use crate::routing::topology::{Address, BackendId};
 
 use super::observation::{Failure, Gtids, Observation, Outcome};
 use super::queries::{self, Unreadable};
 use super::samples::Samples;
 
-/// How often semi-synchronous replication is asked for: it does not decide on single reads.
+/// How often it is asked how semi-synchronous replication is set, and where commits do not wait
+/// for it how it goes, too.
 const SLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two logins that were refused: servers lock accounts after failed ones.
 const REFUSED_INTERVAL: Duration = Duration::from_secs(2);
@@ -47,8 +49,15 @@ pub async fn run(
     outcomes: mpsc::Sender<(BackendId, Outcome)>,
 ) {
     let interval = settings.interval;
-    let mut probe =
-        Probe { address, settings, client: None, abandoned: None, semi_sync: None, slow_at: None };
+    let mut probe = Probe {
+        address,
+        settings,
+        client: None,
+        abandoned: None,
+        semi_sync: SemiSync::default(),
+        semi_sync_settings: Rows::default(),
+        slow_at: None,
+    };
     let mut silent = Duration::ZERO;
     loop {
         let begun = Instant::now();
@@ -80,7 +89,8 @@ struct Probe {
     client: Option<SqlClient>,
     /// The server's number of a connection that was closed with a query still running.
     abandoned: Option<u32>,
-    semi_sync: Option<SemiSync>,
+    semi_sync: SemiSync,
+    semi_sync_settings: Rows,
     /// When to ask again for what is asked seldom.
     slow_at: Option<Instant>,
 }
@@ -155,12 +165,7 @@ impl Probe {
             log = queries::read_binary_log(&rows);
         }
         let finished = Instant::now();
-        if self.slow_at.is_none_or(|at| at <= finished) {
-            let status = client.query(queries::SEMI_SYNC_STATUS, deadline).await?;
-            let settings = client.query(queries::SEMI_SYNC_VARIABLES, deadline).await?;
-            self.semi_sync = queries::read_semi_sync(&status, &settings);
-            self.slow_at = Some(finished + SLOW_INTERVAL);
-        }
+        self.observe_semi_sync(client, finished, deadline).await?;
         Ok(Observation {
             number,
             started: started.into_std(),
@@ -174,6 +179,31 @@ impl Probe {
             max_connections: variables.max_connections,
             semi_sync: self.semi_sync,
         })
+    }
+
+    /// A primary that falls back is to be noticed at once.
+    async fn observe_semi_sync(
+        &mut self,
+        client: &mut SqlClient,
+        now: Instant,
+        deadline: Instant,
+    ) -> Result<(), ProbeError> {
+        let is_due = self.slow_at.is_none_or(|at| at <= now);
+        let commits_wait = self.semi_sync.source.is_some_and(|source| source.enabled);
+        if !is_due && !commits_wait {
+            return Ok(());
+        }
+        let status = client.query(queries::semi_sync::STATUS, deadline).await?;
+        let was_active = self.semi_sync.source.map(|source| source.active);
+        let mut found = queries::semi_sync::read(&status, &self.semi_sync_settings);
+        // It also stops working when it is switched off: the two belong together.
+        if is_due || found.source.map(|source| source.active) != was_active {
+            self.semi_sync_settings = client.query(queries::semi_sync::VARIABLES, deadline).await?;
+            found = queries::semi_sync::read(&status, &self.semi_sync_settings);
+            self.slow_at = Some(now + SLOW_INTERVAL);
+        }
+        self.semi_sync = found;
+        Ok(())
     }
 
     fn explain(&self, client: &SqlClient, error: &ProbeError) -> Failure {

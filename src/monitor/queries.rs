@@ -1,10 +1,12 @@
 //! What a server is asked, by flavour and version, and how its answers are read. Pure.
 
+pub mod semi_sync;
+
 use std::sync::Arc;
 
 use crate::backend::sql_client::Rows;
 use crate::gtid::{BinlogState, DomainPositions, GtidSet};
-use crate::routing::topology::{SemiSync, Thread};
+use crate::routing::topology::Thread;
 use crate::wire::{Flavour, ServerVersion};
 
 use super::observation::{Channel, Gtids, Identity, ReadOnly};
@@ -48,10 +50,6 @@ pub fn binary_log(version: &ServerVersion) -> &'static str {
     // SHOW MASTER STATUS went with 8.4, its successor came with 8.2.
     if version.at_least(8, 2) { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" }
 }
-
-/// State of semi-synchronous replication, and whether it is switched on.
-pub const SEMI_SYNC_STATUS: &str = "SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_%'";
-pub const SEMI_SYNC_VARIABLES: &str = "SHOW GLOBAL VARIABLES LIKE 'rpl\\_semi\\_sync\\_%enabled'";
 
 /// The statement that gives the monitor's account what the queries above need.
 pub fn grant(version: &ServerVersion, user: &str) -> String {
@@ -190,25 +188,6 @@ fn steady(text: &str) -> String {
 
 pub fn read_binary_log(rows: &Rows) -> Option<FilePosition> {
     FilePosition::new(rows.str(0, "File")?, rows.u64(0, "Position")?)
-}
-
-/// The source's side of semi-synchronous replication; `None` where it is not installed.
-pub fn read_semi_sync(status: &Rows, variables: &Rows) -> Option<SemiSync> {
-    let value = |rows: &Rows, names: [&str; 2]| -> Option<String> {
-        (0..rows.len()).find_map(|row| {
-            let name = rows.str(row, "Variable_name")?.to_ascii_lowercase();
-            names.contains(&name.as_str()).then(|| rows.str(row, "Value").unwrap_or("").to_owned())
-        })
-    };
-    let active = value(status, ["rpl_semi_sync_source_status", "rpl_semi_sync_master_status"])?;
-    let clients = value(status, ["rpl_semi_sync_source_clients", "rpl_semi_sync_master_clients"]);
-    let enabled =
-        value(variables, ["rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled"]);
-    Some(SemiSync {
-        enabled: enabled.is_some_and(|value| is_on(&value)),
-        active: is_on(&active),
-        clients: clients.and_then(|value| value.parse().ok()).unwrap_or(0),
-    })
 }
 
 #[cfg(test)]
@@ -368,24 +347,5 @@ mod tests {
         let later = old.replace("12", "13");
         assert_eq!(steady(old), steady(&later));
         assert_eq!(steady("Duplicate entry '5'"), "Duplicate entry '5'");
-    }
-
-    #[test]
-    fn semi_sync() {
-        let table = |pairs: &[(&str, &str)]| Rows {
-            columns: vec!["Variable_name".to_owned(), "Value".to_owned()],
-            rows: pairs
-                .iter()
-                .map(|(name, value)| vec![Some((*name).into()), Some((*value).into())])
-                .collect(),
-            affected_rows: 0,
-        };
-        let status =
-            table(&[("Rpl_semi_sync_source_clients", "2"), ("Rpl_semi_sync_source_status", "ON")]);
-        let variables = table(&[("rpl_semi_sync_source_enabled", "ON")]);
-        let expected = SemiSync { enabled: true, active: true, clients: 2 };
-        assert_eq!(read_semi_sync(&status, &variables), Some(expected));
-        let replica = table(&[("Rpl_semi_sync_replica_status", "ON")]);
-        assert_eq!(read_semi_sync(&replica, &Rows::default()), None);
     }
 }

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use crate::config::Config;
 use crate::discovery::container::Rules;
 use crate::discovery::{Catalog, TopologyStore, docker, servers};
+use crate::metrics::Metrics;
 use crate::net::tls::client::ClientTls;
 use crate::routing::topology::Topology;
 use crate::session::accounts::Directory;
@@ -45,15 +46,20 @@ pub struct Handles {
 }
 
 /// Starts all tasks on `runtime`. The hot keys of `config` are followed; `[docker]` and
-/// `[backend_tls]` are read once.
-pub fn start(runtime: &Handle, config: watch::Receiver<Arc<Config>>, tls: ClientTls) -> Handles {
+/// `[backend_tls]` are read once. Events are counted in `metrics`.
+pub fn start(
+    runtime: &Handle,
+    config: watch::Receiver<Arc<Config>>,
+    tls: ClientTls,
+    metrics: Arc<Metrics>,
+) -> Handles {
     let mut tasks = JoinSet::new();
     let (catalog, catalog_changes) = watch::channel(Catalog::default());
     let catalog = Arc::new(catalog);
     start_discovery(&mut tasks, runtime, &config, &catalog);
 
     let topology = Arc::new(TopologyStore::new(Topology::empty()));
-    let events = Arc::new(EventLog::default());
+    let events = Arc::new(EventLog::new(metrics));
     let samples = Samples::default();
     let (hold, holds) = watch::channel(None);
     let supervisor = Supervisor {

@@ -16,7 +16,8 @@ use crate::routing::topology::{Address, BackendId, Topology};
 use crate::wire::auth::Secret;
 
 use super::assess::{Assessor, Policy};
-use super::events::{EventLog, changes};
+use super::changes::Reporter;
+use super::events::EventLog;
 use super::hold::Hold;
 use super::observation::Outcome;
 use super::probe;
@@ -56,12 +57,13 @@ impl Supervisor {
         let mut settings = self.settings();
         let mut assessor = Assessor::new(self.policy());
         let mut probes: HashMap<BackendId, Running> = HashMap::new();
+        let mut reporter = Reporter::default();
         let mut ageing = interval(AGEING);
         ageing.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             assessor.set_servers(&self.catalog.borrow_and_update());
             follow(&assessor, &mut probes, &settings, &sender);
-            self.publish(assessor.assess(Instant::now()));
+            self.publish(assessor.assess(Instant::now()), &mut reporter);
             loop {
                 tokio::select! {
                     changed = self.catalog.changed() => match changed {
@@ -89,7 +91,7 @@ impl Supervisor {
                     }
                     _ = ageing.tick() => {}
                 }
-                self.publish(assessor.assess(Instant::now()));
+                self.publish(assessor.assess(Instant::now()), &mut reporter);
             }
         }
     }
@@ -111,12 +113,11 @@ impl Supervisor {
         }
     }
 
-    fn publish(&self, topology: Topology) {
-        let before = self.topology.load_full();
-        if *before == topology {
+    fn publish(&self, topology: Topology, reporter: &mut Reporter) {
+        if **self.topology.load() == topology {
             return;
         }
-        self.events.tell(changes(&before, &topology));
+        self.events.tell(reporter.changes(&topology));
         self.topology.publish(topology);
     }
 }

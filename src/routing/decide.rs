@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::balance;
 use super::freshness::{Demand, Freshness};
-use super::topology::{Backend, BackendId, Lag, SampleNumber, State, Topology};
+use super::topology::{Backend, BackendId, Lag, SampleNumber, State, Topology, Writes};
 use crate::config::NoReplica;
 
 /// What a command needs, after its session's state has had its say.
@@ -152,12 +152,12 @@ fn read(topology: &Topology, policy: &Policy, attempt: Attempt<'_>) -> Decision 
     }
     if balance::pick(topology, ticket, not_avoided).is_none() {
         return match policy.no_replica {
-            NoReplica::Primary => primary(topology),
+            NoReplica::Primary => primary_for_reads(topology),
             NoReplica::Error => Decision::Unavailable(Unavailable::NoReplica),
             NoReplica::Wait => Decision::Unavailable(Unavailable::AwaitReplica),
         };
     }
-    match primary(topology) {
+    match primary_for_reads(topology) {
         Decision::Unavailable(unavailable) => {
             without_primary(topology, attempt).unwrap_or(Decision::Unavailable(unavailable))
         }
@@ -212,17 +212,25 @@ fn can_be_dialled(backend: &Backend) -> bool {
     backend.address.is_some() && backend.state == State::Up
 }
 
+/// For what may write, or is not understood.
 fn primary(topology: &Topology) -> Decision {
-    use super::topology::Writes;
     match &topology.writes {
         Writes::To(index) => Decision::Backend(*index),
+        Writes::Held { reason, .. } | Writes::Stopped(reason) => {
+            Decision::Unavailable(Unavailable::NoPrimary(reason.clone()))
+        }
+    }
+}
+
+fn primary_for_reads(topology: &Topology) -> Decision {
+    match &topology.writes {
+        Writes::To(index) | Writes::Held { primary: index, .. } => Decision::Backend(*index),
         Writes::Stopped(reason) => Decision::Unavailable(Unavailable::NoPrimary(reason.clone())),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::topology::Writes;
     use super::super::topology::tests::topology;
     use super::*;
     use crate::gtid::{DomainPositions, Transactions};
@@ -243,6 +251,8 @@ mod tests {
         let mut headless = topology(2);
         headless.writes = Writes::Stopped("two writable".into());
         let stopped = || Decision::Unavailable(Unavailable::NoPrimary("two writable".into()));
+        let mut held = no_replicas.clone();
+        held.writes = Writes::Held { primary: 0, reason: "two writable".into() };
         let policy = |no_replica| Policy { no_replica, ..Policy::default() };
         let replica = Some(whole.backends[2].id);
         let table = [
@@ -291,6 +301,14 @@ mod tests {
                 Decision::Backend(1),
             ),
             ("write without primary", Request::Primary, &headless, NoReplica::Primary, stopped()),
+            (
+                "read on a primary that is not to be written",
+                Request::Read,
+                &held,
+                NoReplica::Primary,
+                Decision::Backend(0),
+            ),
+            ("write to it", Request::Primary, &held, NoReplica::Primary, stopped()),
             (
                 "diagnostics where they are",
                 Request::Previous(replica),

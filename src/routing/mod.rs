@@ -5,6 +5,7 @@ pub mod candidates;
 pub mod decide;
 pub mod freshness;
 pub mod rescues;
+pub mod semi_sync;
 pub mod topology;
 pub mod wish;
 

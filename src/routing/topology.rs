@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::semi_sync::SemiSync;
 use crate::wire::ServerVersion;
 
 /// One incarnation of a server. A container that restarts, or comes back under another address,
@@ -94,17 +95,6 @@ pub struct Replication {
     pub error: Option<Arc<str>>,
 }
 
-/// Semi-synchronous replication as the primary's side shows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SemiSync {
-    /// It is switched on.
-    pub enabled: bool,
-    /// It works now: false after a time-out made commits asynchronous.
-    pub active: bool,
-    /// Replicas that acknowledge.
-    pub clients: u32,
-}
-
 /// One server in the snapshot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Backend {
@@ -134,8 +124,7 @@ pub struct Backend {
     pub has_gtids: bool,
     /// What it replicates from.
     pub replication: Vec<Replication>,
-    /// Where it is the source of others.
-    pub semi_sync: Option<SemiSync>,
+    pub semi_sync: SemiSync,
     /// The server's `max_connections`, once known.
     pub max_connections: Option<u32>,
     /// What is wrong though it serves, in words for an operator.
@@ -161,7 +150,7 @@ impl Backend {
             applied: None,
             has_gtids: false,
             replication: Vec::new(),
-            semi_sync: None,
+            semi_sync: SemiSync::default(),
             max_connections: None,
             warnings: Vec::new(),
         }
@@ -173,8 +162,21 @@ impl Backend {
 pub enum Writes {
     /// Index into [`Topology::backends`].
     To(usize),
+    /// There is one primary, which serves reads and must not be written now; the reason in words
+    /// for an operator.
+    Held { primary: usize, reason: Arc<str> },
     /// No single writable primary; the reason in words for an operator.
     Stopped(Arc<str>),
+}
+
+impl Writes {
+    /// Why no server may be written now.
+    pub fn stopped(&self) -> Option<&Arc<str>> {
+        match self {
+            Writes::To(_) => None,
+            Writes::Held { reason, .. } | Writes::Stopped(reason) => Some(reason),
+        }
+    }
 }
 
 /// The cluster as it is known at one moment.
@@ -194,10 +196,19 @@ impl Topology {
         }
     }
 
+    /// The one primary, whether it may be written now or not.
     pub fn primary(&self) -> Option<&Backend> {
         match self.writes {
-            Writes::To(index) => self.backends.get(index),
+            Writes::To(index) | Writes::Held { primary: index, .. } => self.backends.get(index),
             Writes::Stopped(_) => None,
+        }
+    }
+
+    /// Where writes may run now.
+    pub fn write_target(&self) -> Option<&Backend> {
+        match self.writes {
+            Writes::To(index) => self.backends.get(index),
+            Writes::Held { .. } | Writes::Stopped(_) => None,
         }
     }
 

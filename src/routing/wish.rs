@@ -58,7 +58,7 @@ impl Wish {
             None => None,
         };
         if let Some(named) = named
-            && topology.primary().is_some_and(|primary| primary.id == named)
+            && topology.write_target().is_some_and(|primary| primary.id == named)
         {
             return Ok((Request::Primary, avoid.into()));
         }

@@ -268,6 +268,19 @@ impl Plan {
         }
     }
 
+    /// True when a primary that must not be written may answer it, over a connection that is set
+    /// read-only: it asks what only that server tells, and changes neither data nor the session.
+    pub fn only_asks_the_primary(&self) -> bool {
+        use Reason::{Hint, ServerFunction, ServerShow, ServerVariable, SystemTable, UnknownHint};
+        let asks = matches!(
+            self.why,
+            Why::Text(
+                Hint | UnknownHint | ServerFunction | ServerShow | ServerVariable | SystemTable
+            )
+        );
+        asks && !self.may_write && !self.may_commit && self.pins.is_empty()
+    }
+
     fn pinned(command: Command, pins: Pins) -> Self {
         Plan { pins, ..Plan::primary(command, Why::Command) }
     }

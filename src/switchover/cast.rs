@@ -10,7 +10,7 @@ use crate::backend::Credential;
 use crate::backend::sql_client::Rows;
 use crate::config::{Account, Secret};
 use crate::monitor::queries;
-use crate::routing::topology::{Backend, Role, State, Thread, Topology, Writes};
+use crate::routing::topology::{Backend, Role, State, Thread, Topology};
 use crate::wire::Flavour;
 use crate::wire::auth;
 
@@ -142,12 +142,9 @@ impl Switchover {
 
 /// The primary and the replica that is to succeed it.
 fn roles<'a>(topology: &'a Topology, target: &str) -> Result<(&'a Backend, &'a Backend), String> {
-    let former = match (&topology.writes, topology.primary()) {
-        (Writes::To(_), Some(primary)) => primary,
-        (Writes::Stopped(reason), _) => {
-            return Err(format!("there is no primary to take over from: {reason}"));
-        }
-        (Writes::To(_), None) => return Err("there is no primary to take over from".to_owned()),
+    let Some(former) = topology.primary() else {
+        let reason = topology.writes.stopped().map_or("", |reason| reason);
+        return Err(format!("there is no primary to take over from: {reason}"));
     };
     let mut named = topology.backends.iter().filter(|backend| *backend.name == *target);
     let next = match (named.next(), named.next()) {
@@ -238,13 +235,13 @@ async fn can_be_source(server: &mut Server) -> Result<(), String> {
 
 /// The switches of semi-synchronous replication, if the primary has it on.
 async fn semi_sync(former: &mut Server, next: &mut Server) -> Result<Option<SemiSync>, String> {
-    let there = switches(&former.ask(queries::SEMI_SYNC_VARIABLES).await?);
+    let there = switches(&former.ask(queries::semi_sync::VARIABLES).await?);
     let is_source = |name: &str| name.contains("_source_") || name.contains("_master_");
     let Some((source, _)) = there.iter().find(|(name, is_on)| *is_on && is_source(name)) else {
         return Ok(None);
     };
     let replica = source.replace("_source_", "_replica_").replace("_master_", "_slave_");
-    let of_next = switches(&next.ask(queries::SEMI_SYNC_VARIABLES).await?);
+    let of_next = switches(&next.ask(queries::semi_sync::VARIABLES).await?);
     let has = |switches: &[(String, bool)], name: &str| switches.iter().any(|(it, _)| it == name);
     Ok(Some(SemiSync {
         next_lacks_source: !has(&of_next, source),
@@ -258,6 +255,7 @@ async fn semi_sync(former: &mut Server, next: &mut Server) -> Result<Option<Semi
 fn switches(rows: &Rows) -> Vec<(String, bool)> {
     let switch = |row| {
         let name = rows.str(row, "Variable_name")?.to_ascii_lowercase();
+        name.ends_with("_enabled").then_some(())?;
         Some((name, rows.str(row, "Value") == Some("ON")))
     };
     (0..rows.len()).filter_map(switch).collect()
@@ -266,8 +264,8 @@ fn switches(rows: &Rows) -> Vec<(String, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::topology::Replication;
     use crate::routing::topology::tests::topology;
+    use crate::routing::topology::{Replication, Writes};
 
     fn cluster() -> Topology {
         let mut topology = topology(2);

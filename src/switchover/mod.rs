@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::discovery::{Catalog, TopologyStore};
 use crate::frontend::registry::Registry;
 use crate::monitor::Hold;
+use crate::monitor::events::EventLog;
 use crate::net::tls::client::ClientTls;
 
 pub use report::{Report, Step};
@@ -37,6 +38,8 @@ pub struct Switchover {
     pub catalog: watch::Receiver<Catalog>,
     pub hold: watch::Sender<Option<Hold>>,
     pub registry: Arc<Registry>,
+    /// Its steps are events.
+    pub events: Arc<EventLog>,
     pub config: watch::Receiver<Arc<Config>>,
     pub tls: ClientTls,
     /// Taken while one is under way.

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::metrics::EventKind;
+use crate::monitor::events::{Change, EventLog, Severity};
+
 /// One step. Its text never holds a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
@@ -39,13 +42,18 @@ impl Report {
     }
 }
 
-/// Takes the steps down as they are done, into the log at once.
-#[derive(Debug, Default)]
+/// Takes the steps down as they are done; each is an event.
+#[derive(Debug)]
 pub struct Journal {
     pub steps: Vec<Step>,
+    events: Arc<EventLog>,
 }
 
 impl Journal {
+    pub fn new(events: Arc<EventLog>) -> Self {
+        Journal { steps: Vec::new(), events }
+    }
+
     /// Notes a step that was begun at `began`.
     pub fn note(
         &mut self,
@@ -55,25 +63,44 @@ impl Journal {
         problem: Option<String>,
     ) {
         let (action, took) = (action.into(), began.elapsed());
-        let milliseconds = took.as_millis() as u64;
-        let place = server.map(|name| name.to_string());
-        match &problem {
-            None => tracing::info!(server = place, milliseconds, "switchover: {action}"),
-            Some(problem) => {
-                tracing::warn!(server = place, milliseconds, "switchover: {action}: {problem}");
-            }
-        }
+        let (severity, end) = match &problem {
+            None => (Severity::Info, format!("{} ms", took.as_millis())),
+            Some(problem) => (Severity::Warning, problem.clone()),
+        };
+        self.tell(server, severity, format!("switchover: {action}: {end}"));
         self.steps.push(Step { server: server.cloned(), action, took, problem });
+    }
+
+    /// Notes how it has ended.
+    pub fn end(self, target: &Arc<str>, outcome: Outcome) -> Report {
+        let (severity, text) = match &outcome {
+            Outcome::Done { pause } => {
+                (Severity::Info, format!("done: writes have waited for {} ms", pause.as_millis()))
+            }
+            Outcome::Undone { reason } => {
+                (Severity::Warning, format!("everything is as before: {reason}"))
+            }
+            Outcome::Stuck { reason } => (Severity::Error, format!("stuck: {reason}")),
+        };
+        self.tell(Some(target), severity, format!("switchover: {text}"));
+        Report { steps: self.steps, outcome }
+    }
+
+    fn tell(&self, server: Option<&Arc<str>>, severity: Severity, text: String) {
+        let kind = EventKind::Switchover;
+        self.events.tell(vec![Change { kind, severity, server: server.cloned(), text }]);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
 
     #[test]
     fn a_follower_that_is_missing_is_not_clean() {
-        let mut journal = Journal::default();
+        let metrics = Arc::new(Metrics::new(&["read"]));
+        let mut journal = Journal::new(Arc::new(EventLog::new(metrics)));
         journal.note(None, "hold writes", Instant::now(), None);
         let done = |steps: &[Step]| Report {
             steps: steps.to_vec(),

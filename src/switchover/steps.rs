@@ -14,7 +14,7 @@ use crate::frontend::mailbox::Mail;
 use crate::frontend::registry::SessionView;
 use crate::gtid::{Transactions, position_query};
 use crate::monitor::{Hold, queries};
-use crate::routing::topology::{BackendId, Writes};
+use crate::routing::topology::{BackendId, Thread, Writes};
 use crate::wire::Flavour;
 
 /// How long the replica may take to catch up before writes are held.
@@ -56,28 +56,18 @@ impl Drop for Held<'_> {
 
 impl Switchover {
     pub(super) async fn perform(&self, mut cast: Cast, force: bool) -> Report {
-        let mut journal = Journal::default();
-        let journal = &mut journal;
-        let outcome = match self.approach(&mut cast, journal).await {
+        let mut journal = Journal::new(self.events.clone());
+        let outcome = match self.approach(&mut cast, &mut journal).await {
             Err(reason) => Outcome::Undone { reason },
-            Ok(()) => match self.switch(&mut cast, force, journal).await {
+            Ok(()) => match self.switch(&mut cast, force, &mut journal).await {
                 Ok((pause, position)) => {
-                    self.regroup(&mut cast, &position, journal).await;
+                    self.regroup(&mut cast, &position, &mut journal).await;
                     Outcome::Done { pause }
                 }
                 Err(outcome) => outcome,
             },
         };
-        let to = &cast.next.name;
-        match &outcome {
-            Outcome::Done { pause } => {
-                let milliseconds = pause.as_millis() as u64;
-                tracing::info!(%to, milliseconds, "switchover: done");
-            }
-            Outcome::Undone { reason } => tracing::warn!(%to, "switchover: undone: {reason}"),
-            Outcome::Stuck { reason } => tracing::error!(%to, "switchover: stuck: {reason}"),
-        }
-        Report { steps: std::mem::take(&mut journal.steps), outcome }
+        journal.end(&cast.next.name, outcome)
     }
 
     /// Waits until the replica is close, while writes still go on.
@@ -422,7 +412,7 @@ async fn receives(server: &mut Server) -> Result<(), String> {
         let channels = queries::read_channels(&server.ask(sql).await?);
         let channel = channels.first().ok_or("it has no channel")?;
         match channel.receiver {
-            crate::routing::topology::Thread::Running => return Ok(()),
+            Thread::Running => return Ok(()),
             _ if Instant::now() < deadline && channel.receiver_error.is_none() => {}
             _ => {
                 let error: Option<Arc<str>> = channel.receiver_error.clone();

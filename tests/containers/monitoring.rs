@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use rwproxy::config::{Config, Environment, Secret};
+use rwproxy::metrics::Metrics;
 use rwproxy::monitor::{self, Handles};
 use rwproxy::routing::topology::{Backend, Lag, Role, State, Topology, Writes};
 use rwproxy::wire::Flavour as Family;
@@ -35,7 +36,8 @@ impl Watch {
             Config::parse(&text, "test", &Environment::of_process()).expect("a good config");
         config.monitor.password = Some(Secret::new(password.to_owned()));
         let (config, changes) = watch::channel(Arc::new(config));
-        let handles = monitor::start(&Handle::current(), changes, Default::default());
+        let metrics = Arc::new(Metrics::new(&[]));
+        let handles = monitor::start(&Handle::current(), changes, Default::default(), metrics);
         Watch { handles, _config: config }
     }
 

@@ -13,7 +13,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::support::cluster::connect;
 use crate::support::raw::{OLD, Raw, value};
 use crate::support::{Cluster, Flavour, Proxy, eventually};
 
@@ -67,8 +66,7 @@ fn settings(networks: &str) -> String {
 
 /// The addresses of clients, as the console shows them.
 async fn addresses(proxy: &Proxy) -> Vec<String> {
-    let host = proxy.admin.ip().to_string();
-    let mut console = connect(&host, proxy.admin.port(), "admin", "", None).await;
+    let mut console = proxy.console().await;
     let sessions: Vec<Row> = console.query("SHOW SESSIONS").await.expect("a list");
     let _ = console.disconnect().await;
     sessions.iter().map(|row| row.get("client").expect("a column of this name")).collect()

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use opensrv_mysql::ErrorKind;
 
-use super::like::is_like;
 use super::shim::VERSION;
 use super::statement::{Expression, Item, Show, Statement, parse};
 use super::tokens::SyntaxError;
 use super::{switchover, variables};
 use crate::admin::Admin;
+use crate::admin::like::is_like;
 use crate::admin::table::{Cell, Column, Kind, Table, text};
 
 #[derive(Debug)]
@@ -52,10 +52,12 @@ pub async fn answer(query: &str, admin: &Admin, client: u32) -> Answer {
     }
 }
 
-const HELP: [(&str, &str); 11] = [
+const HELP: [(&str, &str); 13] = [
     ("SHOW BACKENDS", "Every server: role, state and why, lag, reads and writes, connections"),
     ("SHOW SESSIONS", "Every client: where it is bound and why, what it has done"),
     ("SHOW POOLS", "The connections to each server"),
+    ("SHOW SEMI_SYNC", "Semi-synchronous replication: state, replicas, time-outs of each server"),
+    ("SHOW EVENTS [LIKE 'pattern'] [LIMIT n]", "What has happened to the servers, latest last"),
     ("SHOW CONFIG [LIKE 'pattern']", "The configuration in force"),
     ("SHOW VERSION", "The version of the proxy"),
     ("EXPLAIN ROUTE statement", "Where it would go now, and why; or EXPLAIN ROUTE FOR '…'"),
@@ -76,7 +78,12 @@ fn show(what: Show, pattern: Option<&str>, admin: &Admin) -> Table {
         Show::Backends => admin.backend_table(),
         Show::Sessions => admin.session_table(),
         Show::Pools => admin.pool_table(),
+        Show::SemiSync => admin.semi_sync_table(),
         Show::Config => admin.config_table(),
+        Show::Events { limit } => {
+            let limit = limit.map_or(usize::MAX, |limit| limit as usize);
+            return admin.event_table(pattern, limit);
+        }
         Show::Version => {
             let version = vec![env!("CARGO_PKG_VERSION").into()];
             Table::new(&[text("version")], [version].into_iter())
@@ -176,7 +183,7 @@ mod tests {
     fn tables() {
         assert_eq!(
             row("SHOW BACKENDS", 1),
-            r#"{"address":"172.17.0.2:3306","idle":0,"lag_ms":250,"leased":0,"name":"db2","origin":"proxy.toml","reads":0,"role":"replica","role_reason":"it is writable","state":"up","takes_reads":0,"version":"9.7.4","warnings":null,"weight":1,"why_not":"250 ms behind, 100 ms allowed","writes":0}"#
+            r#"{"address":"172.17.0.2:3306","idle":0,"lag_ms":250,"leased":0,"name":"db2","origin":"proxy.toml","reads":0,"role":"replica","role_reason":"it is writable","semi_sync":"not connected","state":"up","takes_reads":0,"version":"9.7.4","warnings":null,"weight":1,"why_not":"250 ms behind, 100 ms allowed","writes":0}"#
         );
         assert_eq!(
             row("SHOW SESSIONS", 0),
@@ -187,10 +194,34 @@ mod tests {
             r#"{"backend":"db1","dial_errors":0,"dials":0,"idle":2,"leased":1,"limit":90,"open":3,"pinned":0,"timeouts":0,"waits":0}"#
         );
         assert_eq!(
+            row("SHOW SEMI_SYNC", 0),
+            r#"{"acknowledged":100,"as_replica":null,"as_source":"on","clients":2,"clock_failures":0,"fallbacks":3,"name":"db1","role":"primary","timeout_ms":10000,"unacknowledged":7,"wait_for":1,"waiting":0}"#
+        );
+        assert_eq!(
             row("SHOW CONFIG LIKE 'routing.max_lag'", 0),
             r#"{"key":"routing.max_lag","value":"2s"}"#
         );
         assert_eq!(table("SHOW CONFIG LIKE 'nothing'").rows.len(), 0);
+        let events = |query| -> Vec<Cell> {
+            table(query).rows.into_iter().map(|mut row| row.swap_remove(0)).collect()
+        };
+        for (query, numbers) in [
+            ("SHOW EVENTS", &[1, 2, 3][..]),
+            ("SHOW EVENTS LIMIT 2", &[2, 3]),
+            ("SHOW EVENTS LIKE 'lag%'", &[1, 3]),
+            ("SHOW EVENTS LIKE 'DB2' LIMIT 1", &[3]),
+            ("SHOW EVENTS LIKE '%read-only'", &[2]),
+            ("SHOW EVENTS LIMIT 0", &[]),
+        ] {
+            let numbers: Vec<Cell> = numbers.iter().map(|number| Cell::Number(*number)).collect();
+            assert_eq!(events(query), numbers, "{query}");
+        }
+        let event = row("SHOW EVENTS LIKE 'lag_out'", 0);
+        assert!(
+            event.starts_with(r#"{"backend":"db2","kind":"lag_out","number":1,"severity":"warning","text":"replica, takes no reads: it lags","time":"20"#)
+                && event.ends_with(r#"Z"}"#),
+            "{event}"
+        );
         assert_eq!(table("HELP").rows.len(), HELP.len());
         assert_eq!(table("SHOW WARNINGS").rows.len(), 0);
         for query in ["EXPLAIN ROUTE SELECT a$ FROM t", "explain route for 'SELECT a$ FROM t';"] {

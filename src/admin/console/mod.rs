@@ -13,14 +13,13 @@
 //! | `gate` | the stream as the library sees it |
 //! | `judge` | whether a command may pass, pure |
 //! | `shim` | answers the library's calls |
-//! | `statement`, `tokens`, `like` | text to statements, pure |
+//! | `statement`, `tokens` | text to statements, pure |
 //! | `answer`, `variables`, `switchover` | a statement's table, OK or error |
 
 mod answer;
 mod entrance;
 mod gate;
 mod judge;
-mod like;
 mod login;
 mod shim;
 mod statement;

@@ -12,7 +12,7 @@ pub enum Statement<'a> {
     Help,
     Show {
         what: Show,
-        /// Of `LIKE`: which rows, by their first column.
+        /// Of `LIKE`: which rows, by their first column; of events by their kind, server or text.
         pattern: Option<String>,
     },
     Select(Vec<Item<'a>>),
@@ -35,7 +35,12 @@ pub enum Show {
     Backends,
     Sessions,
     Pools,
+    SemiSync,
     Config,
+    Events {
+        /// The latest so many; all without it.
+        limit: Option<u32>,
+    },
     Version,
     Variables,
     /// What servers have and the console has none of: the name of its only column.
@@ -134,11 +139,13 @@ fn explain_route(rest: &str) -> Result<Statement<'_>, SyntaxError<'_>> {
 fn show<'a>(mut tokens: Tokens<'a>) -> Result<Statement<'a>, SyntaxError<'a>> {
     let _ = ["FULL", "GLOBAL", "SESSION", "COUNT"].iter().any(|word| tokens.accept(word));
     let what = tokens.required()?;
-    let what = match what.text.to_ascii_uppercase().as_str() {
+    let mut what = match what.text.to_ascii_uppercase().as_str() {
         "BACKENDS" => Show::Backends,
         "SESSIONS" | "PROCESSLIST" => Show::Sessions,
         "POOLS" => Show::Pools,
+        "SEMI_SYNC" => Show::SemiSync,
         "CONFIG" => Show::Config,
+        "EVENTS" => Show::Events { limit: None },
         "VERSION" => Show::Version,
         "VARIABLES" => Show::Variables,
         "DATABASES" | "SCHEMAS" => Show::None("Database"),
@@ -150,19 +157,23 @@ fn show<'a>(mut tokens: Tokens<'a>) -> Result<Statement<'a>, SyntaxError<'a>> {
         "PLUGINS" => Show::None("Name"),
         _ => return Err(tokens.near(&what)),
     };
+    let mut pattern = None;
     if tokens.accept("LIKE") {
-        let pattern = tokens.required()?;
-        if !pattern.is_quoted {
-            return Err(tokens.near(&pattern));
+        let text = tokens.required()?;
+        if !text.is_quoted {
+            return Err(tokens.near(&text));
         }
-        return tokens.end(Statement::Show { what, pattern: Some(pattern.text.into_owned()) });
+        pattern = Some(text.text.into_owned());
     }
-    let statement = Statement::Show { what, pattern: None };
-    match what {
-        // Drivers ask with all sorts of conditions; more rows than they asked for do no harm.
-        Show::Variables | Show::None(_) => Ok(statement),
-        _ => tokens.end(statement),
+    if let Show::Events { limit } = &mut what
+        && tokens.accept("LIMIT")
+    {
+        *limit = Some(tokens.number()?);
     }
+    let is_lenient = matches!(what, Show::Variables | Show::None(_)) && pattern.is_none();
+    let statement = Statement::Show { what, pattern };
+    // Drivers ask with all sorts of conditions; more rows than they asked for do no harm.
+    if is_lenient { Ok(statement) } else { tokens.end(statement) }
 }
 
 fn select<'a>(mut tokens: Tokens<'a>) -> Result<Statement<'a>, SyntaxError<'a>> {
@@ -234,8 +245,18 @@ mod tests {
             ("/* a */ show -- b\n sessions # c", show(Show::Sessions)),
             ("SHOW FULL PROCESSLIST", show(Show::Sessions)),
             ("show pools;;", show(Show::Pools)),
+            ("show semi_sync", show(Show::SemiSync)),
             ("SHOW SESSION VARIABLES WHERE Variable_name = 'x'", show(Show::Variables)),
             ("SHOW COUNT(*) WARNINGS", Statement::Nothing),
+            ("show events", show(Show::Events { limit: None })),
+            ("SHOW EVENTS LIMIT 5;", show(Show::Events { limit: Some(5) })),
+            (
+                "SHOW EVENTS LIKE 'lag%' LIMIT 5",
+                Statement::Show {
+                    what: Show::Events { limit: Some(5) },
+                    pattern: Some("lag%".into()),
+                },
+            ),
             ("HELP", Statement::Help),
             ("kill session 2147483649", Statement::KillSession(0x8000_0001)),
             ("KILL 7", Statement::KillSession(7)),
@@ -314,6 +335,9 @@ mod tests {
             ("KILL SESSION many", SyntaxError::Near("many")),
             ("KILL 99999999999", SyntaxError::Near("99999999999")),
             ("SHOW CONFIG LIKE x", SyntaxError::Near("x")),
+            ("SHOW POOLS LIMIT 5", SyntaxError::Near("LIMIT 5")),
+            ("SHOW EVENTS LIMIT x", SyntaxError::Near("x")),
+            ("SHOW EVENTS FROM shop", SyntaxError::Near("FROM shop")),
             ("'open", SyntaxError::Near("'open")),
             ("/* open", SyntaxError::Near("/* open")),
             ("DROP DATABASE shop", SyntaxError::Near("DROP DATABASE shop")),

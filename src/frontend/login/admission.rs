@@ -10,7 +10,7 @@ use super::failure::LoginFailure;
 use super::{LoginContext, SERVED};
 use crate::backend::{ConnectError, Connected, Credential, LoginOptions, connect};
 use crate::frontend::accounts::{Account, Known, Welcome};
-use crate::routing::topology::{BackendId, Writes};
+use crate::routing::topology::BackendId;
 use crate::wire::Capabilities;
 use crate::wire::auth::Secret;
 use crate::wire::capabilities::Status;
@@ -184,9 +184,9 @@ async fn open(
 ) -> Result<Opened, OpenError> {
     let topology = context.topology.load_full();
     let Some(primary) = topology.primary() else {
-        let reason = match &topology.writes {
-            Writes::Stopped(reason) => reason.to_string(),
-            Writes::To(_) => "it has just gone".into(),
+        let reason = match topology.writes.stopped() {
+            Some(reason) => reason.to_string(),
+            None => "it has just gone".into(),
         };
         return Err(OpenError::NoPrimary(reason));
     };

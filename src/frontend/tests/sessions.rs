@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::scripted::{Front, OK, Say, Server, reply};
 use crate::frontend::mailbox::Mail;
 use crate::frontend::session::End;
-use crate::routing::topology::{State, Writes};
+use crate::routing::topology::{Epoch, State, Topology, Writes};
 
 fn code(payload: &[u8]) -> Option<u16> {
     (payload.first() == Some(&0xFF)).then(|| u16::from_le_bytes([payload[1], payload[2]]))
@@ -357,12 +357,44 @@ async fn while_writes_are_stopped_a_pinned_session_does_not_write_either() {
     stopped.writes = Writes::Stopped("two are writable".into());
     front.context.topology.publish(stopped);
     assert_eq!(front.query("INSERT 1").await.as_deref().and_then(code), Some(1290));
-    assert!(front.query("SELECT 1").await.is_some_and(|answer| answer == OK), "reads go on");
+    for sql in ["SELECT 1", "SELECT @@hostname"] {
+        assert!(front.query(sql).await.is_some_and(|answer| answer == OK), "reads go on: {sql}");
+    }
     front.send(3, "INSERT 2").await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     front.context.topology.publish(whole);
     assert_eq!(front.packet().await.as_deref(), Some(OK));
     assert!(!server.heard().contains(&"INSERT 1".to_owned()));
+}
+
+#[tokio::test]
+async fn a_primary_that_must_not_be_written_serves_reads() {
+    let server = scripted(&[("BEGIN", begun), ("INSERT 1", begun)]).await;
+    let mut front = Front::new(&[&server]).await;
+    let whole = (*front.context.topology.load_full()).clone();
+    let mut held = whole.clone();
+    held.epoch.0 += 1;
+    held.writes = Writes::Held { primary: 0, reason: "no replica acknowledges".into() };
+    assert_eq!(front.query("BEGIN").await.as_deref(), Some(BEGUN));
+    front.context.topology.publish(held);
+    front.context.registry.broadcast(Mail::BACKEND);
+    // What was begun goes on, but is not committed.
+    assert_eq!(front.query("INSERT 1").await.as_deref(), Some(BEGUN));
+    assert_eq!(front.query("COMMIT").await.as_deref().and_then(code), Some(1290));
+    assert_eq!(front.query("ROLLBACK").await.as_deref(), Some(OK));
+    assert_eq!(front.query("INSERT 2").await.as_deref().and_then(code), Some(1290));
+    // Not over a connection on which a write would be run.
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+    assert_eq!(front.query("SELECT 1").await.as_deref(), Some(OK));
+    assert_eq!(server.connections.load(Ordering::SeqCst), 2);
+    // Drivers ask for such at their start.
+    assert_eq!(front.query("SELECT @@max_allowed_packet").await.as_deref(), Some(OK));
+    assert_eq!(server.connections.load(Ordering::SeqCst), 2);
+    front.send(3, "INSERT 3").await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    front.context.topology.publish(Topology { epoch: Epoch(whole.epoch.0 + 2), ..whole });
+    assert_eq!(front.packet().await.as_deref(), Some(OK));
+    assert!(!server.heard().contains(&"INSERT 2".to_owned()));
 }
 
 #[tokio::test]

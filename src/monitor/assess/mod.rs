@@ -6,11 +6,13 @@
 //! | `member` | what is known of one server, and in what state it is |
 //! | `sources` | which of ours does it replicate from |
 //! | `primary` | where may writes go |
+//! | `hold` | must the primary not be written all the same |
 //! | `reads` | may reads go there: reasons, hysteresis, slow start |
 //! | `errant` | has it transactions that the primary lacks |
 //! | `show` | what is an operator told of it |
 
 mod errant;
+mod hold;
 mod member;
 mod primary;
 pub mod reads;
@@ -42,6 +44,8 @@ pub struct Policy {
     /// A replica returns below its `max_lag` times this.
     pub return_ratio: f64,
     pub slow_start: Duration,
+    /// Writes stop while commits of the primary are not semi-synchronous.
+    pub require_semi_sync: bool,
     /// Without a sample of the primary for this long, lag is frozen and stale.
     pub stale_after: Duration,
 }
@@ -52,6 +56,7 @@ impl Policy {
             max_lag: routing.max_lag,
             return_ratio: routing.return_ratio,
             slow_start: routing.slow_start,
+            require_semi_sync: routing.require_semi_sync,
             stale_after: monitor.interval * 3,
         }
     }
@@ -72,12 +77,14 @@ pub struct Assessor {
     primary: primary::Memory,
     /// Where writes go.
     writing: Option<BackendId>,
+    /// Why it must not be written now.
+    held: Option<Arc<str>>,
     timeline: Timeline,
     /// Whose samples the timeline holds: the primary's, or the last one's.
     sampled: Option<BackendId>,
     last_sample: SampleNumber,
     /// The server that writes wait for, by its key, and why they wait.
-    hold: Option<(Arc<str>, Arc<str>)>,
+    switching: Option<(Arc<str>, Arc<str>)>,
 }
 
 impl Assessor {
@@ -92,16 +99,17 @@ impl Assessor {
             epoch: Epoch(0),
             primary: primary::Memory::default(),
             writing: None,
+            held: None,
             timeline: Timeline::default(),
             sampled: None,
             last_sample: SampleNumber(0),
-            hold: None,
+            switching: None,
         }
     }
 
     /// Holds writes back from every server but one, or no longer.
     pub fn set_hold(&mut self, hold: Option<&Hold>) {
-        self.hold = hold.map(|hold| {
+        self.switching = hold.map(|hold| {
             let target = self.members.iter().find(|member| member.id == hold.target);
             // Of a server that has gone in the meantime nothing is to be awaited: until the hold
             // ends, nobody takes writes.
@@ -188,8 +196,9 @@ impl Assessor {
         let sources = Sources::new(&self.members, &self.departed);
         let unknowns = Unknowns { is_complete: self.catalog_is_complete, problems: &self.problems };
         let verdict = primary::decide(&self.members, sources, unknowns, &mut self.primary, now);
-        let verdict = self.held(verdict);
-        self.follow(&verdict);
+        let verdict = self.switched(verdict);
+        let hold = hold::reason(&verdict, &self.members, &self.policy);
+        self.follow(&verdict, hold);
 
         let clock = self.clock(now);
         let findings: Vec<Finding> =
@@ -229,7 +238,7 @@ impl Assessor {
                     applied,
                     has_gtids: said.is_some_and(Observation::has_gtids),
                     replication: finding.replication,
-                    semi_sync: said.and_then(|said| said.semi_sync.filter(|it| it.enabled)),
+                    semi_sync: said.map(|said| said.semi_sync).unwrap_or_default(),
                     max_connections: said.map(|said| said.max_connections),
                     warnings: finding.warnings,
                 }
@@ -238,34 +247,37 @@ impl Assessor {
         Topology { epoch: self.epoch, writes: self.writes(verdict), backends }
     }
 
-    /// The verdict as far as a hold allows it.
-    fn held(&self, verdict: Verdict) -> Verdict {
-        let Some((target, reason)) = &self.hold else { return verdict };
+    /// The verdict as far as a switchover allows it.
+    fn switched(&self, verdict: Verdict) -> Verdict {
+        let Some((target, reason)) = &self.switching else { return verdict };
         let is_target = matches!(verdict, Verdict::Primary(id)
             if self.members.iter().any(|member| member.id == id && member.server.key == *target));
         if is_target { verdict } else { Verdict::Stopped(reason.clone()) }
     }
 
     fn writes(&self, verdict: Verdict) -> Writes {
-        match verdict {
-            Verdict::Primary(id) => {
-                let index = self.members.iter().position(|member| member.id == id);
-                Writes::To(index.expect("the verdict names a member"))
-            }
-            Verdict::Stopped(reason) => Writes::Stopped(reason),
+        let id = match verdict {
+            Verdict::Primary(id) => id,
+            Verdict::Stopped(reason) => return Writes::Stopped(reason),
+        };
+        let index = self.members.iter().position(|member| member.id == id);
+        let primary = index.expect("the verdict names a member");
+        match self.held.clone() {
+            Some(reason) => Writes::Held { primary, reason },
+            None => Writes::To(primary),
         }
     }
 
     /// Takes note of where writes go: the epoch, and whose position is sampled.
-    fn follow(&mut self, verdict: &Verdict) {
+    fn follow(&mut self, verdict: &Verdict, held: Option<Arc<str>>) {
         let target = match verdict {
             Verdict::Primary(id) => Some(*id),
             Verdict::Stopped(_) => None,
         };
-        if target != self.writing {
+        if (target, held.is_some()) != (self.writing, self.held.is_some()) {
             self.epoch.0 += 1;
-            self.writing = target;
         }
+        (self.writing, self.held) = (target, held);
         let Some(member) = self.members.iter_mut().find(|member| Some(member.id) == target) else {
             return;
         };
@@ -318,7 +330,13 @@ impl Assessor {
     /// What a server is, and why.
     fn role(&self, member: &Member, sources: Sources<'_>) -> (Role, Arc<str>) {
         if self.writing == Some(member.id) {
-            return (Role::Primary, "it is the one server that takes writes".into());
+            let reason = match &self.held {
+                None => "it is the one server that takes writes".into(),
+                Some(reason) => {
+                    format!("it takes writes, and is not to be written: {reason}").into()
+                }
+            };
+            return (Role::Primary, reason);
         }
         let was_primary =
             self.writing.is_none() && self.primary.established.as_ref() == Some(&member.server.key);

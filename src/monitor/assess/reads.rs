@@ -20,6 +20,9 @@ pub const BEFORE_FIRST_SAMPLE: &str =
     "it has not applied the first sample of the primary's position";
 pub const RETURNING: &str = "one more good observation is awaited";
 
+/// How the reason of a replica that lags too far begins.
+const LAGS: &str = "it lags more than max_lag";
+
 /// What is remembered of a server's part in reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reads {
@@ -191,5 +194,10 @@ impl Member {
 }
 
 fn too_far(max_lag: Duration) -> Arc<str> {
-    format!("it lags more than max_lag ({})", humantime::format_duration(max_lag)).into()
+    format!("{LAGS} ({})", humantime::format_duration(max_lag)).into()
+}
+
+/// Whether a reason is that the replica lags too far.
+pub fn is_lag(reason: &str) -> bool {
+    reason.starts_with(LAGS)
 }

@@ -6,7 +6,7 @@ use super::member::Member;
 use super::sources::{Source, Sources};
 use crate::config::RoleSetting;
 use crate::monitor::observation::Channel;
-use crate::routing::topology::{Replication, Role, SemiSync};
+use crate::routing::topology::{Replication, Role};
 
 /// What the operator is shown of a server's replication.
 pub fn replication(member: &Member, sources: Sources<'_>) -> Vec<Replication> {
@@ -33,15 +33,6 @@ pub fn warnings(member: &Member, role: Role, sources: Sources<'_>) -> Vec<Arc<st
     if role == Role::Replica && said.is_writable() {
         let statement = member.read_only_statement();
         warnings.push(format!("a replica that is writable: {statement} mends it").into());
-    }
-    if role == Role::Primary
-        && let Some(SemiSync { enabled: true, active: false, .. }) = said.semi_sync
-    {
-        warnings.push(
-            "semi-synchronous replication has fallen back to asynchronous: no replica has \
-             acknowledged in time"
-                .into(),
-        );
     }
     match (member.server.spec.role, role) {
         (RoleSetting::Primary, Role::Replica) => {

@@ -10,4 +10,6 @@ use crate::config::RoleSetting;
 use crate::discovery::Standing;
 use crate::discovery::servers::Source as Listed;
 use crate::monitor::observation::Failure;
-use crate::routing::topology::{SemiSync, State, Thread};
+use crate::routing::semi_sync::tests::WORKING;
+use crate::routing::semi_sync::{SemiSync, Source as SemiSyncSource};
+use crate::routing::topology::{State, Thread};

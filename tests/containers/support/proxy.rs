@@ -130,6 +130,11 @@ impl Proxy {
         connect(&host, self.address.port(), "app", "app", Some("app")).await
     }
 
+    /// A connection to the admin console.
+    pub async fn console(&self) -> Conn {
+        connect(&self.admin.ip().to_string(), self.admin.port(), "admin", "", None).await
+    }
+
     /// How [`app`](Self::app) connects, for clients that do it themselves.
     pub fn app_options(&self) -> Opts {
         let host = self.address.ip().to_string();

@@ -288,19 +288,3 @@ fn what_the_primary_has_sent_and_not_yet_committed_is_not_errant() {
     world.tick();
     world.no_reads(2, "3e11fa47-71ca-11e1-9e33-c80aa9429502:1");
 }
-
-#[test]
-fn semi_sync_that_has_fallen_back_is_shown() {
-    let mut world = cluster();
-    let with = |active| Said {
-        semi_sync: Some(SemiSync { enabled: true, active, clients: 2 }),
-        ..primary(&[(1, 10)])
-    };
-    world.says(1, with(true));
-    world.tick();
-    assert_eq!(world.backend(1).warnings.len(), 0);
-    world.says(1, with(false));
-    world.tick();
-    world.warns(1, "fallen back to asynchronous");
-    world.writes_to(1);
-}

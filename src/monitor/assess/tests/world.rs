@@ -7,7 +7,8 @@ use crate::discovery::servers::Source as Listed;
 use crate::discovery::{Server, Spec, Standing};
 use crate::gtid::GtidSet;
 use crate::monitor::observation::{Channel, Failure, Gtids, Identity, ReadOnly};
-use crate::routing::topology::{SemiSync, Thread};
+use crate::routing::semi_sync::SemiSync;
+use crate::routing::topology::Thread;
 use crate::wire::ServerVersion;
 
 /// The uuid of the server `db<number>`.
@@ -22,7 +23,7 @@ pub struct Said {
     /// `(uuid of this server, last transaction)`, from 1.
     pub executed: Vec<(u8, u64)>,
     pub channels: Vec<Channel>,
-    pub semi_sync: Option<SemiSync>,
+    pub semi_sync: SemiSync,
 }
 
 pub fn primary(executed: &[(u8, u64)]) -> Said {
@@ -30,7 +31,7 @@ pub fn primary(executed: &[(u8, u64)]) -> Said {
         read_only: ReadOnly::Off,
         executed: executed.to_vec(),
         channels: Vec::new(),
-        semi_sync: None,
+        semi_sync: SemiSync::default(),
     }
 }
 
@@ -52,7 +53,7 @@ pub fn replica(of: u8, executed: &[(u8, u64)]) -> Said {
         read_only: ReadOnly::Super,
         executed: executed.to_vec(),
         channels: vec![channel],
-        semi_sync: None,
+        semi_sync: SemiSync::default(),
     }
 }
 
@@ -103,6 +104,7 @@ pub fn policy() -> Policy {
         max_lag: Duration::from_secs(2),
         return_ratio: 0.5,
         slow_start: Duration::from_secs(5),
+        require_semi_sync: false,
         stale_after: Duration::from_millis(300),
     }
 }
@@ -247,7 +249,7 @@ impl World {
     pub fn writes(&self) -> Result<String, String> {
         match &self.topology.writes {
             Writes::To(index) => Ok(self.topology.backends[*index].name.to_string()),
-            Writes::Stopped(reason) => Err(reason.to_string()),
+            Writes::Held { reason, .. } | Writes::Stopped(reason) => Err(reason.to_string()),
         }
     }
 

@@ -296,3 +296,50 @@ fn nothing_listed() {
     world.look();
     world.writes_stopped(&["no server is known: no Docker socket"]);
 }
+
+#[test]
+fn a_primary_that_must_be_semi_synchronous_is_not_written_while_it_is_not() {
+    let mut world = cluster();
+    let with = |source: Option<SemiSyncSource>| Said {
+        semi_sync: SemiSync { source, replica: None },
+        ..primary(&[(1, 10)])
+    };
+    let fallen = SemiSyncSource { active: false, ..WORKING };
+    // Nobody asks for it.
+    world.says(1, with(Some(fallen)));
+    world.tick();
+    world.writes_to(1);
+
+    world.assessor.set_policy(Policy { require_semi_sync: true, ..policy() });
+    world.says(1, with(Some(WORKING)));
+    world.tick();
+    world.writes_to(1);
+    let mut epoch = world.topology.epoch;
+    let steps = [
+        (None, "db1 has no semi-synchronous replication"),
+        (
+            Some(SemiSyncSource { enabled: false, ..fallen }),
+            "SET GLOBAL rpl_semi_sync_source_enabled = ON",
+        ),
+        (Some(fallen), "db1 has fallen back to asynchronous replication: no acknowledgement"),
+        (Some(SemiSyncSource { clients: 0, ..fallen }), "0 of 1 acknowledging replicas"),
+        (Some(SemiSyncSource { wait_for: 3, ..WORKING }), "2 of 3 acknowledging replicas"),
+    ];
+    for (source, part) in steps {
+        world.says(1, with(source));
+        world.tick();
+        world.writes_stopped(&["routing.require_semi_sync: ", part]);
+        // It is the primary all the same, and reads go on.
+        assert!(matches!(world.topology.writes, Writes::Held { .. }));
+        assert_eq!(world.topology.primary().map(|primary| &*primary.name), Some("db1"));
+        assert_eq!(world.backend(1).role, Role::Primary);
+        assert!(world.backend(1).role_reason.contains(part), "{}", world.backend(1).role_reason);
+        world.reads(2);
+        assert!(world.topology.epoch > epoch, "{part}");
+        world.says(1, with(Some(WORKING)));
+        world.tick();
+        world.writes_to(1);
+        assert!(world.topology.epoch.0 > epoch.0 + 1, "{part}");
+        epoch = world.topology.epoch;
+    }
+}
