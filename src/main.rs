@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use rwproxy::config::{Config, ConfigError};
+use rwproxy::routing::{Rules, Sender};
 use rwproxy::server;
 use tokio::sync::watch;
 
@@ -23,9 +24,12 @@ fn main() -> ExitCode {
     let path = config_path(arguments.config);
     let done = match arguments.command {
         None => serve(path),
-        Some(Command::Explain { sql, flavour, sql_mode, database }) => {
-            print!("{}", explain::explain(&sql, flavour, &sql_mode, &database));
-            Ok(ExitCode::SUCCESS)
+        Some(Command::Explain { sql, flavour, sql_mode, database, user }) => {
+            let sender = Sender { user: user.as_bytes(), database: database.as_bytes() };
+            rules(path.as_deref()).map(|rules| {
+                print!("{}", explain::explain(&sql, flavour, &sql_mode, sender, &rules));
+                ExitCode::SUCCESS
+            })
         }
         Some(Command::Healthcheck) => healthcheck(path.as_deref()),
         Some(Command::Config { command: ConfigCommand::Check }) => check(path.as_deref()),
@@ -88,6 +92,13 @@ fn check(path: Option<&Path>) -> Done {
 fn healthcheck(path: Option<&Path>) -> Done {
     println!("{}", healthcheck::ask(&load(path)?.http)?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The rules of the file; none without a file.
+fn rules(path: Option<&Path>) -> Result<Rules, Box<dyn Error>> {
+    let Some(path) = path else { return Ok(Rules::default()) };
+    let config = Config::load(path)?;
+    Ok(Rules::new(&config.rules, |_| Arc::default()))
 }
 
 /// The file that was named, else `proxy.toml` where there is one.

@@ -11,8 +11,8 @@ use super::{Admin, View};
 use crate::config::{Config, Secret};
 use crate::metrics::{Metrics, PoolState};
 use crate::net::tls::server::{Identity, ServerTls};
-use crate::routing::Policy;
 use crate::routing::topology::tests::topology;
+use crate::routing::{Policy, Rules};
 
 pub struct Fake {
     pub ready: Result<(), String>,
@@ -103,7 +103,7 @@ impl View for Fake {
     }
 
     fn route(&self, sql: &[u8], policy: &Policy) -> Route {
-        route(sql, &topology(1), policy)
+        route(sql, &topology(1), policy, &Rules::default())
     }
 
     fn kill_session(&self, id: u32) -> bool {

@@ -51,7 +51,7 @@ impl Pools {
             backend.name.clone(),
             limit,
             pinned,
-            self.metrics.backend(&backend.name),
+            self.metrics.backends.of(&backend.name),
         );
         self.pools.rcu(|pools| {
             let mut pools = HashMap::clone(pools);

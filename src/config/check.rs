@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::diff::settings;
-use super::{AuthMode, BackendTlsMode, Config, ListenAddress, PoolMode};
+use super::{AuthMode, BackendTlsMode, Config, ListenAddress, PoolMode, RuleTarget};
 
 /// Reports each contradiction by the path of the value to blame.
 pub fn check(config: &Config, report: &mut dyn FnMut(&str, String)) {
@@ -24,6 +24,12 @@ pub fn check(config: &Config, report: &mut dyn FnMut(&str, String)) {
                     user.name
                 ),
             );
+        }
+    }
+    for (index, rule) in config.rules.iter().enumerate() {
+        if rule.max_lag.is_some() && rule.target == RuleTarget::Primary {
+            let message = "has no meaning with target = \"primary\"";
+            report(&format!("rules.{index}.max_lag"), message.to_owned());
         }
     }
     if config.listen.proxy_protocol_out && config.pool.mode != PoolMode::Session {
@@ -129,12 +135,11 @@ fn servers(config: &Config, report: &mut dyn FnMut(&str, String)) {
 }
 
 /// Keys that this version accepts and does not act on; see [`Config::without_effect`].
-const WITHOUT_EFFECT: [&str; 7] = [
+const WITHOUT_EFFECT: [&str; 6] = [
     "listen.proxy_protocol_out",
     "routing.balance",
     "routing.spill_limit",
     "routing.require_semi_sync",
-    "rules",
     "pool.mode",
     "limits.statement_timeout",
 ];

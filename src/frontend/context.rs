@@ -16,7 +16,7 @@ use crate::discovery::TopologyStore;
 use crate::metrics::Metrics;
 use crate::monitor::Samples;
 use crate::net::tls::client::ClientTls;
-use crate::routing::{Policy, Rescues};
+use crate::routing::{Policy, Rescues, Rules};
 use crate::session::statements::Texts;
 use crate::sql::Dialect;
 use crate::sql::cache::Worker;
@@ -61,6 +61,7 @@ impl Context {
 #[derive(Debug, Clone)]
 pub struct Traffic {
     pub policy: Policy,
+    pub rules: Rules,
     /// What a read must see.
     pub consistency: Consistency,
     /// Whose writes a session sees under consistency `session`.

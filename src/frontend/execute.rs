@@ -98,6 +98,9 @@ impl Session {
             let destination = destination(&lease);
             let metrics = self.context.metrics.clone();
             metrics.statements.count(destination, plan.why.index());
+            if let Some(rule) = &plan.rule {
+                rule.statements.increment();
+            }
             match self.attempt(lease, &plan, &mut text, avoid.len() < TRIES).await {
                 Err(Failure::Unsent) => {
                     self.held_lost();
@@ -170,6 +173,7 @@ impl Session {
             milliseconds = took.as_millis() as u64,
             destination = ran.name(),
             reason = plan.why.name(),
+            rule = plan.rule.as_ref().map(|rule| &*rule.name),
             statement = shape,
             "slow"
         );
@@ -488,6 +492,7 @@ impl Session {
 fn to_primary(plan: &mut Plan) {
     plan.request = Request::Primary;
     plan.why = Why::Rescue;
+    plan.rule = None;
     plan.repeatable = false;
 }
 

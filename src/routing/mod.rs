@@ -2,14 +2,18 @@
 
 pub mod balance;
 pub mod candidates;
+pub mod choice;
 pub mod decide;
 pub mod freshness;
 pub mod rescues;
+pub mod rules;
 pub mod topology;
 pub mod wish;
 
+pub use choice::Choice;
 pub use decide::{Attempt, Decision, Policy, Request, Unavailable, decide};
 pub use freshness::{Demand, Freshness, SharedDemand};
 pub use rescues::Rescues;
+pub use rules::{Rules, Sender};
 pub use topology::{BackendId, Epoch, Topology};
 pub use wish::Wish;

@@ -7,7 +7,8 @@ use super::{prepared, query};
 use std::sync::Arc;
 
 use super::statements::PreparedText;
-use crate::routing::{BackendId, Request, Wish};
+use crate::routing::rules::Rule;
+use crate::routing::{BackendId, Request, Rules, Wish};
 use crate::sql::cache::Worker;
 use crate::sql::{Dialect, Reason};
 use crate::wire::amend::Amendment;
@@ -26,6 +27,8 @@ pub struct Plan {
     pub wish: Wish,
     /// Why it goes there.
     pub why: Why,
+    /// The rule that has chosen.
+    pub rule: Option<Arc<Rule>>,
     /// The statement's shape, where all of it was looked at; see [`crate::sql::digest`].
     pub digest: Option<u64>,
     /// The reply's shape; `None` for commands that have none.
@@ -146,8 +149,10 @@ pub enum Action {
 #[derive(Clone, Copy)]
 pub struct Situation<'a> {
     pub session: SessionId,
+    pub user: &'a [u8],
     pub state: &'a State,
     pub dialect: Dialect,
+    pub rules: &'a Rules,
     /// The texts that are prepared somewhere.
     pub texts: &'a Texts,
     /// Where the session's newest statement was prepared, until it is executed.
@@ -232,6 +237,7 @@ impl Plan {
             request: Request::Primary,
             wish: Wish::default(),
             why,
+            rule: None,
             digest: None,
             expect: command.expects(),
             pins: Pins::empty(),

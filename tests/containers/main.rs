@@ -17,6 +17,7 @@ mod prepared;
 mod protocol;
 mod proxy_protocol;
 mod rescue;
+mod rules;
 mod sessions;
 mod splitting;
 mod statements;

@@ -28,7 +28,7 @@ use crate::net::stream::Socket;
 use crate::net::tls::client::ClientTls;
 use crate::net::{PacketStream, Stream};
 use crate::routing::topology::{Address, tests::topology};
-use crate::routing::{Policy, Rescues};
+use crate::routing::{Policy, Rescues, Rules};
 use crate::session::accounts::Directory;
 use crate::session::statements::Texts;
 use crate::session::{Settings, State};
@@ -222,6 +222,7 @@ impl Front {
             backend_tls: ClientTls::Disabled,
             traffic: ArcSwap::from_pointee(Traffic {
                 policy: Policy { no_replica: NoReplica::Primary, ..Policy::default() },
+                rules: Rules::default(),
                 consistency: Consistency::Session,
                 token_scope: TokenScope::Session,
                 monotonic: true,
