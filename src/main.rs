@@ -25,7 +25,8 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         None => serve(path),
         Some(Command::Explain { sql, flavour, sql_mode, database, user }) => {
-            let sender = Sender { user: user.as_bytes(), database: database.as_bytes() };
+            let sender =
+                Sender { user: user.as_bytes(), database: database.as_bytes(), hints: None };
             rules(path.as_deref()).map(|rules| {
                 print!("{}", explain::explain(&sql, flavour, &sql_mode, sender, &rules));
                 ExitCode::SUCCESS

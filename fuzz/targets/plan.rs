@@ -63,6 +63,7 @@ fuzz_target!(|input: Input<'_>| {
         state: &state,
         dialect: state.dialect(dialect(input.dialect)),
         rules: &rules,
+        hints: None,
         previous: input.previous.map(BackendId),
         has_primary: input.has_primary,
         capabilities,

@@ -82,7 +82,7 @@ mod tests {
             ("SHOW WARNINGS", "", "", "previous statement", "diagnostics"),
         ];
         for (sql, mode, database, destination, reason) in table {
-            let sender = Sender { user: b"", database: database.as_bytes() };
+            let sender = Sender { database: database.as_bytes(), ..Sender::default() };
             let text = explain(sql, FlavourArgument::Mysql, mode, sender, &Rules::default());
             assert!(text.lines().next().unwrap().ends_with(destination), "{sql}: {text}");
             assert!(text.contains(&format!("reason       {reason}: ")), "{sql}: {text}");

@@ -424,6 +424,7 @@ impl Session {
                 state: &self.state,
                 dialect: self.dialect,
                 rules: &traffic.rules,
+                hints: None,
                 texts: &self.context.texts,
                 prepared_at: self.prepared_at,
                 previous: self.places.previous(),

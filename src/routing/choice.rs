@@ -26,36 +26,72 @@ impl Choice {
 
     /// Chooses for a statement that has been classified in the sender's default database. Neither
     /// hints nor rules send what must run on the primary, or where the previous statement ran,
-    /// anywhere else; a rule may overrule what a hint may ([`Reason::hint_may_overrule`]).
+    /// anywhere else. Of two hints `primary` wins, else the one in the text.
     pub fn new(sql: &[u8], statement: &Statement, rules: &Rules, sender: Sender<'_>) -> Self {
-        let hints = &statement.hints;
-        let by_text = match statement.destination {
-            Destination::Replica if hints.ask_for_primary() => {
-                return Choice::of(Request::Primary, Reason::Hint);
-            }
-            Destination::Replica if hints.narrow() => {
-                let wish = Wish::of(sql, hints);
-                return Choice { wish, ..Choice::of(Request::Read, Reason::Hint) };
-            }
+        let beside = sender.hints.map(|text| (text, Hints::of(text)));
+        let chosen = match statement.replica_would_do() {
+            true => Self::by_hints(sql, statement, beside)
+                .or_else(|| Self::by_rule(rules.find(sql, statement.digest, sender)?)),
+            false => None,
+        };
+        chosen.unwrap_or_else(|| Self::by_text(statement))
+    }
+
+    fn by_text(statement: &Statement) -> Self {
+        let request = match statement.destination {
             Destination::Replica => Request::Read,
             Destination::Primary => Request::Primary,
             Destination::Previous => Request::Previous(None),
         };
-        let is_free = statement.replica_would_do() && *hints == Hints::default();
-        let found = match is_free {
-            true => rules.find(sql, statement.digest, sender),
-            false => None,
-        };
-        let Some(rule) = found else { return Choice::of(by_text, statement.reason) };
+        Choice::of(request, statement.reason)
+    }
+
+    /// By the hints in the text and those `beside` it.
+    fn by_hints(
+        sql: &[u8],
+        statement: &Statement,
+        beside: Option<(&[u8], Hints)>,
+    ) -> Option<Choice> {
+        let within = (sql, statement.hints);
+        match beside {
+            Some((_, hints)) if hints.ask_for_primary() => {
+                Some(Choice::of(Request::Primary, Reason::Hint))
+            }
+            Some((_, hints)) if hints.unknown => {
+                Some(Choice::of(Request::Primary, Reason::UnknownHint))
+            }
+            _ if within.1 != Hints::default() => Some(Self::by_hint(within, statement)),
+            Some(beside) if beside.1 != Hints::default() => Some(Self::by_hint(beside, statement)),
+            _ => None,
+        }
+    }
+
+    fn by_hint((text, hints): (&[u8], Hints), statement: &Statement) -> Choice {
+        if hints.ask_for_primary() {
+            return Choice::of(Request::Primary, Reason::Hint);
+        }
+        // What a hint in the text may overrule has been overruled by the classification.
+        let overrules = statement.destination == Destination::Primary && hints.asks_for_replica();
+        if overrules || hints.narrow() && statement.destination == Destination::Replica {
+            return Choice {
+                wish: Wish::of(text, &hints),
+                ..Choice::of(Request::Read, Reason::Hint)
+            };
+        }
+        Self::by_text(statement)
+    }
+
+    /// A rule may overrule what a hint may ([`Reason::hint_may_overrule`]).
+    fn by_rule(rule: &Arc<Rule>) -> Option<Choice> {
         let request = match rule.target {
             RuleTarget::Primary => Request::Primary,
             RuleTarget::Replica => Request::Read,
         };
-        Choice {
+        Some(Choice {
             wish: Wish { backend: None, max_lag: rule.max_lag },
             rule: Some(Arc::clone(rule)),
             ..Choice::of(request, Reason::Rule)
-        }
+        })
     }
 }
 
@@ -123,6 +159,36 @@ mod tests {
                 };
                 assert_eq!(lag, expected, "{sql}");
             }
+        }
+    }
+
+    #[test]
+    fn hints_beside_the_text() {
+        let rules = rules("[[rules]]\nname = 'all'\ntarget = 'primary'");
+        let read = |reason| (Request::Read, reason);
+        let primary = |reason| (Request::Primary, reason);
+        let table = [
+            ("SELECT 1", "", primary(Reason::Rule), None),
+            ("SELECT 1", "replica", read(Reason::Read), None),
+            ("SELECT 1", "primary", primary(Reason::Hint), None),
+            ("SELECT 1", "after=0-1-1", primary(Reason::Hint), None),
+            ("SELECT 1", "primray", primary(Reason::UnknownHint), None),
+            ("SELECT 1", "backend=db2", read(Reason::Hint), Some("db2")),
+            ("SELECT @@server_id", "replica", read(Reason::Hint), None),
+            ("SELECT @@server_id", "backend=db2", read(Reason::Hint), Some("db2")),
+            ("SELECT @@server_id", "max_lag=1s", primary(Reason::ServerVariable), None),
+            ("SELECT 1 /* rwproxy: backend=db1 */", "backend=db2", read(Reason::Hint), Some("db1")),
+            ("SELECT 1 /* rwproxy: primary */", "backend=db2", primary(Reason::Hint), None),
+            ("SELECT 1 /* rwproxy: backend=db1 */", "primary", primary(Reason::Hint), None),
+            ("DELETE FROM t", "backend=db2", primary(Reason::Write), None),
+            ("SELECT 1 FOR UPDATE", "replica", primary(Reason::LockingRead), None),
+        ];
+        for (sql, beside, expected, backend) in table {
+            let statement = classify(sql.as_bytes(), Dialect::default());
+            let sender = Sender { hints: Some(beside.as_bytes()), ..Sender::default() };
+            let choice = Choice::new(sql.as_bytes(), &statement, &rules, sender);
+            assert_eq!((choice.request, choice.reason), expected, "{sql} {beside}");
+            assert_eq!(choice.wish.backend.as_deref(), backend, "{sql} {beside}");
         }
     }
 }

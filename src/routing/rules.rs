@@ -9,12 +9,14 @@ use crate::metrics::Counter;
 /// Of a longer text a rule's `match` sees only the beginning, of this many bytes.
 const LONGEST_SEARCHED: usize = 16 * 1024;
 
-/// Who sends a statement.
+/// Who sends a statement, and what is said beside it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sender<'a> {
     pub user: &'a [u8],
     /// The default database; empty if there is none.
     pub database: &'a [u8],
+    /// Hints in a query attribute, as they would stand behind `rwproxy:` in a comment.
+    pub hints: Option<&'a [u8]>,
 }
 
 /// One rule.
@@ -126,9 +128,10 @@ pub mod tests {
             ("report", "sales", b"SELECT 1", 0xAA, Some("both")),
         ];
         for (user, database, sql, digest, expected) in table {
-            let sender = Sender { user: user.as_bytes(), database: database.as_bytes() };
+            let (user, database) = (user.as_bytes(), database.as_bytes());
+            let sender = Sender { user, database, hints: None };
             let found = rules.find(sql, digest, sender).map(|rule| &*rule.name);
-            assert_eq!(found, expected, "{user} {database} {}", sql.escape_ascii());
+            assert_eq!(found, expected, "{sender:?} {}", sql.escape_ascii());
         }
     }
 }

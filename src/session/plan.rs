@@ -14,7 +14,7 @@ use crate::sql::{Dialect, Reason};
 use crate::wire::amend::Amendment;
 use crate::wire::command::Command;
 use crate::wire::execute::statement_id;
-use crate::wire::query::text;
+use crate::wire::query::text_and_attribute;
 use crate::wire::reply::ServerError;
 use crate::wire::scanner::Expect;
 use crate::wire::{Capabilities, Flavour};
@@ -153,6 +153,8 @@ pub struct Situation<'a> {
     pub state: &'a State,
     pub dialect: Dialect,
     pub rules: &'a Rules,
+    /// Hints beside the statement. [`plan`] finds them.
+    pub hints: Option<&'a [u8]>,
     /// The texts that are prepared somewhere.
     pub texts: &'a Texts,
     /// Where the session's newest statement was prepared, until it is executed.
@@ -216,6 +218,9 @@ impl Why {
         }
     }
 }
+
+/// The query attribute that may hold hints.
+pub(super) const HINTS: &[u8] = b"rwproxy";
 
 /// What COM_REFRESH is to do: as FLUSH PRIVILEGES.
 const REFRESH_GRANT: u8 = 1;
@@ -319,8 +324,8 @@ pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situatio
         Ping if situation.has_primary && !situation.state.keeps_connection() => {
             Action::Ok { clears_diagnostics: false }
         }
-        Query => match text(arguments, situation.capabilities) {
-            Ok(sql) => query::plan(sql, whole, situation),
+        Query => match text_and_attribute(arguments, situation.capabilities, HINTS) {
+            Ok((sql, hints)) => query::plan(sql, whole, Situation { hints, ..situation }),
             // The server has the right error for it.
             Err(_) => run(Plan::primary(command, Why::Command)),
         },

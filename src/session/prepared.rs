@@ -3,14 +3,14 @@
 
 use super::Pins;
 use super::outcome::{After, FoundRowsAfter};
-use super::plan::{Action, Plan, Prepares, Situation, StatementUse, Then, Why};
+use super::plan::{Action, HINTS, Plan, Prepares, Situation, StatementUse, Then, Why};
 use super::query::{self, Route};
 use super::statements::{Home, Prepared, PreparedText};
 use crate::routing::Request;
 use crate::sql::{Effects, Kind, Statement, classify};
 use crate::wire::Flavour;
 use crate::wire::command::Command;
-use crate::wire::execute::{asks_for_cursor, statement_id};
+use crate::wire::execute::{asks_for_cursor, attribute, statement_id};
 use crate::wire::reply::ServerError;
 use crate::wire::scanner::Expect;
 
@@ -175,6 +175,11 @@ fn execute(
         return run(plan, exclusive);
     };
     let statement = settled(text, situation);
+    let hints = match exclusive {
+        false => attribute(command, arguments, prepared.parameters, situation.capabilities, HINTS),
+        true => None,
+    };
+    let situation = Situation { hints, ..situation };
     let action = query::judged(&text.sql, true, statement, text.dialect, situation);
     let mut plan = match action {
         Action::Run(plan) => plan,

@@ -45,7 +45,7 @@ impl Route {
             None => {}
         }
         let database = state.settings().database.as_deref().unwrap_or_default();
-        let sender = Sender { user: situation.user, database };
+        let sender = Sender { user: situation.user, database, hints: situation.hints };
         let choice = Choice::new(sql, &statement, situation.rules, sender);
         let reads =
             statement.destination == Destination::Replica || choice.request == Request::Read;

@@ -52,6 +52,7 @@ impl Case {
             state: &self.state,
             dialect: self.dialect,
             rules: &self.rules,
+            hints: None,
             previous: None,
             has_primary: true,
             capabilities: self.capabilities,
