@@ -69,6 +69,13 @@ impl Pools {
         self.pools.load().get(&id).cloned()
     }
 
+    /// The statements in flight on each of the topology's backends, as far as they are counted.
+    pub fn in_flight(&self, topology: &Topology) -> Vec<u32> {
+        let pools = self.pools.load();
+        let of = |backend: &Backend| pools.get(&backend.id).map_or(0, |pool| pool.in_flight());
+        topology.backends.iter().map(of).collect()
+    }
+
     /// Retires the pools of backends that the topology no longer holds.
     pub fn follow(&self, topology: &Topology) {
         let gone = |id: &BackendId| topology.backend(*id).is_none();

@@ -12,11 +12,12 @@ use super::context::Context;
 use super::errors;
 use super::mailbox::Mail;
 use super::session::{End, Session};
+use super::turn::Turn;
 use crate::backend::connection::Access;
 use crate::backend::connection::PrivateError;
 use crate::backend::pool::{Lease, LeaseError, Leased};
 use crate::backend::{ConnectError, Connection, LoginOptions, connect};
-use crate::config::Consistency;
+use crate::config::{Balance, Consistency};
 use crate::routing::topology::{Backend, BackendId, Topology, Writes};
 use crate::routing::{Attempt, Decision, Demand, Request, Unavailable, decide};
 use crate::session::plan::Plan;
@@ -69,16 +70,16 @@ impl Session {
         &mut self,
         plan: &Plan,
         avoid: &[BackendId],
-    ) -> Result<Lease, Refusal> {
+    ) -> Result<(Lease, Turn), Refusal> {
         if self.state.keeps_connection() {
-            return self.kept(plan).await;
+            return Ok((self.kept(plan).await?, Turn::default()));
         }
         if let Some(lease) = self.lease.take() {
             if !lease.is_quiet() || self.standing(&lease, plan) != Standing::Serves {
                 self.held_lost();
                 drop(lease);
             } else if Self::suits(&lease, plan.request) {
-                return Ok(lease);
+                return Ok((lease, Turn::default()));
             } else {
                 let keeps_diagnostics = !plan.after.clears_diagnostics;
                 self.let_go(lease, keeps_diagnostics).await.map_err(Refusal::End)?;
@@ -198,7 +199,7 @@ impl Session {
         plan: &Plan,
         avoid: &[BackendId],
         spotless: bool,
-    ) -> Result<Lease, Refusal> {
+    ) -> Result<(Lease, Turn), Refusal> {
         if !self.refresh_credential() {
             return Err(Refusal::Error(errors::account_refused(&self.account.user)));
         }
@@ -224,8 +225,14 @@ impl Session {
             let anything =
                 traffic.consistency == Consistency::Eventual || plan.wish.backend.is_some();
             let demand = if anything { &Demand::NOTHING } else { &self.demand };
+            let counts = traffic.balance == Balance::LeastBusy && ticket.is_some();
+            let busy = match counts {
+                true => self.context.pools.in_flight(&topology),
+                false => Vec::new(),
+            };
             let attempt = Attempt {
                 ticket: ticket.unwrap_or(0),
+                busy: &busy,
                 avoid: &avoided,
                 demand,
                 may_ask,
@@ -239,6 +246,10 @@ impl Session {
                 }
                 Decision::Backend(index) | Decision::Ask(index) => {
                     let deadline = started + traffic.lease_timeout;
+                    // Others that choose at the same moment do not see it yet: at worst they
+                    // choose the same server.
+                    let pool = counts.then(|| self.context.pools.of(&topology.backends[index]));
+                    let turn = Turn { _in_flight: pool.map(|pool| pool.begin()) };
                     let opened = match self.open(&topology, index, deadline, spotless).await {
                         Ok(lease) if matches!(decision, Decision::Ask(_)) => {
                             self.fresh(lease, traffic.policy.wait).await
@@ -248,7 +259,7 @@ impl Session {
                     match opened {
                         Ok(Some(lease)) => {
                             self.count_unfresh(request, &lease, &topology);
-                            return Ok(lease);
+                            return Ok((lease, turn));
                         }
                         Ok(None) => {
                             may_ask = false;

@@ -11,7 +11,7 @@ use super::login::LoginContext;
 use super::registry::Registry;
 use super::scopes::Scopes;
 use crate::backend::pools::Pools;
-use crate::config::{Consistency, TokenScope};
+use crate::config::{Balance, Consistency, TokenScope};
 use crate::discovery::TopologyStore;
 use crate::metrics::Metrics;
 use crate::monitor::Samples;
@@ -62,6 +62,8 @@ impl Context {
 pub struct Traffic {
     pub policy: Policy,
     pub rules: Rules,
+    /// Which of several replicas takes a read.
+    pub balance: Balance,
     /// What a read must see.
     pub consistency: Consistency,
     /// Whose writes a session sees under consistency `session`.

@@ -79,8 +79,8 @@ impl Session {
         }
         let mut avoid: Vec<BackendId> = Vec::new();
         loop {
-            let lease = match self.connection_for(&plan, &avoid).await {
-                Ok(lease) => lease,
+            let (lease, _turn) = match self.connection_for(&plan, &avoid).await {
+                Ok(found) => found,
                 Err(Refusal::End(end)) => return Err(end),
                 Err(Refusal::Error(error)) => {
                     if let Text::Streamed(incoming) = text {

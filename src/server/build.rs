@@ -105,6 +105,7 @@ pub(super) fn traffic(config: &Config, metrics: &Metrics) -> Traffic {
             blur: 3 * config.monitor.interval,
         },
         rules: Rules::new(&config.rules, |name| metrics.rules.of(name)),
+        balance: config.routing.balance,
         consistency: config.routing.consistency,
         token_scope: config.routing.token_scope,
         monotonic: config.routing.monotonic,

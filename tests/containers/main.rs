@@ -5,6 +5,7 @@
 mod support;
 
 mod accounts;
+mod balance;
 mod consistency;
 mod differential;
 mod discovery;

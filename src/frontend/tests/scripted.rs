@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::backend::pools::Pools;
-use crate::config::{Consistency, MaxPerBackend, NoReplica, TokenScope};
+use crate::config::{Balance, Consistency, MaxPerBackend, NoReplica, TokenScope};
 use crate::discovery::TopologyStore;
 use crate::frontend::accounts::Accounts;
 use crate::frontend::client::Client;
@@ -223,6 +223,7 @@ impl Front {
             traffic: ArcSwap::from_pointee(Traffic {
                 policy: Policy { no_replica: NoReplica::Primary, ..Policy::default() },
                 rules: Rules::default(),
+                balance: Balance::RoundRobin,
                 consistency: Consistency::Session,
                 token_scope: TokenScope::Session,
                 monotonic: true,
