@@ -135,9 +135,8 @@ fn servers(config: &Config, report: &mut dyn FnMut(&str, String)) {
 }
 
 /// Keys that this version accepts and does not act on; see [`Config::without_effect`].
-const WITHOUT_EFFECT: [&str; 5] = [
+const WITHOUT_EFFECT: [&str; 4] = [
     "listen.proxy_protocol_out",
-    "routing.spill_limit",
     "routing.require_semi_sync",
     "pool.mode",
     "limits.statement_timeout",

@@ -102,7 +102,7 @@ impl Config {
     }
 
     /// Keys that were given a value which this version accepts but does not act on, as written
-    /// in the file (`routing.spill_limit`). Worth a warning at start.
+    /// in the file (`routing.require_semi_sync`). Worth a warning at start.
     pub fn without_effect(&self) -> Vec<&'static str> {
         check::without_effect(self)
     }

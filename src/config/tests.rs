@@ -379,8 +379,8 @@ fn files_that_cannot_be_read() {
 #[test]
 fn keys_without_effect_are_named() {
     assert!(Config::default().without_effect().is_empty());
-    let config = parse("[routing]\nno_replica = 'wait'\nspill_limit = 3\n").unwrap();
-    assert_eq!(config.without_effect(), ["routing.spill_limit"]);
+    let config = parse("[routing]\nno_replica = 'wait'\nrequire_semi_sync = true\n").unwrap();
+    assert_eq!(config.without_effect(), ["routing.require_semi_sync"]);
 }
 
 proptest::proptest! {

@@ -12,14 +12,14 @@ use super::context::Context;
 use super::errors;
 use super::mailbox::Mail;
 use super::session::{End, Session};
-use super::turn::Turn;
+use super::turn::{Spill, Turn};
 use crate::backend::connection::Access;
 use crate::backend::connection::PrivateError;
 use crate::backend::pool::{Lease, LeaseError, Leased};
 use crate::backend::{ConnectError, Connection, LoginOptions, connect};
 use crate::config::{Balance, Consistency};
 use crate::routing::topology::{Backend, BackendId, Topology, Writes};
-use crate::routing::{Attempt, Decision, Demand, Request, Unavailable, decide};
+use crate::routing::{Attempt, Decision, Demand, Request, Unavailable, decide, spills_over};
 use crate::session::plan::Plan;
 use crate::session::settings::{Names, Settings};
 use crate::wire::capabilities::Status;
@@ -35,7 +35,7 @@ const DEFAULT_COLLATION: u16 = 45;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Tells that another topology was published.
-type Published = tokio::sync::watch::Receiver<u64>;
+pub(super) type Published = tokio::sync::watch::Receiver<u64>;
 
 /// What a kept connection is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,6 +212,7 @@ impl Session {
         };
         let mut published = None;
         let mut may_ask = true;
+        let mut spill = Spill::None;
         if ticket.is_some() {
             self.join_scope(&traffic);
         }
@@ -239,6 +240,24 @@ impl Session {
                 next_sample: self.context.samples.next(),
             };
             let decision = decide(request, &topology, &traffic.policy, attempt);
+            match (&traffic.spills, &decision) {
+                (Some(places), Decision::Backend(index))
+                    if spills_over(request, &topology, attempt) =>
+                {
+                    if !spill.may_run(places) {
+                        let left = traffic.lease_timeout.saturating_sub(started.elapsed());
+                        if left.is_zero() {
+                            let name = &topology.backends[*index].name;
+                            return Err(Refusal::Error(errors::too_many_spills(name)));
+                        }
+                        let published =
+                            published.get_or_insert_with(|| self.context.topology.subscribe());
+                        watched(&mut self.client, spill.wait(published, left.min(PAUSE))).await?;
+                        continue;
+                    }
+                }
+                _ => spill = Spill::None,
+            }
             let (error, patience) = match decision {
                 Decision::Locate(index) => {
                     self.locate(&topology, index).await?;
@@ -249,7 +268,7 @@ impl Session {
                     // Others that choose at the same moment do not see it yet: at worst they
                     // choose the same server.
                     let pool = counts.then(|| self.context.pools.of(&topology.backends[index]));
-                    let turn = Turn { _in_flight: pool.map(|pool| pool.begin()) };
+                    let in_flight = pool.map(|pool| pool.begin());
                     let opened = match self.open(&topology, index, deadline, spotless).await {
                         Ok(lease) if matches!(decision, Decision::Ask(_)) => {
                             self.fresh(lease, traffic.policy.wait).await
@@ -259,7 +278,7 @@ impl Session {
                     match opened {
                         Ok(Some(lease)) => {
                             self.count_unfresh(request, &lease, &topology);
-                            return Ok((lease, turn));
+                            return Ok((lease, Turn { _in_flight: in_flight, _spill: spill }));
                         }
                         Ok(None) => {
                             may_ask = false;

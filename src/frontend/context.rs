@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
+use tokio::sync::Semaphore;
 
 use super::limits::Limits;
 use super::login::LoginContext;
@@ -64,6 +65,8 @@ pub struct Traffic {
     pub rules: Rules,
     /// Which of several replicas takes a read.
     pub balance: Balance,
+    /// Places of reads that run on the primary for want of replicas; `None`: no limit.
+    pub spills: Option<Arc<Semaphore>>,
     /// What a read must see.
     pub consistency: Consistency,
     /// Whose writes a session sees under consistency `session`.

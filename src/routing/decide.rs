@@ -168,6 +168,14 @@ fn read(topology: &Topology, policy: &Policy, attempt: Attempt<'_>) -> Decision 
     }
 }
 
+/// Whether a read that is served by the primary is served there because no replica may take it, and
+/// not because none is known to have what must be seen.
+pub fn spills_over(request: Request, topology: &Topology, attempt: Attempt<'_>) -> bool {
+    let not_avoided = |backend: &Backend| !attempt.avoid.contains(&backend.id);
+    matches!(request, Request::Read | Request::ReadAt(_))
+        && balance::pick(topology, attempt.ticket, &[], not_avoided).is_none()
+}
+
 /// The server that the session has read on for so long that it should move on, if there is another
 /// one to move to.
 fn left_behind(topology: &Topology, attempt: Attempt<'_>) -> Option<usize> {
@@ -337,6 +345,32 @@ mod tests {
         let attempt = attempt(&avoid, &Demand::NOTHING);
         let decision = decide(Request::Read, &topology, &Policy::default(), attempt);
         assert_eq!(decision, Decision::Backend(0));
+    }
+
+    #[test]
+    fn reads_spill_over_when_no_replica_takes_them() {
+        let whole = topology(2);
+        let mut lagging = topology(2);
+        for backend in &mut lagging.backends {
+            backend.reads = Err("lags".into());
+        }
+        let (written, _) = writes();
+        let both: Vec<_> = whole.backends[1..].iter().map(|backend| backend.id).collect();
+        let table = [
+            ("replicas take reads", Request::Read, &whole, &both[..0], false),
+            ("both have failed", Request::Read, &whole, &both[..], true),
+            ("one has failed", Request::Read, &whole, &both[..1], false),
+            ("none takes reads", Request::Read, &lagging, &both[..0], true),
+            ("a replica that was named", Request::ReadAt(both[0]), &lagging, &both[..0], true),
+            ("a write", Request::Primary, &lagging, &both[..0], false),
+        ];
+        for (name, request, topology, avoid, expected) in table {
+            // What must be seen is another matter.
+            for demand in [&Demand::NOTHING, &written] {
+                let spills = spills_over(request, topology, attempt(avoid, demand));
+                assert_eq!(spills, expected, "{name}");
+            }
+        }
     }
 
     /// A write that was told by GTID, and one that was not.

@@ -11,7 +11,7 @@ pub mod topology;
 pub mod wish;
 
 pub use choice::Choice;
-pub use decide::{Attempt, Decision, Policy, Request, Unavailable, decide};
+pub use decide::{Attempt, Decision, Policy, Request, Unavailable, decide, spills_over};
 pub use freshness::{Demand, Freshness, SharedDemand};
 pub use rescues::Rescues;
 pub use rules::{Rules, Sender};

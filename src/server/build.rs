@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use super::Error;
 use crate::backend::pools::Pools;
@@ -106,6 +107,7 @@ pub(super) fn traffic(config: &Config, metrics: &Metrics) -> Traffic {
         },
         rules: Rules::new(&config.rules, |name| metrics.rules.of(name)),
         balance: config.routing.balance,
+        spills: config.routing.spill_limit.map(|limit| Arc::new(Semaphore::new(limit as usize))),
         consistency: config.routing.consistency,
         token_scope: config.routing.token_scope,
         monotonic: config.routing.monotonic,

@@ -43,9 +43,17 @@ pub(super) fn start(
 }
 
 async fn follow_config(mut config: watch::Receiver<Arc<Config>>, context: Arc<Context>) {
+    let mut spill_limit = config.borrow().routing.spill_limit;
     while config.changed().await.is_ok() {
         let config = config.borrow_and_update().clone();
-        context.traffic.store(Arc::new(build::traffic(&config, &context.metrics)));
+        let mut traffic = build::traffic(&config, &context.metrics);
+        if config.routing.spill_limit == spill_limit {
+            // Who runs or waits goes on counting. After a change it does not: for as long as those
+            // reads last there may be as many as both limits together.
+            traffic.spills = context.traffic.load().spills.clone();
+        }
+        spill_limit = config.routing.spill_limit;
+        context.traffic.store(Arc::new(traffic));
         context.login.accounts.list(build::listed_users(&config));
     }
 }

@@ -20,6 +20,7 @@ mod proxy_protocol;
 mod rescue;
 mod rules;
 mod sessions;
+mod spilling;
 mod splitting;
 mod statements;
 mod tracking;

@@ -224,6 +224,7 @@ impl Front {
                 policy: Policy { no_replica: NoReplica::Primary, ..Policy::default() },
                 rules: Rules::default(),
                 balance: Balance::RoundRobin,
+                spills: None,
                 consistency: Consistency::Session,
                 token_scope: TokenScope::Session,
                 monotonic: true,
