@@ -135,12 +135,8 @@ fn servers(config: &Config, report: &mut dyn FnMut(&str, String)) {
 }
 
 /// Keys that this version accepts and does not act on; see [`Config::without_effect`].
-const WITHOUT_EFFECT: [&str; 4] = [
-    "listen.proxy_protocol_out",
-    "routing.require_semi_sync",
-    "pool.mode",
-    "limits.statement_timeout",
-];
+const WITHOUT_EFFECT: [&str; 3] =
+    ["listen.proxy_protocol_out", "routing.require_semi_sync", "pool.mode"];
 
 /// Those of them that were given another value than the default.
 pub fn without_effect(config: &Config) -> Vec<&'static str> {

@@ -83,6 +83,8 @@ pub struct Traffic {
     pub connect_timeout: Duration,
     /// Statements that take at least this long are logged; `None`: none are.
     pub slow: Option<Duration>,
+    /// A statement that runs longer is killed; `None`: none is.
+    pub statement_timeout: Option<Duration>,
     /// How long a client may say nothing; `None`: for ever.
     pub idle_timeout: Option<Duration>,
     /// Most clients at once: in all, of one user, of one address.

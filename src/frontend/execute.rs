@@ -7,7 +7,7 @@ use bytes::BytesMut;
 
 use super::acquire::Refusal;
 use super::errors;
-use super::kill::Kill;
+use super::kill::{Kill, limited};
 use super::loss::Loss;
 use super::mailbox::Mail;
 use super::relay::{Relay, RelayError, Reply, copy_run, send};
@@ -29,6 +29,7 @@ use crate::wire::packet::HEADER;
 use crate::wire::query;
 use crate::wire::reply::ServerError;
 use crate::wire::run::RunEnd;
+use crate::wire::scanner::Expect;
 use crate::wire::{Capabilities, Flavour};
 
 /// On how many servers a read is tried before its client hears of a failure.
@@ -395,10 +396,13 @@ impl Session {
             let deprecate_eof = lease.capabilities.contains(Capabilities::DEPRECATE_EOF);
             (amendment, Encoding { binary: plan.statement.is_some(), deprecate_eof })
         });
+        // A replication client's stream ends with its client.
+        let limit = context.traffic.load().statement_timeout.filter(|_| expect != Expect::Stream);
+        let limit = limit.map(|limit| (limit, self.client.handle.clone()));
         let (client, on_mail) = (&mut self.client, &mut on_mail);
         let keep_back = &keep_back;
         let server = lease;
-        Relay {
+        let relay = Relay {
             client,
             server,
             keep_back,
@@ -408,9 +412,8 @@ impl Session {
             amendment,
             writes,
             on_mail,
-        }
-        .run(expect)
-        .await
+        };
+        limited(limit, relay.run(expect)).await
     }
 
     /// Takes over what the reply told, and gives the connection back unless it must be kept.

@@ -116,6 +116,7 @@ pub(super) fn traffic(config: &Config, metrics: &Metrics) -> Traffic {
         write_hold: config.routing.write_hold,
         connect_timeout: CONNECT_TIMEOUT,
         slow: config.log.slow,
+        statement_timeout: config.limits.statement_timeout,
         idle_timeout: config.limits.idle_timeout,
         max_connections: config.listen.max_connections,
         per_user_connections: config.limits.per_user_connections,

@@ -22,6 +22,7 @@ mod rules;
 mod sessions;
 mod spilling;
 mod splitting;
+mod statement_timeout;
 mod statements;
 mod tracking;
 mod user_variables;

@@ -233,6 +233,7 @@ impl Front {
                 write_hold: Duration::from_millis(300),
                 connect_timeout: seconds(1),
                 slow: None,
+                statement_timeout: None,
                 idle_timeout: None,
                 max_connections: 10,
                 per_user_connections: None,
