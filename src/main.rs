@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use rwproxy::config::{Config, ConfigError};
+use rwproxy::routing::{Rules, Sender};
 use rwproxy::server;
 use tokio::sync::watch;
 
@@ -23,9 +24,13 @@ fn main() -> ExitCode {
     let path = config_path(arguments.config);
     let done = match arguments.command {
         None => serve(path),
-        Some(Command::Explain { sql, flavour, sql_mode, database }) => {
-            print!("{}", explain::explain(&sql, flavour, &sql_mode, &database));
-            Ok(ExitCode::SUCCESS)
+        Some(Command::Explain { sql, flavour, sql_mode, database, user }) => {
+            let sender =
+                Sender { user: user.as_bytes(), database: database.as_bytes(), hints: None };
+            rules(path.as_deref()).map(|rules| {
+                print!("{}", explain::explain(&sql, flavour, &sql_mode, sender, &rules));
+                ExitCode::SUCCESS
+            })
         }
         Some(Command::Switchover { server, force }) => switchover(path.as_deref(), &server, force),
         Some(Command::Healthcheck) => healthcheck(path.as_deref()),
@@ -95,6 +100,13 @@ fn switchover(path: Option<&Path>, server: &str, force: bool) -> Done {
     let (steps, succeeded) = switchover::ask(&load(path)?, server, force)?;
     print!("{steps}");
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+/// The rules of the file; none without a file.
+fn rules(path: Option<&Path>) -> Result<Rules, Box<dyn Error>> {
+    let Some(path) = path else { return Ok(Rules::default()) };
+    let config = Config::load(path)?;
+    Ok(Rules::new(&config.rules, |_| Arc::default()))
 }
 
 /// The file that was named, else `proxy.toml` where there is one.

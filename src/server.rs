@@ -96,6 +96,10 @@ pub async fn run(
             pools: context.pools.clone(),
             registry: context.registry.clone(),
             accepts: accepts.clone(),
+            rules: {
+                let context = context.clone();
+                Box::new(move || context.traffic.load().rules.clone())
+            },
         }),
         metrics,
         events: observed.events.clone(),

@@ -42,6 +42,23 @@ fn a_bad_configuration_is_told_with_file_line_and_a_suggestion() {
 }
 
 #[test]
+fn explain_knows_the_rules_of_the_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("proxy.toml");
+    let rule = "[[rules]]\nname = 'reports'\nuser = 'report'\nmatch = '^select'\n\
+                target = 'primary'\n";
+    std::fs::write(&config, rule).expect("the configuration");
+    for (user, first) in [("report", "the primary"), ("app", "a replica")] {
+        let mut command = Command::new(BINARY);
+        command.arg("--config").arg(&config).args(["explain", "SELECT 1", "--user", user]);
+        let output = command.output().expect("it runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.lines().next().is_some_and(|line| line.ends_with(first)), "{user}: {text}");
+        assert_eq!(text.contains("\nrule         reports\n"), user == "report", "{text}");
+    }
+}
+
+#[test]
 fn a_socket_without_permission_is_told() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = |name: &str| directory.path().join(name);

@@ -107,7 +107,8 @@ fn mentions(word: &str) -> bool {
 fn metrics_of_the_readme_exist() {
     let metrics = Arc::new(Metrics::new(&["read"]));
     metrics.statements.count(Destination::Replica, 0);
-    metrics.backend("db1").reads.add(1);
+    metrics.rules.of("reports").increment();
+    metrics.backends.of("db1").reads.add(1);
     let backend = BackendState {
         name: "db1".into(),
         role: "replica",

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
-use rwproxy::routing::{BackendId, Request};
+use rwproxy::routing::{BackendId, Request, Rules};
 use rwproxy::session::plan::{Action, Situation, Why, plan};
 use rwproxy::session::statements::Texts;
 use rwproxy::session::{Change, Observation, Pins, SessionId, Settings, State, Told};
@@ -56,10 +56,14 @@ fuzz_target!(|input: Input<'_>| {
         true => Capabilities::QUERY_ATTRIBUTES,
         false => Capabilities::empty(),
     };
+    let rules = Rules::default();
     let situation = Situation {
         session: SessionId::numbered(7),
+        user: b"app",
         state: &state,
         dialect: state.dialect(dialect(input.dialect)),
+        rules: &rules,
+        hints: None,
         previous: input.previous.map(BackendId),
         has_primary: input.has_primary,
         capabilities,

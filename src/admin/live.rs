@@ -11,8 +11,8 @@ use crate::discovery::TopologyStore;
 use crate::frontend::mailbox::Mail;
 use crate::frontend::registry::{Registry, SessionView};
 use crate::metrics::PoolState;
-use crate::routing::Policy;
 use crate::routing::topology::{Address, Backend, Lag, Role, State, Topology, Writes};
+use crate::routing::{Policy, Rules};
 use crate::session::SessionId;
 
 /// Reads what the parts of the proxy share.
@@ -22,6 +22,8 @@ pub struct Live {
     pub registry: Arc<Registry>,
     /// Whether new clients are accepted: false from the beginning of a drain.
     pub accepts: Arc<AtomicBool>,
+    /// The rules in force.
+    pub rules: Box<dyn Fn() -> Rules + Send + Sync>,
 }
 
 impl View for Live {
@@ -57,7 +59,7 @@ impl View for Live {
     }
 
     fn route(&self, sql: &[u8], policy: &Policy) -> Route {
-        route(sql, &self.topology.load(), policy)
+        route(sql, &self.topology.load(), policy, &(self.rules)())
     }
 
     fn kill_session(&self, id: u32) -> bool {
@@ -175,6 +177,7 @@ mod tests {
             pools: Arc::new(Pools::new(MaxPerBackend::Fixed(5), Arc::new(Metrics::new(&[])))),
             registry: Arc::new(Registry::new()),
             accepts: Arc::new(AtomicBool::new(true)),
+            rules: Box::new(Rules::default),
         }
     }
 

@@ -15,10 +15,10 @@ use crate::metrics::{EventKind, Metrics, PoolState};
 use crate::monitor::events::{Change, EventLog, Severity};
 use crate::net::tls::client::ClientTls;
 use crate::net::tls::server::{Identity, ServerTls};
-use crate::routing::Policy;
 use crate::routing::semi_sync::tests::WORKING;
 use crate::routing::semi_sync::{Replica, SemiSync};
 use crate::routing::topology::tests::topology;
+use crate::routing::{Policy, Rules};
 use crate::switchover::Switchover;
 
 pub struct Fake {
@@ -138,7 +138,7 @@ impl View for Fake {
     }
 
     fn route(&self, sql: &[u8], policy: &Policy) -> Route {
-        route(sql, &topology(1), policy)
+        route(sql, &topology(1), policy, &Rules::default())
     }
 
     fn kill_session(&self, id: u32) -> bool {

@@ -80,7 +80,7 @@ impl Admin {
     pub(super) fn backend_table(&self) -> Table {
         let pools = self.view.pools();
         let rows = self.view.backends().into_iter().map(|row| {
-            let counted = self.metrics.backend_if_counted(&row.name);
+            let counted = self.metrics.backends.get(&row.name);
             let pool = pools.iter().find(|pool| pool.backend == row.name);
             let semi_sync = semi_sync(&row);
             vec![

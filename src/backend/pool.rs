@@ -1,6 +1,6 @@
 //! The connections of one backend: how many there may be, who has one, which are idle.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,7 @@ pub struct Pool {
     idle: Mutex<IdleSet<PoolKey, Box<Connection>>>,
     retired: AtomicBool,
     clock: Instant,
+    in_flight: AtomicU32,
     pub counters: PoolCounters,
     /// Statements that ran on its connections.
     pub statements: Arc<BackendMetrics>,
@@ -97,6 +98,16 @@ pub struct Place {
     pinned: bool,
 }
 
+/// A statement that is on its way to a server, or runs there.
+#[derive(Debug)]
+pub struct InFlight(Arc<Pool>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What [`Pool::lease`] gives.
 #[derive(Debug)]
 pub enum Leased {
@@ -134,6 +145,7 @@ impl Pool {
             idle: Mutex::default(),
             retired: AtomicBool::new(false),
             clock: Instant::now(),
+            in_flight: AtomicU32::new(0),
             counters: PoolCounters::default(),
             statements,
         })
@@ -182,6 +194,18 @@ impl Pool {
         self.make_room();
         let permit = permit.expect("not taken: no idle connection was found");
         Ok(Leased::Empty(self.place(permit)))
+    }
+
+    /// Counts a statement until what this gives is dropped. Only those are counted by which others
+    /// are balanced.
+    pub fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(self.clone())
+    }
+
+    /// The statements that are counted now.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
     /// How many statements may stay prepared on one connection: all together stay below the

@@ -51,7 +51,7 @@ impl Pools {
             backend.name.clone(),
             limit,
             pinned,
-            self.metrics.backend(&backend.name),
+            self.metrics.backends.of(&backend.name),
         );
         self.pools.rcu(|pools| {
             let mut pools = HashMap::clone(pools);
@@ -67,6 +67,13 @@ impl Pools {
 
     pub fn get(&self, id: BackendId) -> Option<Arc<Pool>> {
         self.pools.load().get(&id).cloned()
+    }
+
+    /// The statements in flight on each of the topology's backends, as far as they are counted.
+    pub fn in_flight(&self, topology: &Topology) -> Vec<u32> {
+        let pools = self.pools.load();
+        let of = |backend: &Backend| pools.get(&backend.id).map_or(0, |pool| pool.in_flight());
+        topology.backends.iter().map(of).collect()
     }
 
     /// Retires the pools of backends that the topology no longer holds.

@@ -22,7 +22,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Says where a statement would go, and why, by its text alone
+    /// Says where a statement would go, and why, by its text and the rules of the configuration file
     Explain {
         /// One statement
         sql: String,
@@ -35,6 +35,9 @@ pub enum Command {
         /// The session's default database
         #[arg(long, default_value = "", value_name = "NAME")]
         database: String,
+        /// The session's user, for rules
+        #[arg(long, default_value = "", value_name = "NAME")]
+        user: String,
     },
     /// Makes a replica the primary, by the running proxy: writes wait meanwhile and are not lost
     Switchover {

@@ -1,10 +1,11 @@
-//! `rwproxy explain`: where a statement would go, and why.
+//! `rwproxy explain`: where a statement would go, and why, in a session that nothing binds.
 
 use std::fmt::Write;
 
 use clap::ValueEnum;
+use rwproxy::routing::{Choice, Request, Rules, Sender};
 use rwproxy::sql::sql_mode::{has_ansi_quotes, has_no_backslash_escapes};
-use rwproxy::sql::{ClientCharset, Destination, Dialect, classify};
+use rwproxy::sql::{ClientCharset, Dialect, classify};
 use rwproxy::wire::Flavour;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -17,8 +18,14 @@ pub enum FlavourArgument {
 const NEWEST_MYSQL: u32 = 90_999;
 const NEWEST_MARIADB: u32 = 129_999;
 
-/// The answer in a few lines. `database` is the session's default database.
-pub fn explain(sql: &str, flavour: FlavourArgument, sql_mode: &str, database: &str) -> String {
+/// The answer in a few lines.
+pub fn explain(
+    sql: &str,
+    flavour: FlavourArgument,
+    sql_mode: &str,
+    sender: Sender<'_>,
+    rules: &Rules,
+) -> String {
     let (flavour, version) = match flavour {
         FlavourArgument::Mysql => (Flavour::MySql, NEWEST_MYSQL),
         FlavourArgument::Mariadb => (Flavour::MariaDb, NEWEST_MARIADB),
@@ -30,11 +37,12 @@ pub fn explain(sql: &str, flavour: FlavourArgument, sql_mode: &str, database: &s
         ansi_quotes: has_ansi_quotes(sql_mode),
         charset: ClientCharset::of_name(b"utf8mb4"),
     };
-    let statement = classify(sql.as_bytes(), dialect).within(database.as_bytes());
-    let destination = match statement.destination {
-        Destination::Replica => "a replica",
-        Destination::Primary => "the primary",
-        Destination::Previous => "the connection of the session's previous statement",
+    let statement = classify(sql.as_bytes(), dialect).within(sender.database);
+    let choice = Choice::new(sql.as_bytes(), &statement, rules, sender);
+    let destination = match choice.request {
+        Request::Read | Request::ReadAt(_) => "a replica",
+        Request::Primary => "the primary",
+        Request::Previous(_) => "the connection of the session's previous statement",
     };
     let mut out = String::new();
     let mut line = |name: &str, value: &str| {
@@ -42,7 +50,10 @@ pub fn explain(sql: &str, flavour: FlavourArgument, sql_mode: &str, database: &s
         let _ = writeln!(out, "{name:<12} {value}");
     };
     line("destination", destination);
-    line("reason", &format!("{}: {}", statement.reason.name(), statement.reason.sentence()));
+    line("reason", &format!("{}: {}", choice.reason.name(), choice.reason.sentence()));
+    if let Some(rule) = &choice.rule {
+        line("rule", &rule.name);
+    }
     if statement.open {
         line("", "A full parse may still find it to be a read.");
     }
@@ -71,7 +82,8 @@ mod tests {
             ("SHOW WARNINGS", "", "", "previous statement", "diagnostics"),
         ];
         for (sql, mode, database, destination, reason) in table {
-            let text = explain(sql, FlavourArgument::Mysql, mode, database);
+            let sender = Sender { database: database.as_bytes(), ..Sender::default() };
+            let text = explain(sql, FlavourArgument::Mysql, mode, sender, &Rules::default());
             assert!(text.lines().next().unwrap().ends_with(destination), "{sql}: {text}");
             assert!(text.contains(&format!("reason       {reason}: ")), "{sql}: {text}");
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::diff::settings;
-use super::{AuthMode, BackendTlsMode, Config, ListenAddress, PoolMode};
+use super::{AuthMode, BackendTlsMode, Config, ListenAddress, PoolMode, RuleTarget};
 
 /// Reports each contradiction by the path of the value to blame.
 pub fn check(config: &Config, report: &mut dyn FnMut(&str, String)) {
@@ -32,6 +32,12 @@ pub fn check(config: &Config, report: &mut dyn FnMut(&str, String)) {
         let is_nameless = account.user.as_ref().is_none_or(|user| user.is_empty());
         if is_nameless && (account.user.is_some() || account.password.is_some()) {
             report(section, "an account needs a `user`".to_owned());
+        }
+    }
+    for (index, rule) in config.rules.iter().enumerate() {
+        if rule.max_lag.is_some() && rule.target == RuleTarget::Primary {
+            let message = "has no meaning with target = \"primary\"";
+            report(&format!("rules.{index}.max_lag"), message.to_owned());
         }
     }
     if config.listen.proxy_protocol_out && config.pool.mode != PoolMode::Session {
@@ -137,14 +143,7 @@ fn servers(config: &Config, report: &mut dyn FnMut(&str, String)) {
 }
 
 /// Keys that this version accepts and does not act on; see [`Config::without_effect`].
-const WITHOUT_EFFECT: [&str; 6] = [
-    "listen.proxy_protocol_out",
-    "routing.balance",
-    "routing.spill_limit",
-    "rules",
-    "pool.mode",
-    "limits.statement_timeout",
-];
+const WITHOUT_EFFECT: [&str; 2] = ["listen.proxy_protocol_out", "pool.mode"];
 
 /// Those of them that were given another value than the default.
 pub fn without_effect(config: &Config) -> Vec<&'static str> {

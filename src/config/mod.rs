@@ -6,7 +6,7 @@
 //!
 //! | part | what it holds |
 //! |---|---|
-//! | `listen`, `servers`, `traffic`, `operation` | the sections of the file |
+//! | `listen`, `servers`, `traffic`, `rule`, `operation` | the sections of the file |
 //! | `value` | durations, addresses, numbers in a range |
 //! | `secret` | passwords, and the places they come from |
 //! | `parse` | text to [`Config`], collecting errors; `error` shows them |
@@ -22,6 +22,7 @@ mod error_text;
 mod listen;
 mod operation;
 mod parse;
+mod rule;
 mod secret;
 mod servers;
 mod traffic;
@@ -35,13 +36,14 @@ pub use error::{ConfigError, Problem};
 pub use listen::{Auth, AuthMode, ClientTlsMode, Compression, Listen, ListenTls, StaticUser};
 pub use operation::{Admin, Http, Level, Limits, Log, LogFormat, Shutdown};
 pub use parse::Environment;
+pub use rule::{Digest, Pattern, Rule, RuleTarget};
 pub use secret::Secret;
 pub use servers::{
     Account, Backend, BackendTls, BackendTlsMode, Docker, DockerAddress, Monitor, RoleSetting,
 };
 pub use traffic::{
-    Balance, Consistency, MaxPerBackend, NoReplica, Pool, PoolCompression, PoolMode, Routing, Rule,
-    RuleTarget, TokenScope,
+    Balance, Consistency, MaxPerBackend, NoReplica, Pool, PoolCompression, PoolMode, Routing,
+    TokenScope,
 };
 pub use value::{HostPort, ListenAddress, parse_duration};
 
@@ -102,7 +104,7 @@ impl Config {
     }
 
     /// Keys that were given a value which this version accepts but does not act on, as written
-    /// in the file (`routing.spill_limit`). Worth a warning at start.
+    /// in the file (`routing.require_semi_sync`). Worth a warning at start.
     pub fn without_effect(&self) -> Vec<&'static str> {
         check::without_effect(self)
     }

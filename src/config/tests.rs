@@ -297,6 +297,18 @@ fn bad_files() {
         ),
         ("[[backends]]\nname = 'a'\naddress = 'a'\nweight = 1001", "4:10: must be from 0 to 1000"),
         ("[[backends]]\nname = 'a'", "1:1: [[backends]] needs `address`"),
+        (
+            "[[rules]]\nname = 'a'\ntarget = 'primary'\nmatch = '^(a'",
+            "4:9: \"^(a\" is not a regular expression: unclosed group",
+        ),
+        (
+            "[[rules]]\nname = 'a'\ntarget = 'primary'\nmatch = '(a{1000}){1000}'",
+            "4:9: \"(a{1000}){1000}\" is not a regular expression: Compiled regex exceeds size limit of 1048576 bytes.",
+        ),
+        (
+            "[[rules]]\nname = 'a'\ntarget = 'primary'\ndigest = '6b16'",
+            "4:10: \"6b16\" is not a digest: 16 hexadecimal digits, as `rwproxy explain` prints them",
+        ),
         // Contradictions.
         ("[listen]\naddress = []", "2:11: at least one address is needed"),
         (
@@ -317,6 +329,10 @@ fn bad_files() {
         (
             "[[auth.users]]\nname = 'app'",
             "1:1: `app` has no password: give `password`, `password_file` or `password_env`",
+        ),
+        (
+            "[[rules]]\nname = 'a'\ntarget = 'primary'\nmax_lag = '1s'",
+            "4:11: has no meaning with target = \"primary\"",
         ),
         (
             "[[auth.users]]\nname = 'app'\npassword_env = 'NONE'",
@@ -365,8 +381,8 @@ fn files_that_cannot_be_read() {
 #[test]
 fn keys_without_effect_are_named() {
     assert!(Config::default().without_effect().is_empty());
-    let config = parse("[routing]\nno_replica = 'wait'\nspill_limit = 3\n").unwrap();
-    assert_eq!(config.without_effect(), ["routing.spill_limit"]);
+    let config = parse("[routing]\nno_replica = 'wait'\n[pool]\nmode = 'session'\n").unwrap();
+    assert_eq!(config.without_effect(), ["pool.mode"]);
 }
 
 proptest::proptest! {

@@ -1,4 +1,4 @@
-//! `[routing]`, `[[rules]]`, `[pool]`: where statements go, and on which connections.
+//! `[routing]`, `[pool]`: where statements go, and on which connections.
 
 use std::fmt;
 use std::time::Duration;
@@ -102,37 +102,6 @@ pub enum TokenScope {
     User,
     Database,
     Application,
-}
-
-/// `[[rules]]`: the first that matches wins. All its conditions must hold; a condition that is not
-/// given always does.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rule {
-    #[serde(deserialize_with = "value::word")]
-    pub name: String,
-    pub user: Option<String>,
-    pub database: Option<String>,
-    /// A regular expression over the statement's text.
-    #[serde(rename = "match")]
-    pub pattern: Option<String>,
-    pub digest: Option<String>,
-    pub target: RuleTarget,
-    /// In place of `routing.max_lag`, at least 1ms.
-    #[serde(
-        default,
-        deserialize_with = "value::optional_duration::<_, 1>",
-        serialize_with = "value::show_optional_duration"
-    )]
-    pub max_lag: Option<Duration>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RuleTarget {
-    Primary,
-    /// Never a write, whatever the rule says.
-    Replica,
 }
 
 /// `[pool]`

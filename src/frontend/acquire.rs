@@ -12,13 +12,14 @@ use super::context::Context;
 use super::errors;
 use super::mailbox::Mail;
 use super::session::{End, Session};
+use super::turn::{Spill, Turn};
 use crate::backend::connection::Access;
 use crate::backend::connection::PrivateError;
 use crate::backend::pool::{Lease, LeaseError, Leased};
 use crate::backend::{ConnectError, Connection, LoginOptions, connect};
-use crate::config::Consistency;
+use crate::config::{Balance, Consistency};
 use crate::routing::topology::{Backend, BackendId, Topology, Writes};
-use crate::routing::{Attempt, Decision, Demand, Request, Unavailable, decide};
+use crate::routing::{Attempt, Decision, Demand, Request, Unavailable, decide, spills_over};
 use crate::session::plan::{Plan, Then};
 use crate::session::settings::{Names, Settings};
 use crate::wire::capabilities::Status;
@@ -34,7 +35,7 @@ const DEFAULT_COLLATION: u16 = 45;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Tells that another topology was published.
-type Published = tokio::sync::watch::Receiver<u64>;
+pub(super) type Published = tokio::sync::watch::Receiver<u64>;
 
 /// What a kept connection is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,16 +70,16 @@ impl Session {
         &mut self,
         plan: &Plan,
         avoid: &[BackendId],
-    ) -> Result<Lease, Refusal> {
+    ) -> Result<(Lease, Turn), Refusal> {
         if self.state.keeps_connection() {
-            return self.kept(plan).await;
+            return Ok((self.kept(plan).await?, Turn::default()));
         }
         if let Some(lease) = self.lease.take() {
             if !lease.is_quiet() || self.standing(&lease, plan) != Standing::Serves {
                 self.held_lost();
                 drop(lease);
             } else if Self::suits(&lease, plan.request) {
-                return Ok(lease);
+                return Ok((lease, Turn::default()));
             } else {
                 let keeps_diagnostics = !plan.after.clears_diagnostics;
                 self.let_go(lease, keeps_diagnostics).await.map_err(Refusal::End)?;
@@ -204,7 +205,7 @@ impl Session {
         plan: &Plan,
         avoid: &[BackendId],
         spotless: bool,
-    ) -> Result<Lease, Refusal> {
+    ) -> Result<(Lease, Turn), Refusal> {
         if !self.refresh_credential() {
             return Err(Refusal::Error(errors::account_refused(&self.account.user)));
         }
@@ -217,6 +218,7 @@ impl Session {
         };
         let mut published = None;
         let mut may_ask = true;
+        let mut spill = Spill::None;
         if ticket.is_some() {
             self.join_scope(&traffic);
         }
@@ -230,8 +232,14 @@ impl Session {
             let anything =
                 traffic.consistency == Consistency::Eventual || plan.wish.backend.is_some();
             let demand = if anything { &Demand::NOTHING } else { &self.demand };
+            let counts = traffic.balance == Balance::LeastBusy && ticket.is_some();
+            let busy = match counts {
+                true => self.context.pools.in_flight(&topology),
+                false => Vec::new(),
+            };
             let attempt = Attempt {
                 ticket: ticket.unwrap_or(0),
+                busy: &busy,
                 avoid: &avoided,
                 demand,
                 may_ask,
@@ -244,6 +252,24 @@ impl Session {
             {
                 decision = Decision::Backend(primary);
             }
+            match (&traffic.spills, &decision) {
+                (Some(places), Decision::Backend(index))
+                    if spills_over(request, &topology, attempt) =>
+                {
+                    if !spill.may_run(places) {
+                        let left = traffic.lease_timeout.saturating_sub(started.elapsed());
+                        if left.is_zero() {
+                            let name = &topology.backends[*index].name;
+                            return Err(Refusal::Error(errors::too_many_spills(name)));
+                        }
+                        let published =
+                            published.get_or_insert_with(|| self.context.topology.subscribe());
+                        watched(&mut self.client, spill.wait(published, left.min(PAUSE))).await?;
+                        continue;
+                    }
+                }
+                _ => spill = Spill::None,
+            }
             let (error, patience) = match decision {
                 Decision::Locate(index) => {
                     self.locate(&topology, index).await?;
@@ -251,6 +277,10 @@ impl Session {
                 }
                 Decision::Backend(index) | Decision::Ask(index) => {
                     let deadline = started + traffic.lease_timeout;
+                    // Others that choose at the same moment do not see it yet: at worst they
+                    // choose the same server.
+                    let pool = counts.then(|| self.context.pools.of(&topology.backends[index]));
+                    let in_flight = pool.map(|pool| pool.begin());
                     let opened = match self.open(&topology, index, deadline, spotless).await {
                         Ok(lease) if matches!(decision, Decision::Ask(_)) => {
                             self.fresh(lease, traffic.policy.wait).await
@@ -260,7 +290,7 @@ impl Session {
                     match opened {
                         Ok(Some(lease)) => {
                             self.count_unfresh(request, &lease, &topology);
-                            return Ok(lease);
+                            return Ok((lease, Turn { _in_flight: in_flight, _spill: spill }));
                         }
                         Ok(None) => {
                             may_ask = false;

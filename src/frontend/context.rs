@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
+use tokio::sync::Semaphore;
 
 use super::limits::Limits;
 use super::login::LoginContext;
 use super::registry::Registry;
 use super::scopes::Scopes;
 use crate::backend::pools::Pools;
-use crate::config::{Consistency, TokenScope};
+use crate::config::{Balance, Consistency, TokenScope};
 use crate::discovery::TopologyStore;
 use crate::metrics::Metrics;
 use crate::monitor::Samples;
 use crate::net::tls::client::ClientTls;
-use crate::routing::{Policy, Rescues};
+use crate::routing::{Policy, Rescues, Rules};
 use crate::session::statements::Texts;
 use crate::sql::Dialect;
 use crate::sql::cache::Worker;
@@ -61,6 +62,11 @@ impl Context {
 #[derive(Debug, Clone)]
 pub struct Traffic {
     pub policy: Policy,
+    pub rules: Rules,
+    /// Which of several replicas takes a read.
+    pub balance: Balance,
+    /// Places of reads that run on the primary for want of replicas; `None`: no limit.
+    pub spills: Option<Arc<Semaphore>>,
     /// What a read must see.
     pub consistency: Consistency,
     /// Whose writes a session sees under consistency `session`.
@@ -77,6 +83,8 @@ pub struct Traffic {
     pub connect_timeout: Duration,
     /// Statements that take at least this long are logged; `None`: none are.
     pub slow: Option<Duration>,
+    /// A statement that runs longer is killed; `None`: none is.
+    pub statement_timeout: Option<Duration>,
     /// How long a client may say nothing; `None`: for ever.
     pub idle_timeout: Option<Duration>,
     /// Most clients at once: in all, of one user, of one address.

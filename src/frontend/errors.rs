@@ -50,6 +50,18 @@ pub fn no_connection(backend: &str) -> ServerError {
     error(1040, b"08004", format!("Too many connections (rwproxy: all to {backend} are in use)"))
 }
 
+/// The same for a read that no replica takes.
+pub fn too_many_spills(primary: &str) -> ServerError {
+    error(
+        1040,
+        b"08004",
+        format!(
+            "Too many connections (rwproxy: no replica takes reads, and {primary} runs as many as \
+             routing.spill_limit lets it)"
+        ),
+    )
+}
+
 pub fn unreachable(backend: &str, cause: &dyn std::fmt::Display) -> ServerError {
     error(1105, b"HY000", format!("rwproxy: no connection to {backend}: {cause}"))
 }

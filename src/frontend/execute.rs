@@ -7,7 +7,7 @@ use bytes::BytesMut;
 
 use super::acquire::Refusal;
 use super::errors;
-use super::kill::Kill;
+use super::kill::{Kill, limited};
 use super::loss::Loss;
 use super::mailbox::Mail;
 use super::relay::{Relay, RelayError, Reply, copy_run, send};
@@ -30,6 +30,7 @@ use crate::wire::packet::HEADER;
 use crate::wire::query;
 use crate::wire::reply::ServerError;
 use crate::wire::run::RunEnd;
+use crate::wire::scanner::Expect;
 use crate::wire::{Capabilities, Flavour};
 
 /// On how many servers a read is tried before its client hears of a failure.
@@ -83,8 +84,8 @@ impl Session {
         }
         let mut avoid: Vec<BackendId> = Vec::new();
         loop {
-            let lease = match self.connection_for(&plan, &avoid).await {
-                Ok(lease) => lease,
+            let (lease, _turn) = match self.connection_for(&plan, &avoid).await {
+                Ok(found) => found,
                 Err(Refusal::End(end)) => return Err(end),
                 Err(Refusal::Error(error)) => {
                     if let Text::Streamed(incoming) = text {
@@ -102,6 +103,9 @@ impl Session {
             let destination = destination(&lease);
             let metrics = self.context.metrics.clone();
             metrics.statements.count(destination, plan.why.index());
+            if let Some(rule) = &plan.rule {
+                rule.statements.increment();
+            }
             match self.attempt(lease, &plan, &mut text, avoid.len() < TRIES).await {
                 Err(Failure::Unsent) => {
                     self.held_lost();
@@ -187,6 +191,7 @@ impl Session {
             milliseconds = took.as_millis() as u64,
             destination = ran.name(),
             reason = plan.why.name(),
+            rule = plan.rule.as_ref().map(|rule| &*rule.name),
             statement = shape,
             "slow"
         );
@@ -429,10 +434,13 @@ impl Session {
             let deprecate_eof = lease.capabilities.contains(Capabilities::DEPRECATE_EOF);
             (amendment, Encoding { binary: plan.statement.is_some(), deprecate_eof })
         });
+        // A replication client's stream ends with its client.
+        let limit = context.traffic.load().statement_timeout.filter(|_| expect != Expect::Stream);
+        let limit = limit.map(|limit| (limit, self.client.handle.clone()));
         let (client, on_mail) = (&mut self.client, &mut on_mail);
         let keep_back = &keep_back;
         let server = lease;
-        Relay {
+        let relay = Relay {
             client,
             server,
             keep_back,
@@ -442,9 +450,8 @@ impl Session {
             amendment,
             writes,
             on_mail,
-        }
-        .run(expect)
-        .await
+        };
+        limited(limit, relay.run(expect)).await
     }
 
     /// Takes over what the reply told, and gives the connection back unless it must be kept.
@@ -532,6 +539,7 @@ impl Session {
 fn to_primary(plan: &mut Plan) {
     plan.request = Request::Primary;
     plan.why = Why::Rescue;
+    plan.rule = None;
     plan.repeatable = false;
 }
 

@@ -1,5 +1,6 @@
 //! Ends a statement that runs on a server, over a connection of its own.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -8,6 +9,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::context::Context;
+use super::mailbox::Mail;
+use super::registry::Handle;
 use super::session::Session;
 use crate::backend::Credential;
 use crate::backend::pool::Lease;
@@ -16,6 +19,28 @@ use crate::routing::BackendId;
 
 /// How long the side connection may take for everything.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a statement whose time was up may go on before it is killed again; MySQL goes on behind
+/// a SLEEP that was ended.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Waits for the reply to a command that was just sent. When it has not come in whole within the
+/// limit, the session gets the mail of a KILL QUERY, and again until it has. Without a limit there
+/// is no timer.
+pub(super) async fn limited<T>(
+    limit: Option<(Duration, Arc<Handle>)>,
+    reply: impl Future<Output = T>,
+) -> T {
+    let Some((mut left, handle)) = limit else { return reply.await };
+    let mut reply = pin!(reply);
+    loop {
+        if let Ok(reply) = tokio::time::timeout(left, &mut reply).await {
+            return reply;
+        }
+        handle.mailbox.send(Mail::KILL_QUERY);
+        left = AGAIN;
+    }
+}
 
 /// Everything that is needed to end one statement. The account's own rights suffice: users may
 /// kill their own threads.
@@ -123,4 +148,34 @@ async fn kill_query(
         tracing::debug!(%error, thread, "KILL QUERY was refused");
     }
     answer.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::registry::Registry;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_statement_is_killed_when_its_time_is_up_and_until_it_ends() {
+        let registration = Arc::new(Registry::new()).register(None);
+        let mailbox = &registration.handle.mailbox;
+        let after = |milliseconds| tokio::time::sleep(Duration::from_millis(milliseconds));
+        let limit = || Some((Duration::from_millis(300), registration.handle.clone()));
+        limited(None, after(900_000)).await;
+        limited(limit(), after(299)).await;
+        assert!(mailbox.peek().is_empty());
+        let asked = limited(limit(), async {
+            let mut asked = Vec::new();
+            for _ in 0..16 {
+                after(100).await;
+                asked.push(mailbox.peek() == Mail::KILL_QUERY);
+                mailbox.take(Mail::KILL_QUERY);
+            }
+            asked
+        })
+        .await;
+        let times: Vec<_> = (1..).zip(asked).filter(|it| it.1).map(|it| it.0).collect();
+        // At 300 ms and a second later; what is told in the same instant may be seen one step on.
+        assert!(matches!(times[..], [3 | 4, 13 | 14]), "{times:?}");
+    }
 }

@@ -420,10 +420,14 @@ impl Session {
         let action = {
             let (_, payload) =
                 self.client.peek(WHOLE).ok_or(End::Protocol("a command that vanished"))?;
+            let traffic = self.context.traffic.load();
             let situation = Situation {
                 session: self.client.handle.id,
+                user: &self.account.user,
                 state: &self.state,
                 dialect: self.dialect,
+                rules: &traffic.rules,
+                hints: None,
                 texts: &self.context.texts,
                 prepared_at: self.prepared_at,
                 previous: self.places.previous(),

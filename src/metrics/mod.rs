@@ -7,14 +7,13 @@
 mod cells;
 mod histogram;
 mod labels;
+mod named;
 mod text;
-
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
 pub use cells::{Counter, Counters, Gauge};
 pub use histogram::Histogram;
 pub use labels::{Destination, ErrorKind, EventKind, FreshRead, Label, LoginFailure, Refusal};
+pub use named::Named;
 pub use text::{BackendState, MEDIA_TYPE, PoolState, text};
 
 /// All counters of the process.
@@ -30,7 +29,10 @@ pub struct Metrics {
     pub fresh_reads: Counters<FreshRead>,
     /// What has happened to the servers.
     pub events: Counters<EventKind>,
-    backends: Mutex<BTreeMap<Arc<str>, Arc<BackendMetrics>>>,
+    /// Statements sent to each server.
+    pub backends: Named<BackendMetrics>,
+    /// Statements that each rule has sent where they went.
+    pub rules: Named<Counter>,
 }
 
 #[derive(Debug, Default)]
@@ -79,34 +81,9 @@ impl Metrics {
             retries: Counter::default(),
             fresh_reads: Counters::default(),
             events: Counters::default(),
-            backends: Mutex::default(),
+            backends: Named::default(),
+            rules: Named::default(),
         }
-    }
-
-    /// The counters of the server of this name, made at first use. Takes a lock: to be called when
-    /// a server appears, not for each statement.
-    pub fn backend(&self, name: &str) -> Arc<BackendMetrics> {
-        let mut backends = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(backend) = backends.get(name) {
-            return Arc::clone(backend);
-        }
-        Arc::clone(backends.entry(name.into()).or_default())
-    }
-
-    /// The counters of the server of this name, if it has any yet.
-    pub fn backend_if_counted(&self, name: &str) -> Option<Arc<BackendMetrics>> {
-        self.backends.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
-    }
-
-    /// No longer shows a server that is gone, so that names which come and go take no room.
-    pub fn forget_backend(&self, name: &str) {
-        self.backends.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
-    }
-
-    /// All servers' counters, by name.
-    pub fn backends(&self) -> Vec<(Arc<str>, Arc<BackendMetrics>)> {
-        let backends = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
-        backends.iter().map(|(name, backend)| (Arc::clone(name), Arc::clone(backend))).collect()
     }
 }
 
@@ -159,14 +136,5 @@ mod tests {
         assert_eq!(primary, [("write", 2), ("other", 1)]);
         assert_eq!(metrics.statements.total(Destination::Replica), 1);
         Metrics::new(&[]).statements.count(Destination::Primary, 0);
-    }
-
-    #[test]
-    fn a_backend_keeps_its_counters_until_it_is_forgotten() {
-        let metrics = Metrics::new(&[]);
-        metrics.backend("db1").reads.add(2);
-        assert_eq!(metrics.backend("db1").reads.get(), 2);
-        metrics.forget_backend("db1");
-        assert!(metrics.backends().is_empty());
     }
 }

@@ -134,6 +134,13 @@ impl Scrape {
                 ([("destination", destination.name())], &statements.latency[destination.index()])
             }),
         )?;
+        let rules = self.metrics.rules.all();
+        out.counters(
+            "rwproxy_rule_statements",
+            "Statements that a rule has sent where they went",
+            None,
+            rules.iter().map(|(name, counter)| ([("rule", &**name)], counter.get())),
+        )?;
         out.by_label("rwproxy_errors", "Errors of the proxy itself", "kind", |label| {
             self.metrics.errors.get(label)
         })?;
@@ -152,7 +159,7 @@ impl Scrape {
     }
 
     fn backends(&self, out: &mut Writer<'_>) -> fmt::Result {
-        let counted = self.metrics.backends();
+        let counted = self.metrics.backends.all();
         out.counters(
             "rwproxy_backend_statements",
             "Statements sent to a server",
@@ -346,7 +353,7 @@ mod tests {
         metrics.statements.count(Destination::Replica, 0);
         metrics.statements.took(Destination::Replica, Duration::from_micros(300));
         metrics.events.increment(EventKind::LagOut);
-        let backend = metrics.backend("db\"1");
+        let backend = metrics.backends.of("db\"1");
         backend.reads.add(5);
         let states = vec![BackendState {
             name: "db\"1".into(),

@@ -44,6 +44,9 @@ pub struct Policy {
 pub struct Attempt<'a> {
     /// The number of this read among all reads.
     pub ticket: u64,
+    /// Statements in flight on each of the topology's backends, where the least busy is to be
+    /// chosen; else empty.
+    pub busy: &'a [u32],
     /// Backends that have failed this very statement.
     pub avoid: &'a [BackendId],
     /// What reads must see.
@@ -58,7 +61,7 @@ impl<'a> Attempt<'a> {
     /// Of somebody to whom every replica is fresh enough.
     pub fn undemanding(ticket: u64, avoid: &'a [BackendId]) -> Self {
         let (demand, next_sample) = (&Demand::NOTHING, SampleNumber(1));
-        Attempt { ticket, avoid, demand, may_ask: false, next_sample }
+        Attempt { ticket, busy: &[], avoid, demand, may_ask: false, next_sample }
     }
 }
 
@@ -116,7 +119,7 @@ pub fn decide(
 
 /// A replica that has what must be seen; else one that may have it in time; else the primary.
 fn read(topology: &Topology, policy: &Policy, attempt: Attempt<'_>) -> Decision {
-    let Attempt { ticket, avoid, demand, may_ask, .. } = attempt;
+    let Attempt { ticket, busy, avoid, demand, may_ask, .. } = attempt;
     let not_avoided = |backend: &Backend| !avoid.contains(&backend.id);
     if may_ask && let Some(index) = left_behind(topology, attempt) {
         return Decision::Locate(index);
@@ -130,7 +133,7 @@ fn read(topology: &Topology, policy: &Policy, attempt: Attempt<'_>) -> Decision 
                     Freshness::Uncertain => false,
                 }
         };
-        if let Some(index) = balance::pick(topology, ticket, within_reach) {
+        if let Some(index) = balance::pick(topology, ticket, busy, within_reach) {
             return match demand.freshness(&topology.backends[index]) {
                 Freshness::Fresh => Decision::Backend(index),
                 _ => Decision::Ask(index),
@@ -139,7 +142,7 @@ fn read(topology: &Topology, policy: &Policy, attempt: Attempt<'_>) -> Decision 
     }
     let fresh =
         |backend: &Backend| not_avoided(backend) && demand.freshness(backend) == Freshness::Fresh;
-    if let Some(index) = balance::pick(topology, ticket, fresh) {
+    if let Some(index) = balance::pick(topology, ticket, busy, fresh) {
         return Decision::Backend(index);
     }
     let in_time = |backend: &Backend| {
@@ -147,10 +150,10 @@ fn read(topology: &Topology, policy: &Policy, attempt: Attempt<'_>) -> Decision 
             && demand.freshness(backend) == Freshness::Unknown
             && may_catch_up(backend, policy)
     };
-    if may_ask && let Some(index) = balance::pick(topology, ticket, in_time) {
+    if may_ask && let Some(index) = balance::pick(topology, ticket, busy, in_time) {
         return Decision::Ask(index);
     }
-    if balance::pick(topology, ticket, not_avoided).is_none() {
+    if balance::pick(topology, ticket, busy, not_avoided).is_none() {
         return match policy.no_replica {
             NoReplica::Primary => primary_for_reads(topology),
             NoReplica::Error => Decision::Unavailable(Unavailable::NoReplica),
@@ -163,6 +166,14 @@ fn read(topology: &Topology, policy: &Policy, attempt: Attempt<'_>) -> Decision 
         }
         serves => serves,
     }
+}
+
+/// Whether a read that is served by the primary is served there because no replica may take it, and
+/// not because none is known to have what must be seen.
+pub fn spills_over(request: Request, topology: &Topology, attempt: Attempt<'_>) -> bool {
+    let not_avoided = |backend: &Backend| !attempt.avoid.contains(&backend.id);
+    matches!(request, Request::Read | Request::ReadAt(_))
+        && balance::pick(topology, attempt.ticket, &[], not_avoided).is_none()
 }
 
 /// The server that the session has read on for so long that it should move on, if there is another
@@ -179,7 +190,7 @@ fn left_behind(topology: &Topology, attempt: Attempt<'_>) -> Option<usize> {
     }
     let stays = stays.backend;
     let elsewhere = |backend: &Backend| backend.id != stays && !attempt.avoid.contains(&backend.id);
-    balance::pick(topology, attempt.ticket, elsewhere)?;
+    balance::pick(topology, attempt.ticket, attempt.busy, elsewhere)?;
     let is_it =
         |backend: &Backend| backend.id == stays && backend.has_gtids && can_be_dialled(backend);
     topology.backends.iter().position(is_it)
@@ -188,9 +199,9 @@ fn left_behind(topology: &Topology, attempt: Attempt<'_>) -> Option<usize> {
 /// Reads go on without a primary: on whatever has the session's writes. There are no new samples by
 /// which to know that one replica is as far as another.
 fn without_primary(topology: &Topology, attempt: Attempt<'_>) -> Option<Decision> {
-    let Attempt { ticket, avoid, demand, may_ask, .. } = attempt;
+    let Attempt { ticket, busy, avoid, demand, may_ask, .. } = attempt;
     let with = |wanted| {
-        balance::pick(topology, ticket, |backend| {
+        balance::pick(topology, ticket, busy, |backend| {
             !avoid.contains(&backend.id) && demand.freshness_of_writes(backend) == wanted
         })
     };
@@ -236,7 +247,14 @@ mod tests {
     use crate::gtid::{DomainPositions, Transactions};
 
     fn attempt<'a>(avoid: &'a [BackendId], demand: &'a Demand) -> Attempt<'a> {
-        Attempt { ticket: 0, avoid, demand, may_ask: true, next_sample: SampleNumber(40) }
+        Attempt {
+            ticket: 0,
+            busy: &[],
+            avoid,
+            demand,
+            may_ask: true,
+            next_sample: SampleNumber(40),
+        }
     }
 
     #[test]
@@ -345,6 +363,32 @@ mod tests {
         let attempt = attempt(&avoid, &Demand::NOTHING);
         let decision = decide(Request::Read, &topology, &Policy::default(), attempt);
         assert_eq!(decision, Decision::Backend(0));
+    }
+
+    #[test]
+    fn reads_spill_over_when_no_replica_takes_them() {
+        let whole = topology(2);
+        let mut lagging = topology(2);
+        for backend in &mut lagging.backends {
+            backend.reads = Err("lags".into());
+        }
+        let (written, _) = writes();
+        let both: Vec<_> = whole.backends[1..].iter().map(|backend| backend.id).collect();
+        let table = [
+            ("replicas take reads", Request::Read, &whole, &both[..0], false),
+            ("both have failed", Request::Read, &whole, &both[..], true),
+            ("one has failed", Request::Read, &whole, &both[..1], false),
+            ("none takes reads", Request::Read, &lagging, &both[..0], true),
+            ("a replica that was named", Request::ReadAt(both[0]), &lagging, &both[..0], true),
+            ("a write", Request::Primary, &lagging, &both[..0], false),
+        ];
+        for (name, request, topology, avoid, expected) in table {
+            // What must be seen is another matter.
+            for demand in [&Demand::NOTHING, &written] {
+                let spills = spills_over(request, topology, attempt(avoid, demand));
+                assert_eq!(spills, expected, "{name}");
+            }
+        }
     }
 
     /// A write that was told by GTID, and one that was not.

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use super::Error;
 use crate::backend::pools::Pools;
@@ -23,7 +24,7 @@ use crate::monitor::Handles;
 use crate::net::rsa::{LazyRsaKey, RsaKey};
 use crate::net::tls::client::{ClientTls, Proof};
 use crate::net::tls::server::{Identity, ServerTls};
-use crate::routing::{Policy, Rescues};
+use crate::routing::{Policy, Rescues, Rules};
 use crate::session::statements::Texts;
 use crate::sql::Dialect;
 use crate::sql::cache::{Verdicts, Worker};
@@ -94,7 +95,9 @@ pub(super) fn listed_users(config: &Config) -> Vec<(Vec<u8>, Secret)> {
 }
 
 /// The settings of traffic that a reload can change.
-pub(super) fn traffic(config: &Config) -> Traffic {
+pub(super) fn traffic(config: &Config, metrics: &Metrics) -> Traffic {
+    let is_rule = |name: &str| config.rules.iter().any(|rule| rule.name == name);
+    metrics.rules.retain(is_rule);
     Traffic {
         policy: Policy {
             no_replica: config.routing.no_replica,
@@ -102,6 +105,9 @@ pub(super) fn traffic(config: &Config) -> Traffic {
             // One for the primary's sample, one for the replica's, and one that was late.
             blur: 3 * config.monitor.interval,
         },
+        rules: Rules::new(&config.rules, |name| metrics.rules.of(name)),
+        balance: config.routing.balance,
+        spills: config.routing.spill_limit.map(|limit| Arc::new(Semaphore::new(limit as usize))),
         consistency: config.routing.consistency,
         token_scope: config.routing.token_scope,
         monotonic: config.routing.monotonic,
@@ -110,6 +116,7 @@ pub(super) fn traffic(config: &Config) -> Traffic {
         write_hold: config.routing.write_hold,
         connect_timeout: CONNECT_TIMEOUT,
         slow: config.log.slow,
+        statement_timeout: config.limits.statement_timeout,
         idle_timeout: config.limits.idle_timeout,
         max_connections: config.listen.max_connections,
         per_user_connections: config.limits.per_user_connections,
@@ -149,6 +156,7 @@ pub(super) fn context(
     };
     let verdicts = Arc::new(Verdicts::new(MOST_VERDICTS, random_seed()));
     let opinions = Worker::start(verdicts, MOST_OPEN).map_err(Error::Thread)?;
+    let traffic = ArcSwap::from_pointee(traffic(config, &metrics));
     Ok(Context {
         topology: observed.topology.clone(),
         pools: Arc::new(Pools::new(config.pool.max_per_backend, metrics.clone())),
@@ -158,7 +166,7 @@ pub(super) fn context(
         login,
         dialect: ArcSwap::from_pointee(Dialect::default()),
         backend_tls: tls,
-        traffic: ArcSwap::from_pointee(traffic(config)),
+        traffic,
         collations: ArcSwap::from_pointee(Collations::default()),
         texts: Texts::default(),
         opinions,

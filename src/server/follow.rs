@@ -15,6 +15,7 @@ use crate::frontend::context::{Collations, Context};
 use crate::frontend::mailbox::Mail;
 use crate::monitor::Handles;
 use crate::monitor::accounts::{PrimaryProfile, SessionDefaults};
+use crate::routing::Topology;
 use crate::session::accounts::Directory;
 use crate::sql::sql_mode::{has_ansi_quotes, has_no_backslash_escapes};
 use crate::sql::{ClientCharset, Dialect};
@@ -42,9 +43,17 @@ pub(super) fn start(
 }
 
 async fn follow_config(mut config: watch::Receiver<Arc<Config>>, context: Arc<Context>) {
+    let mut spill_limit = config.borrow().routing.spill_limit;
     while config.changed().await.is_ok() {
         let config = config.borrow_and_update().clone();
-        context.traffic.store(Arc::new(build::traffic(&config)));
+        let mut traffic = build::traffic(&config, &context.metrics);
+        if config.routing.spill_limit == spill_limit {
+            // Who runs or waits goes on counting. After a change it does not: for as long as those
+            // reads last there may be as many as both limits together.
+            traffic.spills = context.traffic.load().spills.clone();
+        }
+        spill_limit = config.routing.spill_limit;
+        context.traffic.store(Arc::new(traffic));
         context.login.accounts.list(build::listed_users(&config));
     }
 }
@@ -64,11 +73,10 @@ async fn follow_topology(context: Arc<Context>) {
         if lost || topology.epoch != before.epoch {
             context.registry.broadcast(Mail::BACKEND);
         }
-        for backend in &before.backends {
-            if !topology.backends.iter().any(|known| known.name == backend.name) {
-                context.metrics.forget_backend(&backend.name);
-            }
-        }
+        let knows =
+            |known: &Topology, name: &str| known.backends.iter().any(|it| *it.name == *name);
+        let is_gone = |name: &str| knows(&before, name) && !knows(&topology, name);
+        context.metrics.backends.retain(|name| !is_gone(name));
         before = topology;
     }
 }

@@ -7,13 +7,14 @@ use super::{prepared, query};
 use std::sync::Arc;
 
 use super::statements::PreparedText;
-use crate::routing::{BackendId, Request, Wish};
+use crate::routing::rules::Rule;
+use crate::routing::{BackendId, Request, Rules, Wish};
 use crate::sql::cache::Worker;
 use crate::sql::{Dialect, Reason};
 use crate::wire::amend::Amendment;
 use crate::wire::command::Command;
 use crate::wire::execute::statement_id;
-use crate::wire::query::text;
+use crate::wire::query::text_and_attribute;
 use crate::wire::reply::ServerError;
 use crate::wire::scanner::Expect;
 use crate::wire::{Capabilities, Flavour};
@@ -26,6 +27,8 @@ pub struct Plan {
     pub wish: Wish,
     /// Why it goes there.
     pub why: Why,
+    /// The rule that has chosen.
+    pub rule: Option<Arc<Rule>>,
     /// The statement's shape, where all of it was looked at; see [`crate::sql::digest`].
     pub digest: Option<u64>,
     /// The reply's shape; `None` for commands that have none.
@@ -148,8 +151,12 @@ pub enum Action {
 #[derive(Clone, Copy)]
 pub struct Situation<'a> {
     pub session: SessionId,
+    pub user: &'a [u8],
     pub state: &'a State,
     pub dialect: Dialect,
+    pub rules: &'a Rules,
+    /// Hints beside the statement. [`plan`] finds them.
+    pub hints: Option<&'a [u8]>,
     /// The texts that are prepared somewhere.
     pub texts: &'a Texts,
     /// Where the session's newest statement was prepared, until it is executed.
@@ -214,6 +221,9 @@ impl Why {
     }
 }
 
+/// The query attribute that may hold hints.
+pub(super) const HINTS: &[u8] = b"rwproxy";
+
 /// What COM_REFRESH is to do: as FLUSH PRIVILEGES.
 const REFRESH_GRANT: u8 = 1;
 
@@ -234,6 +244,7 @@ impl Plan {
             request: Request::Primary,
             wish: Wish::default(),
             why,
+            rule: None,
             digest: None,
             expect: command.expects(),
             pins: Pins::empty(),
@@ -329,8 +340,8 @@ pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situatio
         Ping if situation.has_primary && !situation.state.keeps_connection() => {
             Action::Ok { clears_diagnostics: false }
         }
-        Query => match text(arguments, situation.capabilities) {
-            Ok(sql) => query::plan(sql, whole, situation),
+        Query => match text_and_attribute(arguments, situation.capabilities, HINTS) {
+            Ok((sql, hints)) => query::plan(sql, whole, Situation { hints, ..situation }),
             // The server has the right error for it.
             Err(_) => run(Plan::primary(command, Why::Command)),
         },

@@ -3,14 +3,14 @@
 
 use super::Pins;
 use super::outcome::{After, FoundRowsAfter};
-use super::plan::{Action, Plan, Prepares, Situation, StatementUse, Then, Why};
-use super::query;
+use super::plan::{Action, HINTS, Plan, Prepares, Situation, StatementUse, Then, Why};
+use super::query::{self, Route};
 use super::statements::{Home, Prepared, PreparedText};
-use crate::routing::{Request, Wish};
+use crate::routing::Request;
 use crate::sql::{Effects, Kind, Statement, classify};
 use crate::wire::Flavour;
 use crate::wire::command::Command;
-use crate::wire::execute::{asks_for_cursor, statement_id};
+use crate::wire::execute::{asks_for_cursor, attribute, statement_id};
 use crate::wire::reply::ServerError;
 use crate::wire::scanner::Expect;
 
@@ -34,21 +34,22 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
     Action::Run(match text.flatten() {
         Some(text) => {
             let statement = settled(&text, situation);
-            let (request, why) = match query::request(&text.sql, &statement, situation) {
-                (Request::Previous(_), why) => (Request::Primary, why),
-                decided => decided,
-            };
+            let mut route = Route::new(&text.sql, &statement, situation);
+            if let Request::Previous(_) = route.request {
+                route.request = Request::Primary;
+            }
             // Preparing alone makes the variables that the text names, and their types show.
             let variables = Effects::SETS_USER_VARIABLE | Effects::READS_USER_VARIABLE;
             // A user variable has its type from the moment that the text is prepared.
             let (request, pins) = match statement.effects.intersects(variables) {
                 true => (Request::Primary, Pins::USER_VARIABLE),
-                false => (request, Pins::empty()),
+                false => (route.request, Pins::empty()),
             };
             Plan {
                 request,
-                wish: Wish::of(&text.sql, &statement.hints),
-                why,
+                wish: route.wish,
+                rule: route.rule,
+                why: route.why,
                 digest: Some(statement.digest),
                 pins,
                 repeatable: request == Request::Read,
@@ -173,6 +174,11 @@ fn execute(
         return run(plan, exclusive);
     };
     let statement = settled(text, situation);
+    let hints = match exclusive {
+        false => attribute(command, arguments, prepared.parameters, situation.capabilities, HINTS),
+        true => None,
+    };
+    let situation = Situation { hints, ..situation };
     let action = query::judged(&text.sql, true, statement, text.dialect, situation);
     let mut plan = match action {
         Action::Run(plan) => plan,

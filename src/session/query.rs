@@ -1,17 +1,19 @@
 //! The plan of a text statement: its class and the session's state together.
 
+mod route;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
+pub(super) use self::route::Route;
 use super::outcome::{After, Diagnostics, FoundRows, FoundRowsAfter, Report};
 use super::plan::{Action, Plan, Situation, Then, TrackingUse, Why};
 use super::settings::has_true_default;
 use super::tracking::is_tracking;
 use super::user_variables::{self, Assigned};
 use super::{Change, Pins, SessionId, Settings, switches};
-use crate::routing::{Request, Wish};
+use crate::routing::Request;
 use crate::sql::kill::{KillTarget, parse_kill};
 use crate::sql::lexer::Lexer;
 use crate::sql::question::{Question, Rows, bare_question};
@@ -60,20 +62,20 @@ pub(super) fn judged(
     {
         return action;
     }
-    let (request, why) = match whole {
+    let route = match whole {
         // Any server will do.
         true if amendment.is_some() && situation.previous.is_none() && !situation.has_primary => {
-            (Request::Read, Why::Text(statement.reason))
+            Route::of(Request::Read, Why::Text(statement.reason))
         }
-        true => request(sql, &statement, situation),
-        false => (Request::Primary, Why::Long),
+        true => Route::new(sql, &statement, situation),
+        false => Route::of(Request::Primary, Why::Long),
     };
     let effects = statement.effects;
     let mut plan = Plan {
         digest: whole.then_some(statement.digest),
         pins: Pins::from_effects(effects),
         after: after(sql, &statement, dialect),
-        repeatable: request == Request::Read || amendment.is_some(),
+        repeatable: route.request == Request::Read || amendment.is_some(),
         amendment,
         needs_insert_id: needs_insert_id(&statement),
         changes_insert_id: !whole || changes_insert_id(&statement),
@@ -89,14 +91,15 @@ pub(super) fn judged(
             true => TrackingUse::Shows,
             false => TrackingUse::None,
         },
-        wish: Wish::of(sql, &statement.hints),
+        wish: route.wish,
+        rule: route.rule,
         // The values that it has set for itself are told.
         folds: !effects.contains(Effects::OWN_SETTINGS),
         concerns_logins: effects.contains(Effects::ACCOUNTS)
             || (effects.intersects(Effects::SETS_VARIABLE | Effects::SETS_TRANSACTION)
                 && mentions(sql, GLOBALS)),
-        request,
-        ..Plan::primary(Command::Query, why)
+        request: route.request,
+        ..Plan::primary(Command::Query, route.why)
     };
     match statement.kind {
         Kind::Set if whole => set(sql, dialect, situation.state.settings(), &mut plan),
@@ -312,6 +315,7 @@ fn may_write(statement: &Statement) -> bool {
             Reason::Read
                 | Reason::Hint
                 | Reason::UnknownHint
+                | Reason::Rule
                 | Reason::LockingRead
                 | Reason::ConnectionId
                 | Reason::LastInsertId
@@ -344,43 +348,6 @@ fn unlocked(lock: Lock) -> Pins {
         Lock::Instance => Pins::INSTANCE_LOCK,
         Lock::Backup => Pins::BACKUP_LOCK,
         Lock::BackupStage => Pins::BACKUP_STAGE,
-    }
-}
-
-/// Where a statement goes in the state that the session is in.
-pub(super) fn request(
-    sql: &[u8],
-    statement: &Statement,
-    situation: Situation<'_>,
-) -> (Request, Why) {
-    let why = Why::Text(statement.reason);
-    match statement.destination {
-        // They are known, or the session is pinned.
-        Destination::Primary if statement.reason != Reason::UserVariable => (Request::Primary, why),
-        Destination::Previous => (Request::Previous(situation.previous), why),
-        Destination::Primary | Destination::Replica => {
-            let state = situation.state;
-            if !state.pins().is_empty() {
-                (Request::Primary, Why::Pinned)
-            } else if state.in_transaction() {
-                (Request::Primary, Why::Transaction)
-            } else if !state.is_autocommit() {
-                (Request::Primary, Why::AutocommitOff)
-            } else if state.is_serializable() {
-                (Request::Primary, Why::Serializable)
-            } else if state.outcome.diagnostics == Diagnostics::OnConnection
-                && !clears_diagnostics(sql, statement, situation.dialect)
-            {
-                // They stay where they are, and so does the session.
-                (Request::Previous(situation.previous), why)
-            } else if statement.hints.ask_for_primary() {
-                (Request::Primary, Why::Text(Reason::Hint))
-            } else if statement.hints.narrow() {
-                (Request::Read, Why::Text(Reason::Hint))
-            } else {
-                (Request::Read, why)
-            }
-        }
     }
 }
 

@@ -45,9 +45,7 @@ impl Statement {
             || self.reason == Reason::UserVariable)
             && self.effects.contains(Effects::READS_TABLES)
             && self.kind != Kind::Show;
-        let asked_for =
-            matches!(self.hints.target, Some(HintTarget::Replica | HintTarget::Backend(_)));
-        if reads_it && !asked_for && is_system_database(database) {
+        if reads_it && !self.hints.asks_for_replica() && is_system_database(database) {
             return Statement {
                 destination: Destination::Primary,
                 reason: Reason::SystemTable,
@@ -358,11 +356,9 @@ impl<'a> Scan<'a> {
     /// variables last, so that session code knows that they alone stand in the way.
     fn destination(&self) -> (Destination, Reason, bool) {
         let primary = |reason| (Destination::Primary, reason, false);
-        let asks_for_replica = match self.hints.target {
-            Some(HintTarget::Replica | HintTarget::Backend(_)) => true,
-            Some(HintTarget::Primary) => return primary(self.forbidden.unwrap_or(Reason::Hint)),
-            None => false,
-        };
+        if self.hints.target == Some(HintTarget::Primary) {
+            return primary(self.forbidden.unwrap_or(Reason::Hint));
+        }
         if let Some(reason) = self.forbidden {
             return primary(reason);
         }
@@ -376,7 +372,7 @@ impl<'a> Scan<'a> {
         if self.hints.unknown {
             return primary(Reason::UnknownHint);
         }
-        let differs = self.differs.filter(|_| !asks_for_replica);
+        let differs = self.differs.filter(|_| !self.hints.asks_for_replica());
         if self.ambiguous || self.awaits_query {
             let only = differs.is_none() && !self.reads_user_variable;
             let reason =

@@ -61,9 +61,21 @@ impl Hints {
         self.target == Some(HintTarget::Primary) || self.after.is_some()
     }
 
+    /// Whether a replica is asked for where the answer differs from server to server.
+    pub fn asks_for_replica(&self) -> bool {
+        matches!(self.target, Some(HintTarget::Replica | HintTarget::Backend(_)))
+    }
+
     /// Whether some of the servers that take reads are asked for, and others not.
     pub fn narrow(&self) -> bool {
         self.max_lag.is_some() || matches!(self.target, Some(HintTarget::Backend(_)))
+    }
+
+    /// The hints of a text as it would stand behind `rwproxy:` in a comment.
+    pub fn of(text: &[u8]) -> Self {
+        let mut hints = Hints::default();
+        hints.read(text, 0);
+        hints
     }
 
     /// Reads the text behind `rwproxy:`, which begins at `offset` of the statement.
@@ -135,11 +147,7 @@ mod tests {
 
     #[test]
     fn items_are_read() {
-        let read = |text: &str| {
-            let mut hints = Hints::default();
-            hints.read(text.as_bytes(), 0);
-            hints
-        };
+        let read = |text: &str| Hints::of(text.as_bytes());
         assert_eq!(read(" primary ").target, Some(HintTarget::Primary));
         assert_eq!(read("REPLICA").target, Some(HintTarget::Replica));
         assert_eq!(read("primary, replica").target, Some(HintTarget::Primary));

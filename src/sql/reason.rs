@@ -11,6 +11,8 @@ pub enum Reason {
     Hint,
     /// What a comment asked for is not known: it may have been the primary.
     UnknownHint,
+    /// A rule of the configuration asked for it.
+    Rule,
     Empty,
     /// INSERT, UPDATE, DELETE, REPLACE, LOAD, also behind WITH or EXPLAIN.
     Write,
@@ -89,6 +91,7 @@ impl Reason {
         Reason::Read,
         Reason::Hint,
         Reason::UnknownHint,
+        Reason::Rule,
         Reason::Empty,
         Reason::Write,
         Reason::SchemaChange,
@@ -163,6 +166,7 @@ impl Reason {
                 "unknown_hint",
                 "A hint in the statement's comment is not known: it may ask for the primary.",
             ),
+            Reason::Rule => ("rule", "A rule of the configuration asks for it."),
             Reason::Empty => ("empty", "There is no statement in the text."),
             Reason::Write => ("write", "It changes data."),
             Reason::SchemaChange => ("schema_change", "It changes the schema."),

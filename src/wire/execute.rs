@@ -10,10 +10,10 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::Capabilities;
 use super::codec::{Malformed, Reader};
 use super::command::Command;
 use super::packet::{HEADER, Header, MAX_PAYLOAD};
+use super::{Capabilities, attributes};
 
 /// COM_STMT_EXECUTE's flag that asks for a cursor of any kind.
 const CURSOR: u8 = 0x07;
@@ -37,6 +37,32 @@ pub fn put_statement_id(packet: &mut [u8], id: u32) {
 /// True when an execution asks for a cursor.
 pub fn asks_for_cursor(command: Command, arguments: &[u8]) -> bool {
     command == Command::StmtExecute && arguments.get(4).is_some_and(|flags| flags & CURSOR != 0)
+}
+
+/// The string that a query attribute of this name has in the arguments of a whole execution. The
+/// attributes stand behind the statement's `parameters`; long data must not have been sent for any
+/// of these, for then its value is not there.
+pub fn attribute<'a>(
+    command: Command,
+    arguments: &'a [u8],
+    parameters: u16,
+    capabilities: Capabilities,
+    name: &[u8],
+) -> Option<&'a [u8]> {
+    let mut reader = Reader::new(arguments.get(4..)?);
+    let flags = reader.u8().ok()?;
+    if command != Command::StmtExecute
+        || flags & PARAMETER_COUNT_AVAILABLE == 0
+        || !capabilities.contains(Capabilities::QUERY_ATTRIBUTES)
+    {
+        return None;
+    }
+    reader.u32().ok()?;
+    let count = reader.lenenc_int().ok()?;
+    if count <= parameters.into() {
+        return None;
+    }
+    attributes::pass(&mut reader, count, parameters.into(), name).ok()?
 }
 
 /// Where the types of an execution's parameters are, or would be.
@@ -170,6 +196,11 @@ mod tests {
         let payload = b"\x17\x07\0\0\0\x08\x01\0\0\0\x02\0\x01\x03\0\0\xfe\0\x01a\x2a\0\0\0\x01x";
         let found = types(EXECUTE, payload, 1, ATTRIBUTES);
         assert_eq!(found, Ok(Types::Sent(b"\x03\0\0")));
+        let find =
+            |parameters, name| attribute(EXECUTE, &payload[1..], parameters, ATTRIBUTES, name);
+        assert_eq!(find(1, b"A"), Some(&b"x"[..]));
+        assert_eq!((find(1, b"b"), find(2, b"a")), (None, None));
+        assert_eq!(attribute(EXECUTE, &payload[1..], 1, PLAIN, b"a"), None);
         // Without the flag the count is not there, but names are.
         let payload = b"\x17\x07\0\0\0\0\x01\0\0\0\0\x01\x03\0\0\x2a\0\0\0";
         assert_eq!(types(EXECUTE, payload, 1, ATTRIBUTES), Ok(Types::Sent(b"\x03\0\0")));
@@ -198,6 +229,7 @@ mod tests {
         fn no_bytes_panic(payload: Vec<u8>, parameters: u16, bulk: bool, attributes: bool) {
             let command = if bulk { Command::StmtBulkExecute } else { EXECUTE };
             let capabilities = if attributes { ATTRIBUTES } else { PLAIN };
+            let _ = attribute(command, &payload, parameters, capabilities, b"a");
             if let Ok(Types::LeftOut { at }) = types(command, &payload, parameters, capabilities) {
                 let _ = with_types(command, &packet(&payload), at, b"\x03\0");
             }

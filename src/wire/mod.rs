@@ -5,6 +5,7 @@
 //! doc comment says which server does what.
 
 pub mod amend;
+mod attributes;
 pub mod auth;
 pub mod capabilities;
 pub mod codec;

@@ -4,71 +4,36 @@
 //! preceded by the number of parameters, the number of parameter sets (always 1) and, if there are
 //! parameters, by a NULL bitmap, the flag new-params-bound, types with names, and values.
 
-use super::Capabilities;
 use super::codec::{Malformed, Reader};
+use super::{Capabilities, attributes};
 
 /// What stands in front of a statement that has no attributes.
 pub const NO_ATTRIBUTES: [u8; 2] = [0, 1];
 
 /// The statement's text in the arguments of a COM_QUERY.
 pub fn text(arguments: &[u8], capabilities: Capabilities) -> Result<&[u8], Malformed> {
+    text_and_attribute(arguments, capabilities, b"").map(|(text, _)| text)
+}
+
+/// The statement's text, and the string that the attribute of this name has, if there is one.
+pub fn text_and_attribute<'a>(
+    arguments: &'a [u8],
+    capabilities: Capabilities,
+    name: &[u8],
+) -> Result<(&'a [u8], Option<&'a [u8]>), Malformed> {
     if !capabilities.contains(Capabilities::QUERY_ATTRIBUTES) {
-        return Ok(arguments);
+        return Ok((arguments, None));
     }
     let mut reader = Reader::new(arguments);
     let count = reader.lenenc_int()?;
     if reader.lenenc_int()? != 1 {
         return Err(Malformed("several sets of query attributes"));
     }
-    if count > 0 {
-        skip_attributes(&mut reader, count)?;
-    }
-    Ok(reader.rest())
-}
-
-fn skip_attributes(reader: &mut Reader<'_>, count: u64) -> Result<(), Malformed> {
-    let count = usize::try_from(count)
-        .ok()
-        .filter(|count| *count <= reader.remaining())
-        .ok_or(Malformed("an absurd number of query attributes"))?;
-    let nulls = reader.bytes(count.div_ceil(8))?;
-    if reader.u8()? != 1 {
-        return Err(Malformed("query attributes without types"));
-    }
-    let mut types = Vec::with_capacity(count);
-    for _ in 0..count {
-        types.push(reader.u16()?);
-        reader.lenenc_bytes()?;
-    }
-    for (index, kind) in types.iter().enumerate() {
-        if nulls[index / 8] & (1 << (index % 8)) == 0 {
-            skip_value(reader, *kind as u8)?;
-        }
-    }
-    Ok(())
-}
-
-/// Skips a value in the binary protocol (`enum_field_types`).
-fn skip_value(reader: &mut Reader<'_>, kind: u8) -> Result<(), Malformed> {
-    let length = match kind {
-        // TINY, and BOOL of MySQL 8
-        0x01 | 0xF4 => 1,
-        // SHORT, YEAR
-        0x02 | 0x0D => 2,
-        // LONG, FLOAT, INT24
-        0x03 | 0x04 | 0x09 => 4,
-        // DOUBLE, LONGLONG
-        0x05 | 0x08 => 8,
-        // NULL
-        0x06 => 0,
-        // TIMESTAMP, DATE, TIME, DATETIME: a length byte
-        0x07 | 0x0A | 0x0B | 0x0C => usize::from(reader.u8()?),
-        _ => {
-            reader.lenenc_bytes()?;
-            return Ok(());
-        }
+    let found = match count {
+        0 => None,
+        _ => attributes::pass(&mut reader, count, 0, name)?,
     };
-    reader.bytes(length).map(|_| ())
+    Ok((reader.rest(), found))
 }
 
 #[cfg(test)]
@@ -85,9 +50,13 @@ mod tests {
         // Two attributes: a NULL and a string.
         let bytes = b"\x02\x01\x01\x01\x06\0\x01a\xfe\0\x01b\x03xyzSELECT 1";
         assert_eq!(text(bytes, WITH), Ok(&b"SELECT 1"[..]));
+        let found = |name| text_and_attribute(bytes, WITH, name).unwrap().1;
+        assert_eq!((found(b"B"), found(b"a"), found(b"c")), (Some(&b"xyz"[..]), None, None));
         // An integer and a date.
         let bytes = b"\x02\x01\0\x01\x08\0\x01a\x0a\0\x01b12345678\x04\xe8\x07\x01\x02SELECT 2";
         assert_eq!(text(bytes, WITH), Ok(&b"SELECT 2"[..]));
+        // Neither is a string.
+        assert_eq!(text_and_attribute(bytes, WITH, b"a").unwrap().1, None);
         for bad in [&b""[..], b"\x01", b"\x01\x02", b"\x05\x01\0", b"\xff\x01x", b"\x01\x01\0\x00"]
         {
             assert!(text(bad, WITH).is_err(), "{bad:?}");

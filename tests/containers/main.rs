@@ -5,6 +5,7 @@
 mod support;
 
 mod accounts;
+mod balance;
 mod consistency;
 mod differential;
 mod discovery;
@@ -20,9 +21,12 @@ mod prepared;
 mod protocol;
 mod proxy_protocol;
 mod rescue;
+mod rules;
 mod semi_sync;
 mod sessions;
+mod spilling;
 mod splitting;
+mod statement_timeout;
 mod statements;
 mod switchover;
 mod tracking;

@@ -228,7 +228,7 @@ mod tests {
             let route = row(query, 0);
             assert!(route.contains(r#""destination":"replica""#), "{route}");
             assert!(
-                route.contains(r#""reason":"read","servers":"db1","why_none":null"#),
+                route.contains(r#""reason":"read","rule":null,"servers":"db1","why_none":null"#),
                 "{route}"
             );
         }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::backend::pools::Pools;
-use crate::config::{Consistency, MaxPerBackend, NoReplica, TokenScope};
+use crate::config::{Balance, Consistency, MaxPerBackend, NoReplica, TokenScope};
 use crate::discovery::TopologyStore;
 use crate::frontend::accounts::Accounts;
 use crate::frontend::client::Client;
@@ -28,7 +28,7 @@ use crate::net::stream::Socket;
 use crate::net::tls::client::ClientTls;
 use crate::net::{PacketStream, Stream};
 use crate::routing::topology::{Address, tests::topology};
-use crate::routing::{Policy, Rescues};
+use crate::routing::{Policy, Rescues, Rules};
 use crate::session::accounts::Directory;
 use crate::session::statements::Texts;
 use crate::session::{Settings, State};
@@ -222,6 +222,9 @@ impl Front {
             backend_tls: ClientTls::Disabled,
             traffic: ArcSwap::from_pointee(Traffic {
                 policy: Policy { no_replica: NoReplica::Primary, ..Policy::default() },
+                rules: Rules::default(),
+                balance: Balance::RoundRobin,
+                spills: None,
                 consistency: Consistency::Session,
                 token_scope: TokenScope::Session,
                 monotonic: true,
@@ -230,6 +233,7 @@ impl Front {
                 write_hold: Duration::from_millis(300),
                 connect_timeout: seconds(1),
                 slow: None,
+                statement_timeout: None,
                 idle_timeout: None,
                 max_connections: 10,
                 per_user_connections: None,

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use super::*;
+use crate::routing::Rules;
 use crate::session::plan::plan as plan_command;
 use crate::session::settings::Names;
 use crate::session::statements::Texts;
@@ -35,18 +36,23 @@ struct Case {
     dialect: Dialect,
     capabilities: Capabilities,
     whole: bool,
+    rules: Rules,
 }
 
 impl Case {
     fn new(dialect: Dialect) -> Self {
-        Case { state: fresh(), dialect, capabilities: Capabilities::empty(), whole: true }
+        let (capabilities, rules) = (Capabilities::empty(), Rules::default());
+        Case { state: fresh(), dialect, capabilities, whole: true, rules }
     }
 
     fn situation(&self) -> Situation<'_> {
         Situation {
             session: *SESSION,
+            user: b"app",
             state: &self.state,
             dialect: self.dialect,
+            rules: &self.rules,
+            hints: None,
             previous: None,
             has_primary: true,
             capabilities: self.capabilities,
@@ -557,4 +563,34 @@ fn what_matters_to_the_next_login() {
     ] {
         assert!(!case.plan(sql).concerns_logins, "{sql}");
     }
+}
+
+#[test]
+fn rules_choose_where_nothing_binds_the_session() {
+    use crate::routing::rules::tests::rules;
+    let mut case = Case::new(MYSQL);
+    case.rules = rules(
+        "[[rules]]\nname = 'mine'\nuser = 'app'\nmatch = 'facts|server_id'\ntarget = 'replica'
+         [[rules]]\nname = 'rest'\ntarget = 'primary'",
+    );
+    let (read, rule) = (Request::Read, Why::Text(Reason::Rule));
+    let table = [
+        ("SELECT * FROM facts", read, rule, Some("mine")),
+        ("SELECT @@server_id", read, rule, Some("mine")),
+        ("SELECT 1", Request::Primary, rule, Some("rest")),
+        ("SELECT @@server_id, @a", read, rule, Some("mine")),
+        ("SHOW WARNINGS", Request::Previous(None), Why::Text(Reason::Diagnostics), None),
+        ("INSERT INTO facts VALUES (1)", Request::Primary, Why::Text(Reason::Write), None),
+    ];
+    case.run("SET @a = 1");
+    for (sql, request, why, rule) in table {
+        let plan = case.plan(sql);
+        let name = plan.rule.as_ref().map(|rule| &*rule.name);
+        assert_eq!((plan.request, plan.why, name), (request, why, rule), "{sql}");
+        assert_eq!(plan.may_write, sql.starts_with("INSERT"), "{sql}");
+    }
+    case.state.pin(Pins::TEMPORARY_TABLE);
+    let bound = case.plan("SELECT * FROM facts");
+    assert_eq!((bound.request, bound.why), (Request::Primary, Why::Pinned));
+    assert!(bound.rule.is_none());
 }
