@@ -10,11 +10,12 @@ use super::errors;
 use super::kill::Kill;
 use super::loss::Loss;
 use super::mailbox::Mail;
-use super::relay::{Relay, RelayError, Reply, copy_run, send};
+use super::relay::{Relay, RelayError, Reply};
 use super::rescue::{
     INTERRUPTED, PARSE_ERROR, Rescued, TOO_LARGE, TOO_MANY, is_farewell, is_rescued, remembered_for,
 };
 use super::session::{End, Incoming, Session};
+use super::upstream::{copy_run, send};
 use crate::backend::connection::Access;
 use crate::backend::pool::Lease;
 use crate::metrics::{Destination, Label};
@@ -29,6 +30,7 @@ use crate::wire::packet::HEADER;
 use crate::wire::query;
 use crate::wire::reply::ServerError;
 use crate::wire::run::RunEnd;
+use crate::wire::scanner::Expect;
 use crate::wire::{Capabilities, Flavour};
 
 /// On how many servers a read is tried before its client hears of a failure.
@@ -273,7 +275,12 @@ impl Session {
                 if let Some(revision) = revision.filter(|_| reply.error.is_none()) {
                     self.begin_revision(revision);
                 }
+                let over = plan.expect == Some(Expect::Stream)
+                    && reply.error.as_ref().is_none_or(|error| !REFUSED.contains(&error.code));
                 self.settle(lease, plan, reply, clean);
+                if over {
+                    return Err(Failure::End(End::Streamed));
+                }
                 refused.map_or(Ok(()), |code| Err(Failure::Refused(code)))
             }
             Err(RelayError::Client(error)) => {

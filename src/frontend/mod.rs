@@ -23,6 +23,7 @@ mod rescue;
 pub mod scopes;
 pub mod session;
 mod tracking;
+mod upstream;
 
 #[cfg(test)]
 mod tests;

@@ -47,6 +47,8 @@ const STREAM_ONLY: Capabilities = Capabilities::SSL
 pub enum End {
     /// COM_QUIT.
     Quit,
+    /// A stream of the binary log is over, behind which servers close the connection.
+    Streamed,
     /// The client left, stalled, or its connection broke.
     Client(ClientError),
     /// By KILL, or the proxy stops.
@@ -67,7 +69,7 @@ impl End {
     /// As which error an end is counted; `None` for those that the client wanted.
     pub fn label(&self) -> Option<ErrorKind> {
         match self {
-            End::Quit | End::Refused(_) => None,
+            End::Quit | End::Streamed | End::Refused(_) => None,
             End::Client(ClientError::Stalled) | End::Idle | End::WaitTimeout => {
                 Some(ErrorKind::ClientTimeout)
             }

@@ -10,7 +10,7 @@ pub mod tag;
 
 use std::time::{Duration, Instant};
 
-pub use cluster::{Cluster, Flavour};
+pub use cluster::{Cluster, Flavour, Server};
 pub use proxy::Proxy;
 
 /// Runs a test on both flavours, on the clusters that undemanding tests share.
