@@ -260,17 +260,20 @@ impl Session {
                 }
                 if unread && lease.awaits_word {
                     // The word about data before it: its own reply is still to come.
-                    return self.lose_quietly(lease);
+                    self.lose_quietly(lease);
+                    return Ok(());
                 }
                 if plan.tracking != TrackingUse::None
                     && !self.hide_tracking(&mut lease, plan.tracking).await?
                 {
-                    return self.lose_quietly(lease);
+                    self.lose_quietly(lease);
+                    return Ok(());
                 }
                 if !plan.changes.is_empty()
                     && !self.ask_untold(&mut lease, plan, &mut reply).await?
                 {
-                    return self.lose_quietly(lease);
+                    self.lose_quietly(lease);
+                    return Ok(());
                 }
                 if let Some(revision) = revision.filter(|_| reply.error.is_none()) {
                     self.begin_revision(revision);
@@ -323,14 +326,13 @@ impl Session {
     }
 
     /// Gives up a connection whose answer the client has got, and which is of no further use.
-    fn lose_quietly(&mut self, lease: Lease) -> Result<(), Failure> {
+    pub(super) fn lose_quietly(&mut self, lease: Lease) {
         if self.state.keeps_connection() {
             self.lost = Some(lease.pool().name.clone());
         }
         self.held_lost();
         drop(lease);
         self.publish_state();
-        Ok(())
     }
 
     /// The server understood no more of the statement than the proxy: it has done nothing. (The
@@ -456,7 +458,7 @@ impl Session {
 
     /// Keeps the connection where it must or should be kept, else gives it back. `clean` is false
     /// when it may serve nobody else.
-    fn give_back(&mut self, lease: Lease, clean: bool) {
+    pub(super) fn give_back(&mut self, lease: Lease, clean: bool) {
         self.refresh_keys();
         if self.state.keeps_connection() || (clean && self.leaves_something()) {
             let mut lease = lease;

@@ -11,6 +11,7 @@ mod execute;
 mod freshness;
 mod hold;
 mod kill;
+mod kill_session;
 pub mod limits;
 mod local;
 pub mod login;
