@@ -74,11 +74,11 @@ pub fn types(
     let flags = reader.u8()?;
     reader.u32()?;
     let attributes = capabilities.contains(Capabilities::QUERY_ATTRIBUTES);
-    let counted = attributes && flags & PARAMETER_COUNT_AVAILABLE != 0;
-    if parameters == 0 && !counted {
+    if parameters == 0 && !(attributes && flags & PARAMETER_COUNT_AVAILABLE != 0) {
         return Ok(Types::None);
     }
-    let count = match counted {
+    // Of a statement with parameters whatever the flag says, as tried with MySQL 9.7.
+    let count = match attributes {
         true => usize::try_from(reader.lenenc_int()?).map_err(|_| Malformed("absurd count"))?,
         false => usize::from(parameters),
     };
@@ -88,6 +88,9 @@ pub fn types(
     reader.bytes(count.div_ceil(8))?;
     let place = at(&reader);
     if reader.u8()? == 0 {
+        if count > usize::from(parameters) {
+            return Err(Malformed("query attributes without types"));
+        }
         return Ok(Types::LeftOut { at: place });
     }
     // Query attributes stand behind the parameters; they are this execution's alone.
@@ -170,9 +173,14 @@ mod tests {
         let payload = b"\x17\x07\0\0\0\x08\x01\0\0\0\x02\0\x01\x03\0\0\xfe\0\x01a\x2a\0\0\0\x01x";
         let found = types(EXECUTE, payload, 1, ATTRIBUTES);
         assert_eq!(found, Ok(Types::Sent(b"\x03\0\0")));
-        // Without the flag the count is not there, but names are.
-        let payload = b"\x17\x07\0\0\0\0\x01\0\0\0\0\x01\x03\0\0\x2a\0\0\0";
+        // Without the flag the count is there, too.
+        let payload = b"\x17\x07\0\0\0\0\x01\0\0\0\x01\0\x01\x03\0\0\x2a\0\0\0";
         assert_eq!(types(EXECUTE, payload, 1, ATTRIBUTES), Ok(Types::Sent(b"\x03\0\0")));
+        let payload = b"\x17\x07\0\0\0\0\x01\0\0\0\x01\0\0\x2a\0\0\0";
+        assert_eq!(types(EXECUTE, payload, 1, ATTRIBUTES), Ok(Types::LeftOut { at: 12 }));
+        // The server remembers no types of attributes.
+        let payload = b"\x17\x07\0\0\0\x08\x01\0\0\0\x02\0\0\x2a\0\0\0\x01x";
+        assert!(types(EXECUTE, payload, 1, ATTRIBUTES).is_err());
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod monitoring;
 mod prepared;
 mod protocol;
 mod proxy_protocol;
+mod query_attributes;
 mod replication;
 mod rescue;
 mod sessions;
