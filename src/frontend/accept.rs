@@ -107,7 +107,13 @@ async fn serve(mut socket: Socket, peer: Option<IpAddr>, context: Arc<Context>) 
         context.metrics.errors.increment(kind);
     }
     match end {
-        End::Quit | End::Client(_) | End::Drained | End::Idle | End::WaitTimeout | End::Killed => {
+        End::Quit
+        | End::Streamed
+        | End::Client(_)
+        | End::Drained
+        | End::Idle
+        | End::WaitTimeout
+        | End::Killed => {
             tracing::debug!(%id, ?end, "a session ended");
         }
         End::BackendLost | End::Protocol(_) | End::Refused(_) => {

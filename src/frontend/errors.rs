@@ -152,6 +152,15 @@ pub fn not_owner(id: u64) -> ServerError {
     error(1095, b"HY000", format!("You are not owner of thread {id}"))
 }
 
+/// Nobody could be asked whether this session may be ended.
+pub fn kill_undecided(id: u64) -> ServerError {
+    let message = format!(
+        "rwproxy: whether thread {id} may be killed could not be asked: its account lets no \
+         connection be opened to the primary now"
+    );
+    error(1105, b"HY000", message)
+}
+
 /// ER_QUERY_INTERRUPTED, of a statement that a KILL has ended.
 pub fn interrupted() -> ServerError {
     error(1317, b"70100", "Query execution was interrupted".into())

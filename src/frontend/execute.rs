@@ -10,12 +10,13 @@ use super::errors;
 use super::kill::{Kill, limited};
 use super::loss::Loss;
 use super::mailbox::Mail;
-use super::relay::{Relay, RelayError, Reply, copy_run, send};
+use super::relay::{Relay, RelayError, Reply};
 use super::rescue::{
     INTERRUPTED, PARSE_ERROR, Rescued, TOO_LARGE, TOO_MANY, is_farewell, is_read_only, is_rescued,
     remembered_for,
 };
 use super::session::{End, Incoming, Session};
+use super::upstream::{copy_run, send};
 use crate::backend::connection::Access;
 use crate::backend::pool::Lease;
 use crate::metrics::{Destination, Label};
@@ -290,22 +291,30 @@ impl Session {
                 }
                 if unread && lease.awaits_word {
                     // The word about data before it: its own reply is still to come.
-                    return self.lose_quietly(lease);
+                    self.lose_quietly(lease);
+                    return Ok(());
                 }
                 if plan.tracking != TrackingUse::None
                     && !self.hide_tracking(&mut lease, plan.tracking).await?
                 {
-                    return self.lose_quietly(lease);
+                    self.lose_quietly(lease);
+                    return Ok(());
                 }
                 if !plan.changes.is_empty()
                     && !self.ask_untold(&mut lease, plan, &mut reply).await?
                 {
-                    return self.lose_quietly(lease);
+                    self.lose_quietly(lease);
+                    return Ok(());
                 }
                 if let Some(revision) = revision.filter(|_| reply.error.is_none()) {
                     self.begin_revision(revision);
                 }
+                let over = plan.expect == Some(Expect::Stream)
+                    && reply.error.as_ref().is_none_or(|error| !REFUSED.contains(&error.code));
                 self.settle(lease, plan, reply, clean);
+                if over {
+                    return Err(Failure::End(End::Streamed));
+                }
                 match kept_back {
                     None => Ok(()),
                     Some(error) if repeatable => Err(Failure::Refused(error.code)),
@@ -354,14 +363,13 @@ impl Session {
     }
 
     /// Gives up a connection whose answer the client has got, and which is of no further use.
-    fn lose_quietly(&mut self, lease: Lease) -> Result<(), Failure> {
+    pub(super) fn lose_quietly(&mut self, lease: Lease) {
         if self.state.keeps_connection() {
             self.lost = Some(lease.pool().name.clone());
         }
         self.held_lost();
         drop(lease);
         self.publish_state();
-        Ok(())
     }
 
     /// The server understood no more of the statement than the proxy: it has done nothing. (The
@@ -500,7 +508,7 @@ impl Session {
 
     /// Keeps the connection where it must or should be kept, else gives it back. `clean` is false
     /// when it may serve nobody else.
-    fn give_back(&mut self, lease: Lease, clean: bool) {
+    pub(super) fn give_back(&mut self, lease: Lease, clean: bool) {
         self.refresh_keys();
         if self.state.keeps_connection() || (clean && self.leaves_something()) {
             let mut lease = lease;

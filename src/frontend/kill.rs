@@ -18,7 +18,7 @@ use crate::backend::sql_client::SqlClient;
 use crate::routing::BackendId;
 
 /// How long the side connection may take for everything.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a statement whose time was up may go on before it is killed again; MySQL goes on behind
 /// a SLEEP that was ended.
@@ -47,6 +47,9 @@ pub(super) async fn limited<T>(
 pub(super) struct Kill {
     context: Arc<Context>,
     credential: Arc<Credential>,
+    /// Those of the session: with them its thread may be one that the account without them may
+    /// not kill (MySQL's SYSTEM_USER).
+    role: Option<Arc<str>>,
     backend: BackendId,
     thread: u32,
     sent: Option<Sent>,
@@ -68,6 +71,7 @@ impl Session {
         Kill {
             context: self.context.clone(),
             credential: self.credential.clone(),
+            role: self.state.settings().role.clone(),
             backend: lease.backend(),
             thread: lease.thread,
             sent: None,
@@ -91,7 +95,7 @@ impl Kill {
             return;
         }
         let (context, credential) = (self.context.clone(), self.credential.clone());
-        let (backend, thread) = (self.backend, self.thread);
+        let (backend, thread, role) = (self.backend, self.thread, self.role.clone());
         let wanted = Arc::new(AtomicU32::new(1));
         let left = wanted.clone();
         let answered = tokio::spawn(async move {
@@ -101,7 +105,8 @@ impl Kill {
             };
             loop {
                 let seen = left.load(Ordering::Acquire);
-                answered &= kill_query(&context, &credential, backend, thread).await;
+                answered &=
+                    kill_query(&context, &credential, role.as_deref(), backend, thread).await;
                 let done = left.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Acquire);
                 if done.is_ok() {
                     return answered;
@@ -126,28 +131,49 @@ impl Kill {
 async fn kill_query(
     context: &Context,
     credential: &Credential,
+    role: Option<&str>,
     backend: BackendId,
     thread: u32,
 ) -> bool {
-    let topology = context.topology.load_full();
-    let Some(address) = topology.backend(backend).and_then(|known| known.address.as_ref()) else {
+    let deadline = Instant::now() + PATIENCE;
+    let Some(mut client) = side_connection(context, credential, backend, deadline).await else {
         return false;
     };
-    let deadline = Instant::now() + PATIENCE;
-    let tls = &context.backend_tls;
-    let mut client = match SqlClient::connect(address, credential, tls, deadline).await {
-        Ok(client) => client,
-        Err(error) => {
-            tracing::debug!(%error, thread, "no connection for KILL QUERY");
-            return false;
-        }
-    };
+    take_role(&mut client, role, deadline).await;
     let answer = client.query(&format!("KILL QUERY {thread}"), deadline).await;
     client.close().await;
     if let Err(error) = &answer {
         tracing::debug!(%error, thread, "KILL QUERY was refused");
     }
     answer.is_ok()
+}
+
+/// A connection of its own, outside the pool's permits.
+pub(super) async fn side_connection(
+    context: &Context,
+    credential: &Credential,
+    backend: BackendId,
+    deadline: Instant,
+) -> Option<SqlClient> {
+    let topology = context.topology.load_full();
+    let address = topology.backend(backend)?.address.as_ref()?;
+    match SqlClient::connect(address, credential, &context.backend_tls, deadline).await {
+        Ok(client) => Some(client),
+        Err(error) => {
+            tracing::debug!(%error, "no connection for a KILL");
+            None
+        }
+    }
+}
+
+/// Makes these roles, if any, the active ones; false if the server refuses.
+pub(super) async fn take_role(
+    client: &mut SqlClient,
+    role: Option<&str>,
+    deadline: Instant,
+) -> bool {
+    let Some(role) = role else { return true };
+    client.query(&format!("SET ROLE {role}"), deadline).await.is_ok()
 }
 
 #[cfg(test)]

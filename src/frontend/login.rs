@@ -74,6 +74,7 @@ pub const SERVED: Capabilities = Capabilities::from_bits_retain(
         | Capabilities::QUERY_ATTRIBUTES.bits()
         | Capabilities::SSL_VERIFY_SERVER_CERT.bits()
         | Capabilities::REMEMBER_OPTIONS.bits()
+        | Capabilities::MARIADB_PROGRESS.bits()
         | Capabilities::MARIADB_STMT_BULK_OPERATIONS.bits()
         | Capabilities::MARIADB_EXTENDED_METADATA.bits(),
 );

@@ -11,6 +11,7 @@ mod execute;
 mod freshness;
 mod hold;
 mod kill;
+mod kill_session;
 pub mod limits;
 mod local;
 pub mod login;
@@ -24,6 +25,7 @@ pub mod scopes;
 pub mod session;
 mod tracking;
 mod turn;
+mod upstream;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::accounts::Account;
 use super::mailbox::{Mail, Mailbox};
 use crate::routing::topology::BackendId;
 use crate::session::{Pins, SessionId};
@@ -24,7 +25,24 @@ pub struct Handle {
     pub since: Instant,
     /// What `SHOW SESSIONS` shows and statements do not change often.
     profile: Mutex<Profile>,
+    /// As whom it acts; `None` before it has logged in.
+    principal: Mutex<Option<Principal>>,
     activity: Activity,
+}
+
+/// As whom a session acts on the servers: its account, and the roles that it has set.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    pub account: Arc<Account>,
+    /// What stood behind SET ROLE; `None`: those of the login.
+    pub role: Option<Arc<str>>,
+}
+
+impl Principal {
+    /// True when it is the same account with the same roles.
+    pub fn is(&self, other: &Principal) -> bool {
+        self.account.user == other.account.user && self.role == other.role
+    }
 }
 
 /// Slowly changing facts of a session.
@@ -74,6 +92,14 @@ pub struct SessionView {
 impl Handle {
     pub fn set_profile(&self, change: impl FnOnce(&mut Profile)) {
         change(&mut self.profile.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub fn set_principal(&self, principal: Principal) {
+        *self.principal.lock().unwrap_or_else(PoisonError::into_inner) = Some(principal);
+    }
+
+    pub fn principal(&self) -> Option<Principal> {
+        self.principal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn set_backend(&self, backend: Option<BackendId>) {
@@ -167,6 +193,7 @@ impl Registry {
             peer,
             since: Instant::now(),
             profile: Mutex::default(),
+            principal: Mutex::default(),
             activity: Activity::default(),
         });
         sessions.insert(id, handle.clone());

@@ -8,6 +8,7 @@ use bytes::BytesMut;
 
 use super::client::{Client, ClientError};
 use super::mailbox::Mail;
+use super::upstream::{copy_run, receive, send};
 use crate::backend::connection::Connection;
 use crate::gtid::Transactions;
 use crate::monitor::Samples;
@@ -22,7 +23,7 @@ use crate::wire::codec::Malformed;
 use crate::wire::execute::put_statement_id;
 use crate::wire::packet::{HEADER, Header, put_packet};
 use crate::wire::reply::{EOF, ErrPacket, OkPacket, ServerError, StateChange, put_ok};
-use crate::wire::run::{PacketRun, RunEnd};
+use crate::wire::run::RunEnd;
 use crate::wire::scanner::{Expect, Scanner, Significant};
 use crate::wire::{Capabilities, Flavour};
 
@@ -125,7 +126,7 @@ pub type OnMail<'a> = dyn FnMut(Mail) -> bool + Send + 'a;
 
 /// Mail that a running statement is to notice. KILL QUERY and a changed topology are dealt with
 /// while it goes on.
-const WHILE_RUNNING: Mail =
+pub(super) const WHILE_RUNNING: Mail =
     Mail::KILL_CONNECTION.union(Mail::SHUTDOWN).union(Mail::KILL_QUERY).union(Mail::BACKEND);
 
 /// Most bytes of a reply that is amended.
@@ -135,6 +136,8 @@ enum Event {
     Bytes,
     End,
     ClientGone,
+    /// It has sent something that belongs to a stream.
+    ClientBytes,
     Mail(Mail),
 }
 
@@ -159,7 +162,7 @@ impl Relay<'_> {
             if scanner.is_done() {
                 return self.finish(reply);
             }
-            self.await_bytes(reply.bytes > 0).await?;
+            self.await_bytes(expect, reply.bytes > 0).await?;
         }
     }
 
@@ -370,8 +373,15 @@ impl Relay<'_> {
     }
 
     /// Waits for more of the server's reply, watching the client and the mailbox.
-    async fn await_bytes(&mut self, forwarded: bool) -> Result<(), RelayError> {
+    async fn await_bytes(&mut self, expect: Expect, forwarded: bool) -> Result<(), RelayError> {
+        // Before its first event the primary may refuse, and what the client has sent is a command.
+        let streams = expect == Expect::Stream && forwarded;
+        // A stream has no end of its own.
+        let wanted = if streams { WHILE_RUNNING | Mail::DRAIN } else { WHILE_RUNNING };
         loop {
+            if streams && !self.client.packets.buffered().is_empty() {
+                self.pass_on().await?;
+            }
             let (client, server) = (&mut *self.client, &mut *self.server);
             let event = poll_fn(|context| {
                 if let Poll::Ready(count) = server.packets.poll_fill(context) {
@@ -380,11 +390,17 @@ impl Relay<'_> {
                         _ => Event::Bytes,
                     }));
                 }
-                let mail = client.handle.mailbox.poll(context, WHILE_RUNNING);
+                let mail = client.handle.mailbox.poll(context, wanted);
                 if !mail.is_empty() {
                     return Poll::Ready(Ok(Event::Mail(mail)));
                 }
-                client.poll_gone(context).map(|()| Ok(Event::ClientGone))
+                if !streams {
+                    return client.poll_gone(context).map(|()| Ok(Event::ClientGone));
+                }
+                client.packets.poll_fill(context).map(|filled| match filled {
+                    Ok(0) | Err(_) => Ok(Event::ClientGone),
+                    Ok(_) => Ok(Event::ClientBytes),
+                })
             })
             .await;
             match event {
@@ -393,12 +409,21 @@ impl Relay<'_> {
                     return Err(RelayError::Server { cause: PacketError::Closed, forwarded });
                 }
                 Ok(Event::ClientGone) => return Err(ClientError::Closed.into()),
+                Ok(Event::ClientBytes) => {}
                 Ok(Event::Mail(mail)) => self.receive(mail, forwarded)?,
                 Err(error) => {
                     return Err(RelayError::Server { cause: error.into(), forwarded });
                 }
             }
         }
+    }
+
+    /// Passes on what a replica says while the primary's events stream to it: that it has received
+    /// one (semi-synchronous replication). Nothing answers that.
+    async fn pass_on(&mut self) -> Result<(), RelayError> {
+        let count = self.client.packets.buffered().len();
+        let said = self.client.packets.take(count);
+        send(self.client, self.server, &said, self.on_mail).await
     }
 
     fn receive(&mut self, mail: Mail, forwarded: bool) -> Result<(), RelayError> {
@@ -416,73 +441,6 @@ enum Verbatim {
     /// The client gets nothing of this reply.
     KeepBack,
     Instead(BytesMut),
-}
-
-fn receive(
-    client: &Client,
-    on_mail: &mut OnMail<'_>,
-    mail: Mail,
-    forwarded: bool,
-) -> Result<(), RelayError> {
-    if mail.intersects(Mail::KILL_CONNECTION | Mail::SHUTDOWN) {
-        return Err(ClientError::Interrupted(mail).into());
-    }
-    client.handle.mailbox.take(mail);
-    if on_mail(mail) {
-        return Err(RelayError::BackendDown { forwarded });
-    }
-    Ok(())
-}
-
-/// Writes to the server, watching the mailbox: one that is paused takes nothing for ever.
-pub async fn send(
-    client: &Client,
-    server: &mut Connection,
-    bytes: &[u8],
-    on_mail: &mut OnMail<'_>,
-) -> Result<(), RelayError> {
-    let mut written = 0;
-    loop {
-        let mail = poll_fn(|context| {
-            if let Poll::Ready(done) = server.packets.poll_write(context, bytes, &mut written) {
-                return Poll::Ready(done.map(|()| Mail::empty()));
-            }
-            let mail = client.handle.mailbox.poll(context, WHILE_RUNNING);
-            if mail.is_empty() { Poll::Pending } else { Poll::Ready(Ok(mail)) }
-        })
-        .await
-        .map_err(|error| RelayError::Server { cause: error.into(), forwarded: false })?;
-        if mail.is_empty() {
-            return Ok(());
-        }
-        receive(client, on_mail, mail, false)?;
-    }
-}
-
-/// Copies a run of the client's packets to the server as they arrive, buffering no more than a
-/// read at a time.
-pub async fn copy_run(
-    client: &mut Client,
-    server: &mut Connection,
-    end: RunEnd,
-    on_mail: &mut OnMail<'_>,
-) -> Result<(), RelayError> {
-    let mut run = PacketRun::new(end);
-    loop {
-        let count = run.advance(client.packets.buffered());
-        if count > 0 {
-            let bytes = &client.packets.buffered()[..count];
-            send(client, server, bytes, on_mail).await?;
-            client.packets.consume(count);
-        }
-        if run.is_done() {
-            return Ok(());
-        }
-        match client.fill_in_time(Mail::BACKEND).await {
-            Err(ClientError::Interrupted(mail)) => receive(client, on_mail, mail, false)?,
-            filled => filled?,
-        }
-    }
 }
 
 fn note_changes(ok: &OkPacket<'_>, reply: &mut Reply) -> Result<(), Malformed> {

@@ -13,7 +13,7 @@ use super::errors;
 use super::hold::InsertId;
 use super::login::LoginFailure;
 use super::mailbox::Mail;
-use super::registry::Registration;
+use super::registry::{Principal, Registration};
 use super::scopes::Membership;
 use crate::backend::Credential;
 use crate::backend::connection::Access;
@@ -47,6 +47,8 @@ const STREAM_ONLY: Capabilities = Capabilities::SSL
 pub enum End {
     /// COM_QUIT.
     Quit,
+    /// A stream of the binary log is over, behind which servers close the connection.
+    Streamed,
     /// The client left, stalled, or its connection broke.
     Client(ClientError),
     /// By KILL, or the proxy stops.
@@ -67,7 +69,7 @@ impl End {
     /// As which error an end is counted; `None` for those that the client wanted.
     pub fn label(&self) -> Option<ErrorKind> {
         match self {
-            End::Quit | End::Refused(_) => None,
+            End::Quit | End::Streamed | End::Refused(_) => None,
             End::Client(ClientError::Stalled) | End::Idle | End::WaitTimeout => {
                 Some(ErrorKind::ClientTimeout)
             }
@@ -299,6 +301,7 @@ impl Session {
         self.account = account;
         self.credential = credential;
         self.state = state.succeeding(&self.state);
+        self.publish_principal();
         self.forget_connections();
     }
 
@@ -336,7 +339,14 @@ impl Session {
         if *role != self.keys.write.role {
             self.keys.write.role = role.clone();
             self.keys.read.role = role.clone();
+            self.publish_principal();
         }
+    }
+
+    /// Lets others know as whom the session acts.
+    fn publish_principal(&self) {
+        let role = self.state.settings().role.clone();
+        self.client.handle.set_principal(Principal { account: self.account.clone(), role });
     }
 
     /// Waits for a command. Mail is dealt with in between.
@@ -494,29 +504,5 @@ impl Session {
             }
             self.client.fill_in_time(Mail::empty()).await?;
         }
-    }
-
-    /// KILL of a session of ours. Users may end their own sessions.
-    async fn kill(&mut self, id: crate::session::SessionId, connection: bool) -> Result<(), End> {
-        let Some(victim) = self.context.registry.find(id) else {
-            return self.answer_error(1, &errors::no_such_session(id.get().into())).await;
-        };
-        if victim.view().profile.user.as_bytes() != &self.account.user[..] {
-            return self.answer_error(1, &errors::not_owner(id.get().into())).await;
-        }
-        if id == self.client.handle.id {
-            return self.kill_oneself(connection).await;
-        }
-        victim.mailbox.send(if connection { Mail::KILL_CONNECTION } else { Mail::KILL_QUERY });
-        self.answer_ok(self.dialect.flavour == Flavour::MySql).await
-    }
-
-    /// The statement that is to end is the KILL itself.
-    async fn kill_oneself(&mut self, connection: bool) -> Result<(), End> {
-        if !connection {
-            return self.answer_error(1, &errors::interrupted()).await;
-        }
-        self.answer_error(1, &errors::connection_killed(self.dialect.flavour)).await?;
-        Err(End::Killed)
     }
 }

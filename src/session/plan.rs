@@ -269,6 +269,16 @@ impl Plan {
         }
     }
 
+    /// A statement of administration that the primary is asked for on the session's behalf: it
+    /// changes no data and nothing of the session.
+    pub fn administration() -> Self {
+        Plan {
+            may_commit: false,
+            may_write: false,
+            ..Plan::primary(Command::Query, Why::Text(Reason::Administration))
+        }
+    }
+
     /// A command whose statement nobody has looked at.
     pub(super) fn unknown(command: Command, why: Why) -> Self {
         Plan {

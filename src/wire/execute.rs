@@ -51,10 +51,7 @@ pub fn attribute<'a>(
 ) -> Option<&'a [u8]> {
     let mut reader = Reader::new(arguments.get(4..)?);
     let flags = reader.u8().ok()?;
-    if command != Command::StmtExecute
-        || flags & PARAMETER_COUNT_AVAILABLE == 0
-        || !capabilities.contains(Capabilities::QUERY_ATTRIBUTES)
-    {
+    if command != Command::StmtExecute || !tells_count(flags, parameters, capabilities) {
         return None;
     }
     reader.u32().ok()?;
@@ -63,6 +60,13 @@ pub fn attribute<'a>(
         return None;
     }
     attributes::pass(&mut reader, count, parameters.into(), name).ok()?
+}
+
+/// True when an execution tells how many parameters and attributes follow: that of a statement with
+/// parameters does so whatever its flag says, as tried with MySQL 9.7.
+fn tells_count(flags: u8, parameters: u16, capabilities: Capabilities) -> bool {
+    capabilities.contains(Capabilities::QUERY_ATTRIBUTES)
+        && (parameters > 0 || flags & PARAMETER_COUNT_AVAILABLE != 0)
 }
 
 /// Where the types of an execution's parameters are, or would be.
@@ -99,12 +103,8 @@ pub fn types(
     }
     let flags = reader.u8()?;
     reader.u32()?;
-    let attributes = capabilities.contains(Capabilities::QUERY_ATTRIBUTES);
-    let counted = attributes && flags & PARAMETER_COUNT_AVAILABLE != 0;
-    if parameters == 0 && !counted {
-        return Ok(Types::None);
-    }
-    let count = match counted {
+    let attributes = tells_count(flags, parameters, capabilities);
+    let count = match attributes {
         true => usize::try_from(reader.lenenc_int()?).map_err(|_| Malformed("absurd count"))?,
         false => usize::from(parameters),
     };
@@ -114,6 +114,9 @@ pub fn types(
     reader.bytes(count.div_ceil(8))?;
     let place = at(&reader);
     if reader.u8()? == 0 {
+        if count > usize::from(parameters) {
+            return Err(Malformed("query attributes without types"));
+        }
         return Ok(Types::LeftOut { at: place });
     }
     // Query attributes stand behind the parameters; they are this execution's alone.
@@ -201,9 +204,14 @@ mod tests {
         assert_eq!(find(1, b"A"), Some(&b"x"[..]));
         assert_eq!((find(1, b"b"), find(2, b"a")), (None, None));
         assert_eq!(attribute(EXECUTE, &payload[1..], 1, PLAIN, b"a"), None);
-        // Without the flag the count is not there, but names are.
-        let payload = b"\x17\x07\0\0\0\0\x01\0\0\0\0\x01\x03\0\0\x2a\0\0\0";
+        // Without the flag the count is there, too.
+        let payload = b"\x17\x07\0\0\0\0\x01\0\0\0\x01\0\x01\x03\0\0\x2a\0\0\0";
         assert_eq!(types(EXECUTE, payload, 1, ATTRIBUTES), Ok(Types::Sent(b"\x03\0\0")));
+        let payload = b"\x17\x07\0\0\0\0\x01\0\0\0\x01\0\0\x2a\0\0\0";
+        assert_eq!(types(EXECUTE, payload, 1, ATTRIBUTES), Ok(Types::LeftOut { at: 12 }));
+        // The server remembers no types of attributes.
+        let payload = b"\x17\x07\0\0\0\x08\x01\0\0\0\x02\0\0\x2a\0\0\0\x01x";
+        assert!(types(EXECUTE, payload, 1, ATTRIBUTES).is_err());
     }
 
     #[test]

@@ -98,6 +98,8 @@ pub struct Scanner {
     /// The current payload goes on in the next packet, whose first byte means nothing.
     continued: bool,
     deprecate_eof: bool,
+    /// MariaDB may tell how far a statement has come, in packets that begin as an ERR does.
+    progress: bool,
     /// Rows of the result set at hand, or of the last one.
     rows: u64,
 }
@@ -112,6 +114,7 @@ impl Scanner {
             continued: false,
             rows: 0,
             deprecate_eof: capabilities.contains(Capabilities::DEPRECATE_EOF),
+            progress: capabilities.contains(Capabilities::MARIADB_PROGRESS),
         }
     }
 
@@ -255,7 +258,7 @@ impl Scanner {
     }
 
     /// Reads a packet that is there in whole and moves on. `None` for one that turns out not to
-    /// matter (a column count, the EOF between columns and rows).
+    /// matter (a column count, the EOF between columns and rows, a report of progress).
     fn significant(&mut self, payload: &[u8]) -> Result<Option<Significant>, Malformed> {
         let first = payload.first().copied().ok_or(Malformed("an empty packet"))?;
         if self.expect == Expect::Text {
@@ -263,6 +266,8 @@ impl Scanner {
             return Ok(Some(Significant::Text));
         }
         match (first, self.phase) {
+            // ("ERR_Packet" of the MariaDB knowledge base: the error code 0xFFFF.)
+            (0xFF, _) if self.progress && payload[1..].starts_with(&[0xFF, 0xFF]) => Ok(None),
             (0xFF, _) => {
                 self.phase = Phase::Done;
                 Ok(Some(Significant::Err))

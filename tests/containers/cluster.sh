@@ -12,6 +12,7 @@
 #       PUBLISH=no        yes: port 3306 of each server also on a free port of 127.0.0.1
 #       LABELS=           more labels of every server, separated by blanks
 #   cluster.sh add NAME                one more replica, with the settings of the last one
+#   cluster.sh bare NAME SERVER        one more server, which does not replicate and which no proxy is told of; its line
 #   cluster.sh status NAME [--json]
 #   cluster.sh sql NAME SERVER|all STATEMENT     as root; SERVER is primary, replica1, …
 #   cluster.sh down NAME
@@ -77,11 +78,12 @@ start_server() {
     arguments=(
         --detach --name "$(container "$name" "$server")" --hostname "$server" --network-alias "$server"
         --network "$(network "$name")"
-        --label "rwproxy-test=$name" --label "rwproxy-test.server=$server"
-        --label rwproxy.enable=true --label "rwproxy.cluster=$cluster"
+        --label "rwproxy-test=$name"
         --env MYSQL_ROOT_PASSWORD=root --env MARIADB_ROOT_PASSWORD=root
         --env MYSQL_INITDB_SKIP_TZINFO=1 --env MARIADB_INITDB_SKIP_TZINFO=1
     )
+    [ "$listed" = no ] || arguments+=(--label "rwproxy-test.server=$server"
+        --label rwproxy.enable=true --label "rwproxy.cluster=$cluster")
     [ "$roles" = auto ] || arguments+=(--label "rwproxy.role=$role")
     for label in $labels; do arguments+=(--label "$label"); done
     case $data in
@@ -126,7 +128,7 @@ require_image() {
 
 up() {
     local name=${1:-} argument json=no
-    local flavour=mysql image='' replicas=2 roles=auto cluster='' data=volume publish=no labels='' extra=()
+    local flavour=mysql image='' replicas=2 roles=auto cluster='' data=volume publish=no labels='' listed=yes extra=()
     check_name "$name"
     shift
     while [ $# -gt 0 ]; do
@@ -206,24 +208,42 @@ show() {
     fi
 }
 
-# add NAME: its settings are read off the primary's container.
-add() {
-    local name=${1:-} ids first number=1
-    check_name "$name"
-    require_docker
-    first=$(container "$name" primary)
-    local image cluster roles=auto data=volume publish=no labels='' flavour extra=()
+# read_settings NAME: the settings of a cluster, off its primary's container, into its caller's variables.
+read_settings() {
+    local first
+    first=$(container "$1" primary)
     image=$(docker inspect --format '{{.Config.Image}}' "$first")
     cluster=$(docker inspect --format '{{index .Config.Labels "rwproxy.cluster"}}' "$first")
     [ -z "$(docker inspect --format '{{index .Config.Labels "rwproxy.role"}}' "$first")" ] || roles=label
     [ "$(docker inspect --format '{{len .HostConfig.Tmpfs}}' "$first")" = 0 ] || data=tmpfs
     [ "$(docker inspect --format '{{len .HostConfig.PortBindings}}' "$first")" = 0 ] || publish=yes
     flavour=$(image_flavour "$image")
+}
+
+add() {
+    local name=${1:-} ids number=1
+    check_name "$name"
+    require_docker
+    local image cluster roles=auto data=volume publish=no labels='' listed=yes flavour extra=()
+    read_settings "$name"
     ids=$(docker ps -a --filter "label=rwproxy-test=$name" --format '{{.Names}}')
     while grep -qx "$(container "$name" "replica$number")" <<<"$ids"; do number=$((number + 1)); done
     start_server "$name" "replica$number" $((number + 1))
     replicate "$name" "replica$number" || die "cluster $name: replica$number does not replicate"
     show "$name" no | grep "^server=replica$number "
+}
+
+bare() {
+    local name=${1:-} server=${2:-}
+    check_name "$name"
+    check_name "$server"
+    require_docker
+    local image cluster roles=auto data=volume publish=no labels='' listed=no flavour extra=()
+    read_settings "$name"
+    roles=auto
+    start_server "$name" "$server" 100
+    docker inspect --format "server=$server container={{slice .Name 1}} ip={{with index .NetworkSettings.Networks \"$(network "$name")\"}}{{.IPAddress}}{{end}} port=3306" \
+        "$(container "$name" "$server")"
 }
 
 run_sql() {
@@ -283,6 +303,7 @@ command=${1:-help}
 case $command in
     up)             up "$@" ;;
     add)            add "$@" ;;
+    bare)           bare "$@" ;;
     status)         status "$@" ;;
     sql)            run_sql "$@" ;;
     down)           down_command "$@" ;;

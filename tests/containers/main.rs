@@ -20,6 +20,8 @@ mod monitoring;
 mod prepared;
 mod protocol;
 mod proxy_protocol;
+mod query_attributes;
+mod replication;
 mod rescue;
 mod rules;
 mod semi_sync;

@@ -282,3 +282,25 @@ proptest! {
         prop_assert_eq!(run(&[]), run(&[cut.min(bytes.len())]));
     }
 }
+
+#[test]
+fn reports_of_progress_are_no_end() {
+    const PROGRESS: &[u8] = b"\xFF\xFF\xFF\x01\x01\x02\x10\x27\0\x05stage";
+    let replies: [&[&[u8]]; 3] = [&[OK], &[ERR], &[b"\x01", COLUMN, EOF, ROW, EOF]];
+    for reply in replies {
+        let payloads = [&[PROGRESS, PROGRESS], reply].concat();
+        let bytes = stream(&payloads);
+        let mut scanner = Scanner::new(Expect::Results, Capabilities::MARIADB_PROGRESS);
+        let (mut at, mut found) = (0, 0);
+        while !scanner.is_done() {
+            let scan = scanner.scan(&bytes[at..]).unwrap();
+            found += usize::from(scan.packet.is_some());
+            at += scan.forward + scan.packet.map_or(0, |(_, length)| length);
+        }
+        assert_eq!((at, found), (bytes.len(), 1), "{reply:?}");
+        // To who has not asked for them it is an error.
+        let mut scanner = Scanner::new(Expect::Results, Capabilities::empty());
+        let scan = scanner.scan(&bytes).unwrap();
+        assert!(matches!(scan.packet, Some((Significant::Err, _))) && scanner.is_done());
+    }
+}

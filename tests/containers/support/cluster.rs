@@ -142,6 +142,41 @@ impl Cluster {
         connect(&server.ip, server.port, "root", "root", None).await
     }
 
+    /// The address of this machine in the cluster's network.
+    pub fn gateway(&self) -> String {
+        let network = format!("rwproxy-{}", self.name);
+        super::docker::docker(&[
+            "network",
+            "inspect",
+            "--format",
+            "{{(index .IPAM.Config 0).Gateway}}",
+            &network,
+        ])
+    }
+
+    /// One more server that replicates from nobody and that no proxy is told of, ready for root.
+    /// It goes with the cluster.
+    pub async fn bare(&self, server: &str) -> Server {
+        let printed = script(&["bare", &self.name, server]);
+        let field = |name: &str| {
+            let value = printed.split_whitespace().find_map(|pair| pair.strip_prefix(name));
+            value.expect("cluster.sh prints fields").to_owned()
+        };
+        let server = Server {
+            server: server.to_owned(),
+            role: "none".to_owned(),
+            container: field("container="),
+            ip: field("ip="),
+            port: field("port=").parse().expect("a port"),
+        };
+        let options = options(&server.ip, server.port, "root", "root", None);
+        eventually("the bare server answers", Duration::from_secs(60), async || {
+            Conn::new(options.clone()).await.ok()
+        })
+        .await;
+        server
+    }
+
     /// Runs a statement on a server itself, as root.
     pub async fn run_on(&self, server: &str, statement: &str) {
         let mut conn = self.root(server).await;

@@ -11,7 +11,7 @@ pub mod writers;
 
 use std::time::{Duration, Instant};
 
-pub use cluster::{Cluster, Flavour};
+pub use cluster::{Cluster, Flavour, Server};
 pub use proxy::Proxy;
 
 /// Runs a test on both flavours, on the clusters that undemanding tests share.

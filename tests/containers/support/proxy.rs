@@ -23,6 +23,15 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    /// A proxy that the cluster's containers reach as well, and where they do.
+    pub fn start_within(cluster: &Cluster) -> (Self, SocketAddr) {
+        let gateway = cluster.gateway();
+        let listen = format!("[listen]\naddress = [\"127.0.0.1:0\", \"{gateway}:0\"]");
+        let proxy = Self::start(cluster, &listen);
+        let within = proxy.listening("clients", &gateway);
+        (proxy, within)
+    }
+
     /// Starts a proxy for a cluster found by its Docker labels, and waits until it takes writes
     /// and every replica takes reads. `extra` is appended to the configuration.
     pub fn start(cluster: &Cluster, extra: &str) -> Self {
@@ -56,6 +65,7 @@ impl Proxy {
             ("[log]", "format = \"json\""),
         ] {
             match text.find(section) {
+                Some(at) if text[at + section.len()..].starts_with("\naddress") => {}
                 Some(at) => text.insert_str(at + section.len(), &format!("\n{line}")),
                 None => text.push_str(&format!("\n{section}\n{line}\n")),
             }
@@ -79,9 +89,9 @@ impl Proxy {
             admin: nowhere,
             http: nowhere,
         };
-        proxy.address = proxy.listening("clients");
-        proxy.admin = proxy.listening("admin");
-        proxy.http = proxy.listening("http");
+        proxy.address = proxy.listening("clients", "127.0.0.1");
+        proxy.admin = proxy.listening("admin", "127.0.0.1");
+        proxy.http = proxy.listening("http", "127.0.0.1");
         proxy
     }
 
@@ -158,9 +168,11 @@ impl Proxy {
         text
     }
 
-    fn listening(&self, what: &str) -> SocketAddr {
+    fn listening(&self, what: &str, ip: &str) -> SocketAddr {
         let line = self.wait_for_log("listening", |line| {
-            line.contains("\"listening\"") && line.contains(&format!("\"{what}\""))
+            line.contains("\"listening\"")
+                && line.contains(&format!("\"{what}\""))
+                && line.contains(&format!("\"{ip}:"))
         });
         let value: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
         value["address"].as_str().expect("an address").parse().expect("an address")
