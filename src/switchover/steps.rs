@@ -210,9 +210,10 @@ impl Switchover {
         // Half of the time is for what comes after.
         let now = Instant::now();
         let deadline = now + deadline.saturating_duration_since(now) / 2;
+        // Who keeps a connection for what it knows asks it now.
+        self.registry.broadcast(Mail::RELEASE);
         loop {
             let is_held = matches!(self.topology.load().writes, Writes::Stopped(_));
-            self.registry.broadcast(Mail::RELEASE);
             let in_the_way: Vec<SessionView> = self
                 .registry
                 .view()

@@ -34,13 +34,18 @@ async fn a_killed_primary(flavour: Flavour) {
     docker(&["start", &cluster.primary().container.clone()]).await;
     cluster.refresh();
     cluster.await_server("primary").await;
+    cluster.log_statements().await;
+    // With a transaction that nobody has got it is as good a primary as the other one, and writes
+    // wait until somebody decides.
+    for statement in close(flavour) {
+        cluster.run_on("primary", statement).await;
+    }
     let name = cluster.primary().container.clone();
     proxy.wait_until("the former primary is seen, and takes nothing", |status| {
         let backends = status["backends"].as_array().expect("a list");
         let former = backends.iter().find(|it| it["name"] == name.as_str()).expect("listed");
         former["state"] == "up" && former["role"] != "primary" && former["takes_reads"] == 0
     });
-    cluster.log_statements().await;
     writers.go_on().await;
     assert_eq!(cluster.count_logged("primary", "app.written").await, 0);
 

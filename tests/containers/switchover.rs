@@ -51,7 +51,7 @@ async fn under_load(flavour: Flavour) {
     cluster.settle().await;
     let proxy = Proxy::start(&cluster, &accounts);
     let load = Writers::start(&proxy, true);
-    sleep(Duration::from_secs(1)).await;
+    load.go_on().await;
 
     // There and back again.
     for (target, others) in
@@ -137,7 +137,7 @@ async fn a_primary_that_is_read_only_for_a_while(flavour: Flavour) {
     cluster.settle().await;
     let proxy = Proxy::start(&cluster, "");
     let load = Writers::start(&proxy, false);
-    sleep(Duration::from_millis(500)).await;
+    load.go_on().await;
     for _ in 0..3 {
         cluster.run_on("primary", "SET GLOBAL read_only = ON").await;
         sleep(Duration::from_millis(700)).await;
