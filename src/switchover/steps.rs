@@ -168,6 +168,9 @@ impl Switchover {
         journal.note(Some(&cast.next.name), "apply the last transaction", began, problem);
         caught_up.map_err(reversible)?;
 
+        if Instant::now() >= deadline {
+            return Err(reversible("writes have waited too long".to_owned()));
+        }
         let version = cast.next.version.clone();
         done.replication_stopped = true;
         self.tell_next(cast, &statements::replica("STOP", "", &version), journal).await?;
@@ -343,24 +346,29 @@ async fn catch_up(server: &mut Server, position: &str, patience: Duration) -> Re
 /// Undoes what was done, in reverse. What could not be undone is returned.
 async fn take_back(cast: &mut Cast, done: &Done, journal: &mut Journal) -> Vec<String> {
     let mut problems = Vec::new();
-    let mut back: Vec<Statement> = Vec::new();
-    let version = &cast.next.version;
+    let version = cast.next.version.clone();
     if done.next_opened {
-        back.extend(statements::read_only(true, version));
+        for statement in statements::read_only(true, &version) {
+            if let Err(failed) = cast.next.tell(&statement, journal).await {
+                // Two writable servers are worse than none.
+                let (name, shown) = (&cast.next.name, &statement.shown);
+                return vec![format!("{name}: {shown}: {}", failed.text)];
+            }
+        }
     }
+    let mut back: Vec<Statement> = Vec::new();
     if let (true, Some(switches)) = (done.semi_sync_on, &cast.semi_sync) {
-        back.push(statements::set(&switches.source, "OFF", version));
+        back.push(statements::set(&switches.source, "OFF", &version));
     }
     if done.replication_stopped {
-        back.push(statements::replica("START", "", version));
+        back.push(statements::replica("START", "", &version));
     }
     for statement in back {
         if let Err(failed) = cast.next.tell(&statement, journal).await {
             problems.push(format!("{}: {}: {}", cast.next.name, statement.shown, failed.text));
         }
     }
-    // Two writable servers are worse than none.
-    if done.former_closed && problems.is_empty() {
+    if done.former_closed {
         for statement in statements::read_only(false, &cast.former.version) {
             if let Err(failed) = cast.former.tell(&statement, journal).await {
                 let (name, shown) = (&cast.former.name, &statement.shown);

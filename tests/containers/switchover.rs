@@ -95,8 +95,9 @@ async fn what_is_in_the_way(flavour: Flavour) {
     drop(without);
 
     let proxy = Proxy::start(&cluster, &format!("{accounts}[routing]\nwrite_hold = \"3s\"\n"));
-    let refused = switch(&proxy, &cluster, "primary", "").await.expect_err("no change");
-    assert!(refused.contains("is the primary already"), "{refused}");
+    let primary = &cluster.primary().container;
+    let (code, told) = command(&proxy, &[primary]).await;
+    assert!(code == 1 && told.contains("is the primary already"), "{code}: {told}");
     let mut console = console(&proxy).await;
     let unknown = console.query_drop("SWITCHOVER TO nobody").await.expect_err("no such server");
     assert!(unknown.to_string().contains("no server is called nobody"), "{unknown}");
@@ -117,8 +118,10 @@ async fn what_is_in_the_way(flavour: Flavour) {
     // With force it is rolled back, and its connection lives.
     open.query_drop("BEGIN").await.unwrap();
     open.query_drop("INSERT INTO app.open VALUES (4)").await.unwrap();
-    let steps = switch(&proxy, &cluster, "replica1", "FORCE").await.expect("by force");
-    assert!(!steps.iter().any(|step| step.contains("failed")), "{steps:#?}");
+    let replica = &cluster.server("replica1").container;
+    let (code, told) = command(&proxy, &[replica, "--force"]).await;
+    assert!(code == 0 && told.contains("writes have waited"), "{code}: {told}");
+    assert!(semi_sync(&cluster, "replica1").await && !semi_sync(&cluster, "primary").await);
     open.query_drop("COMMIT").await.expect_err("it was rolled back");
     open.query_drop("INSERT INTO app.open VALUES (5)").await.expect("the session goes on");
     let ids: Vec<i32> = cluster
@@ -147,6 +150,34 @@ async fn a_primary_that_is_read_only_for_a_while(flavour: Flavour) {
     let outcome = load.end().await;
     outcome.assert_no_errors();
     outcome.assert_on(&cluster, "primary").await;
+}
+
+/// `rwproxy switchover` with these arguments: its exit code, and what it prints.
+async fn command(proxy: &Proxy, arguments: &[&str]) -> (i32, String) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("proxy.toml");
+    std::fs::write(&config, format!("[admin]\naddress = \"{}\"\n", proxy.admin)).expect("a file");
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_rwproxy"))
+        .args([&["switchover"], arguments].concat())
+        .arg("--config")
+        .arg(&config)
+        .output()
+        .await
+        .expect("it runs");
+    let told = [output.stdout, output.stderr].concat();
+    (output.status.code().expect("a code"), String::from_utf8_lossy(&told).into_owned())
+}
+
+/// Whether commits on a server wait for replicas.
+async fn semi_sync(cluster: &Cluster, server: &str) -> bool {
+    let side = if cluster.flavour == Flavour::MySql { "source" } else { "master" };
+    let on: Option<bool> = cluster
+        .root(server)
+        .await
+        .query_first(format!("SELECT @@GLOBAL.rpl_semi_sync_{side}_enabled"))
+        .await
+        .expect("a variable");
+    on == Some(true)
 }
 
 async fn console(proxy: &Proxy) -> Conn {

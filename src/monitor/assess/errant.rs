@@ -116,8 +116,7 @@ impl Member {
             (Some(fresh), Some(own)) => fresh.beyond(own),
             _ => fresh,
         };
-        let now = own_finished;
-        errant.foreign = Found::follow(errant.foreign.take(), foreign, &theirs, now);
-        errant.in_flight = Found::follow(errant.in_flight.take(), own, &theirs, now);
+        errant.foreign = Found::follow(errant.foreign.take(), foreign, &theirs, own_finished);
+        errant.in_flight = Found::follow(errant.in_flight.take(), own, &theirs, own_finished);
     }
 }
