@@ -212,6 +212,8 @@ impl Session {
         let pinned_before = self.state.pins();
         // On the primary a read may write unseen, by a view or a function of the server's.
         let repeatable = plan.repeatable && !kept && lease.access == Access::ReadOnly;
+        // What the primary itself says of a read is the answer.
+        let may_be_rescued = repeatable && !self.is_primary(backend);
         if plan.needs_insert_id && lease.access == Access::ReadWrite {
             let brought = self.bring_insert_id(&mut lease).await.map_err(Failure::End)?;
             if brought.is_err() {
@@ -233,8 +235,7 @@ impl Session {
         if let Some(usage) = &plan.statement
             && let Err(error) = self.ready_statement(&mut lease, usage, text).await?
         {
-            let repeatable = repeatable && !self.is_primary(backend);
-            return self.not_prepared(lease, plan, text, error, repeatable).await;
+            return self.not_prepared(lease, plan, text, error, may_be_rescued).await;
         }
         self.close_statements(&mut lease).await?;
         if plan.tracking != TrackingUse::None {
@@ -246,8 +247,7 @@ impl Session {
             && !kept
             && lease.access == Access::ReadWrite
             && matches!(text, Text::Whole(_));
-        // What the primary itself says of a read is the answer.
-        let rescued = match (repeatable && !self.is_primary(backend), may_be_held) {
+        let rescued = match (may_be_rescued, may_be_held) {
             (true, _) => Rescued::READ,
             (false, true) => Rescued::WRITE,
             (false, false) => Rescued::NOTHING,
@@ -317,7 +317,7 @@ impl Session {
                 }
                 match kept_back {
                     None => Ok(()),
-                    Some(error) if repeatable => Err(Failure::Refused(error.code)),
+                    Some(error) if may_be_rescued => Err(Failure::Refused(error.code)),
                     Some(error) if is_read_only(&error) => Err(Failure::ReadOnly(error)),
                     // Another option than read_only prevents it: that is the answer.
                     Some(error) => self.answer_error(1, &error).await.map_err(Failure::End),
@@ -344,9 +344,9 @@ impl Session {
         plan: &Plan,
         text: &Text,
         error: ServerError,
-        repeatable: bool,
+        may_be_rescued: bool,
     ) -> Result<(), Failure> {
-        if repeatable && is_rescued(error.code) {
+        if may_be_rescued && is_rescued(error.code) {
             self.give_back(lease, true);
             return Err(Failure::Refused(error.code));
         }
