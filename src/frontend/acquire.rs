@@ -22,9 +22,10 @@ use crate::routing::topology::{Backend, BackendId, Topology, Writes};
 use crate::routing::{Attempt, Decision, Demand, Request, Unavailable, decide, spills_over};
 use crate::session::plan::{Plan, Then};
 use crate::session::settings::{Names, Settings};
+use crate::wire::Capabilities;
+use crate::wire::amend::Amendment;
 use crate::wire::capabilities::Status;
 use crate::wire::reply::ServerError;
-use crate::wire::{Capabilities, Flavour};
 
 /// `utf8mb4_general_ci`, which every server knows: for connections whose character set is set by
 /// statement anyway.
@@ -85,11 +86,10 @@ impl Session {
                 self.let_go(lease, keeps_diagnostics).await.map_err(Refusal::End)?;
             }
         }
-        // MySQL's warnings and errors of those who used a connection before go with every statement
-        // that may come first on it, MariaDB's with many.
-        let spotless = self.dialect.flavour == Flavour::MariaDb
-            && !plan.after.clears_diagnostics
-            && plan.amendment.is_none();
+        // Warnings and errors of those who used a connection before go with every statement of
+        // MySQL's, and with many of MariaDB's.
+        let is_known = matches!(&plan.amendment, Some(Amendment::Rows(_) | Amendment::Number(_)));
+        let spotless = !plan.after.clears_diagnostics && !is_known;
         self.acquire(plan, avoid, spotless).await
     }
 

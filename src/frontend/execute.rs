@@ -12,7 +12,7 @@ use super::loss::Loss;
 use super::mailbox::Mail;
 use super::relay::{Relay, RelayError, Reply};
 use super::rescue::{
-    INTERRUPTED, PARSE_ERROR, Rescued, TOO_LARGE, TOO_MANY, is_farewell, is_read_only, is_rescued,
+    INTERRUPTED, Rescued, TOO_LARGE, TOO_MANY, UNPARSED, is_farewell, is_read_only, is_rescued,
     remembered_for,
 };
 use super::session::{End, Incoming, Session};
@@ -284,7 +284,7 @@ impl Session {
                 let hit = reply.error.as_ref().is_some_and(|error| error.code == INTERRUPTED);
                 let clean = kill.settled(hit).await;
                 let unread = reply.error.as_ref().is_some_and(|error| error.code == TOO_LARGE);
-                let nonsense = self.is_nonsense(plan, &reply);
+                let nonsense = is_nonsense(plan, &reply);
                 if unread || nonsense || (reply.error.is_some() && plan.prepares.is_some()) {
                     // It was not even read, or not understood, or prepared nothing.
                     self.state.unpin(plan.pins - pinned_before);
@@ -370,15 +370,6 @@ impl Session {
         self.held_lost();
         drop(lease);
         self.publish_state();
-    }
-
-    /// The server understood no more of the statement than the proxy: it has done nothing. (The
-    /// compound statements of MariaDB, which the proxy does not read, may prepare a text within.)
-    fn is_nonsense(&self, plan: &Plan, reply: &Reply) -> bool {
-        self.dialect.flavour == Flavour::MySql
-            && plan.why == Why::Text(Reason::NotUnderstood)
-            && reply.ending == Ending::Neither
-            && reply.error.as_ref().is_some_and(|error| error.code == PARSE_ERROR)
     }
 
     fn is_primary(&self, backend: BackendId) -> bool {
@@ -470,7 +461,7 @@ impl Session {
         let database = reply.database.clone();
         self.context.metrics.sessions.sent.add(reply.bytes);
         self.state.observe(&Observation { status: reply.status, database, failed: !succeeded });
-        let wrote = plan.may_write && (succeeded || !plan.undone_by_error);
+        let wrote = may_have_written(plan, &reply);
         self.transaction_wrote = self.state.in_transaction()
             && (wrote || (was_in_transaction && self.transaction_wrote));
         self.follow_freshness(&lease, plan, &mut reply, was_in_transaction);
@@ -492,15 +483,21 @@ impl Session {
         let session = self.client.handle.id;
         lease.settle(session, self.state.version(), self.state.settings());
         self.places.note(lease.backend(), lease.number);
-        let left = !succeeded || reply.has_warnings;
+        let left = !succeeded || reply.has_warnings || plan.after.warns_unsaid;
         lease.note_diagnostics(left, plan.after.clears_diagnostics);
-        self.state.outcome.note(plan.after, reply.ending, reply.warnings, !succeeded, left);
-        if !left
-            && plan.pins.contains(Pins::UNKNOWN_EFFECTS)
-            && (plan.after.clears_diagnostics || self.dialect.flavour == Flavour::MySql)
-        {
-            // The connection that it pins knows what code within has left, or cleared.
-            self.state.outcome.diagnostics = Diagnostics::None;
+        let error = reply.error.as_ref();
+        self.state.outcome.note(plan.after, reply.ending, reply.warnings, error, left);
+        if !left && plan.pins.contains(Pins::UNKNOWN_EFFECTS) {
+            let is_mysql = self.dialect.flavour == Flavour::MySql;
+            let diagnostics = &mut self.state.outcome.diagnostics;
+            match diagnostics {
+                // The connection that it pins knows what code within has left, or cleared.
+                _ if plan.after.clears_diagnostics || is_mysql => *diagnostics = Diagnostics::None,
+                // They are of another connection. Code that uses no table leaves them alone, but
+                // most of it uses some.
+                Diagnostics::Known(_) => *diagnostics = Diagnostics::None,
+                Diagnostics::None | Diagnostics::OnConnection => {}
+            }
         }
         self.give_back(lease, clean);
         self.publish_state();
@@ -541,6 +538,19 @@ impl Session {
             }
         }
     }
+}
+
+/// The server's parser has refused it.
+fn is_nonsense(plan: &Plan, reply: &Reply) -> bool {
+    plan.parsed_at_once
+        && reply.ending == Ending::Neither
+        && reply.error.as_ref().is_some_and(|error| UNPARSED.contains(&error.code))
+}
+
+/// Whether a statement that has ended so may have written what replicas are given.
+pub(super) fn may_have_written(plan: &Plan, reply: &Reply) -> bool {
+    let failed = reply.error.is_some();
+    plan.may_write && !(failed && plan.undone_by_error) && !is_nonsense(plan, reply)
 }
 
 /// What a replica has refused may write after all.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::acquire::{Refusal, Trouble, attempted};
 use super::context::Traffic;
+use super::execute::may_have_written;
 use super::relay::{Reply, WriteWatch};
 use super::scopes::{Membership, Scope};
 use super::session::Session;
@@ -89,8 +90,8 @@ impl Session {
         }
         if lease.access == Access::ReadWrite {
             let ended = was_in_transaction && !self.state.in_transaction();
-            let may_have = plan.may_write && !(plan.undone_by_error && reply.error.is_some());
-            let untold = (may_have || ended) && !self.tells_writes(lease, plan, reply);
+            let untold =
+                (may_have_written(plan, reply) || ended) && !self.tells_writes(lease, plan, reply);
             let written = reply.written.take();
             if written.is_some() || untold {
                 let sample = self.context.samples.next();

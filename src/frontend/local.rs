@@ -5,8 +5,8 @@ use crate::wire::Flavour;
 use crate::wire::reply::{OkPacket, ServerError, put_err, put_ok};
 
 impl Session {
-    pub(super) async fn answer_ok(&mut self, clears_diagnostics: bool) -> Result<(), End> {
-        self.state.outcome.answered_ok(clears_diagnostics);
+    pub(super) async fn answer_ok(&mut self, is_statement: bool) -> Result<(), End> {
+        self.state.outcome.answered_ok(is_statement);
         let warnings = match self.dialect.flavour {
             Flavour::MySql => self.state.outcome.warnings,
             Flavour::MariaDb => 0,

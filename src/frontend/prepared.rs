@@ -14,6 +14,7 @@ use super::session::Session;
 use crate::backend::pool::Lease;
 use crate::backend::statements::Owner;
 use crate::session::Pins;
+use crate::session::outcome::Diagnostics;
 use crate::session::plan::{Plan, Prepares, StatementUse};
 use crate::session::statements::{Home, PreparedText, Statements};
 use crate::sql::Kind;
@@ -29,6 +30,10 @@ const COM_STMT_CLOSE: u8 = 0x19;
 /// So many are sent together: a server takes several commands out of one compressed frame, but not
 /// one out of two that begins in the first.
 const CLOSED_AT_ONCE: usize = 1024;
+
+fn executes(usage: &StatementUse) -> bool {
+    matches!(usage.command, Command::StmtExecute | Command::StmtBulkExecute)
+}
 
 impl Session {
     fn owner(&self, usage: &StatementUse) -> Owner {
@@ -55,7 +60,10 @@ impl Session {
                 Err(_) if untyped && self.says_types_are_missing() => {
                     return Ok(Err(errors::no_types()));
                 }
-                Err(error) => return Ok(Err(error)),
+                Err(error) => {
+                    self.remember_types(usage, text);
+                    return Ok(Err(error));
+                }
             },
         };
         if let Err(error) = self.bring_types(lease, usage, text) {
@@ -75,9 +83,8 @@ impl Session {
 
     /// True when an execution relies on types that were never sent, or may rely on them.
     fn is_untyped(&self, usage: &StatementUse, text: &Text) -> bool {
-        let executes = matches!(usage.command, Command::StmtExecute | Command::StmtBulkExecute);
         let Some((_, prepared)) = self.state.statements().find(usage.id) else { return false };
-        if !executes || !prepared.types.is_empty() {
+        if !executes(usage) || !prepared.types.is_empty() {
             return false;
         }
         let packet: &[u8] = match text {
@@ -109,6 +116,9 @@ impl Session {
         if let Some(number) = lease.statements.find(text, owner) {
             return Ok(Ok(number));
         }
+        if matches!(usage.command, Command::StmtReset | Command::StmtSendLongData) {
+            self.remember_diagnostics(lease).await?;
+        }
         let mut answer = self.prepare_on(lease, text).await?;
         if matches!(&answer, Err(error) if error.code == TOO_MANY) {
             // Those that are kept for later are ours to give up.
@@ -121,6 +131,27 @@ impl Session {
             lease.statements.insert(text, owner, number, capacity);
         }
         Ok(answer)
+    }
+
+    /// Preparing a statement clears the list of warnings and errors, which a command that does not
+    /// run it leaves alone.
+    async fn remember_diagnostics(&mut self, lease: &mut Lease) -> Result<(), Failure> {
+        if self.state.outcome.diagnostics != Diagnostics::OnConnection {
+            return Ok(());
+        }
+        let deadline = self.context.traffic.load().connect_timeout;
+        let asked = watched(&mut self.client, lease.capture(deadline)).await;
+        match asked.map_err(|error| Failure::End(error.into()))? {
+            Ok(report) => {
+                self.state.outcome.diagnostics = Diagnostics::Known(Arc::new(report));
+                Ok(())
+            }
+            Err(error) => {
+                let backend = &lease.pool().name;
+                tracing::info!(%backend, %error, "warnings could not be read");
+                Err(Failure::Unsent)
+            }
+        }
     }
 
     async fn prepare_on(
@@ -176,7 +207,7 @@ impl Session {
         usage: &StatementUse,
         text: &mut Text,
     ) -> Result<(), ServerError> {
-        if !matches!(usage.command, Command::StmtExecute | Command::StmtBulkExecute) {
+        if !executes(usage) {
             return Ok(());
         }
         let owner = self.owner(usage);
@@ -195,11 +226,7 @@ impl Session {
                 }
                 if prepared.types != sent {
                     let sent = sent.to_vec();
-                    self.state.with_statements(|statements| {
-                        if let Some(prepared) = statements.get_mut(usage.id) {
-                            prepared.types = sent;
-                        }
-                    });
+                    self.set_types(usage.id, sent);
                 }
             }
             Ok(Types::LeftOut { at }) => {
@@ -220,6 +247,35 @@ impl Session {
             Ok(Types::None) | Err(_) => {}
         }
         Ok(())
+    }
+
+    /// A server keeps the types of an execution that it refuses, too.
+    #[cold]
+    fn remember_types(&mut self, usage: &StatementUse, text: &Text) {
+        if !executes(usage) {
+            return;
+        }
+        let Some((_, prepared)) = self.state.statements().find(usage.id) else { return };
+        let packet: &[u8] = match text {
+            Text::Whole(packet) => packet,
+            Text::Streamed(_) => self.client.packets.buffered(),
+        };
+        let payload = packet.get(HEADER..).unwrap_or_default();
+        let capabilities = self.client.capabilities;
+        if let Ok(Types::Sent(sent)) =
+            types(usage.command, payload, prepared.parameters, capabilities)
+        {
+            let sent = sent.to_vec();
+            self.set_types(usage.id, sent);
+        }
+    }
+
+    fn set_types(&mut self, id: u32, types: Vec<u8>) {
+        self.state.with_statements(|statements| {
+            if let Some(prepared) = statements.get_mut(id) {
+                prepared.types = types;
+            }
+        });
     }
 
     /// Takes over what a reply has told about prepared statements.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::session::tracking::UNKNOWN_VARIABLE;
 use crate::wire::reply::ServerError;
 
 /// Errors that are kept from the client because the command is tried once more in another way.
@@ -30,8 +31,8 @@ impl Rescued {
 /// ER_MAX_PREPARED_STMT_COUNT_REACHED.
 pub(super) const TOO_MANY: u16 = 1461;
 
-/// ER_PARSE_ERROR.
-pub(super) const PARSE_ERROR: u16 = 1064;
+/// ER_PARSE_ERROR and ER_UNKNOWN_SYSTEM_VARIABLE: nothing has run when the statement itself has them.
+pub(super) const UNPARSED: [u16; 2] = [1064, UNKNOWN_VARIABLE];
 
 /// ER_NET_PACKET_TOO_LARGE.
 pub(super) const TOO_LARGE: u16 = 1153;

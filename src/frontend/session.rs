@@ -451,9 +451,9 @@ impl Session {
             Action::Run(plan) => return self.execute(plan, incoming).await,
             Action::Malformed => return Err(End::Protocol("a command that is cut off")),
             Action::Quit => return Err(End::Quit),
-            Action::Ok { clears_diagnostics } => {
+            Action::Ok { is_statement } => {
                 self.discard(incoming).await?;
-                self.answer_ok(clears_diagnostics).await?;
+                self.answer_ok(is_statement).await?;
                 Why::Command
             }
             Action::Ignore => {

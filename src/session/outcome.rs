@@ -31,6 +31,19 @@ pub struct After {
     pub found_rows: FoundRowsAfter,
     /// Warnings and errors of the statement before are surely gone after it.
     pub clears_diagnostics: bool,
+    /// It leaves a warning that its reply does not count.
+    pub warns_unsaid: bool,
+    /// Its error stands behind what the list of the statement before has.
+    pub errors_add_up: bool,
+    /// ROW_COUNT() stays as it was where the table that it is about does not exist.
+    pub row_count_outlives_no_table: bool,
+}
+
+/// ER_NO_SUCH_TABLE.
+const NO_SUCH_TABLE: u16 = 1146;
+
+fn is_no_such_table(error: Option<&ServerError>) -> bool {
+    error.is_some_and(|error| error.code == NO_SUCH_TABLE)
 }
 
 impl After {
@@ -39,6 +52,9 @@ impl After {
         is_statement: false,
         found_rows: FoundRowsAfter::Unknown,
         clears_diagnostics: false,
+        warns_unsaid: false,
+        errors_add_up: false,
+        row_count_outlives_no_table: false,
     };
 }
 
@@ -88,6 +104,17 @@ impl Report {
         let rows: Arc<[TextRow]> = [diagnostic("Error", error.code, &error.message)].into();
         Report { warnings: rows.clone(), errors: rows, warning_count: 1, error_count: 1 }
     }
+
+    fn with(&self, error: &ServerError) -> Self {
+        let row = diagnostic("Error", error.code, &error.message);
+        let and_row = |rows: &[TextRow]| rows.iter().cloned().chain([row.clone()]).collect();
+        Report {
+            warnings: and_row(&self.warnings),
+            errors: and_row(&self.errors),
+            warning_count: self.warning_count + 1,
+            error_count: self.error_count + 1,
+        }
+    }
 }
 
 /// The outcome of a session's previous statement, so far as others may ask for it.
@@ -119,10 +146,19 @@ impl Outcome {
         self.diagnostics == Diagnostics::OnConnection || self.found_rows == FoundRows::OnConnection
     }
 
-    /// Takes over what a command has left: how its reply `ended`, or that it `failed`, with how many
-    /// `warnings`, and whether it `left` warnings or an error of its own.
-    pub fn note(&mut self, after: After, ended: Ending, warnings: u16, failed: bool, left: bool) {
+    /// Takes over what a command has left: how its reply `ended`, or with which `error`, with how
+    /// many `warnings`, and whether it `left` warnings or an error of its own.
+    pub fn note(
+        &mut self,
+        after: After,
+        ended: Ending,
+        warnings: u16,
+        error: Option<&ServerError>,
+        left: bool,
+    ) {
+        let failed = error.is_some();
         match ended {
+            _ if after.row_count_outlives_no_table && is_no_such_table(error) => {}
             _ if failed => self.row_count = Some(-1),
             Ending::Ok { affected } => self.row_count = i64::try_from(affected).ok(),
             Ending::Rows { .. } => self.row_count = Some(-1),
@@ -144,7 +180,13 @@ impl Outcome {
             (false, false) => {}
         }
         if left {
-            self.diagnostics = Diagnostics::OnConnection;
+            self.diagnostics = match (&self.diagnostics, error) {
+                // It ran on a connection that has none of those.
+                (Diagnostics::Known(report), Some(error)) if after.errors_add_up => {
+                    Diagnostics::Known(Arc::new(report.with(error)))
+                }
+                _ => Diagnostics::OnConnection,
+            };
         } else if after.clears_diagnostics {
             self.diagnostics = Diagnostics::None;
         }
@@ -157,12 +199,11 @@ impl Outcome {
         self.diagnostics = Diagnostics::Known(Arc::new(Report::of_error(error)));
     }
 
-    /// An OK of the proxy's own has been sent, for a command that leaves the diagnostics alone or
-    /// `clears` them.
-    pub fn answered_ok(&mut self, clears: bool) {
+    /// An OK of the proxy's own has been sent, for a command that leaves the list of warnings and
+    /// errors alone, and counts its own or not.
+    pub fn answered_ok(&mut self, is_statement: bool) {
         self.row_count = Some(0);
-        if clears {
-            self.diagnostics = Diagnostics::None;
+        if is_statement {
             self.warnings = 0;
         }
     }
@@ -182,12 +223,39 @@ impl Outcome {
 mod tests {
     use super::*;
 
+    fn error() -> ServerError {
+        ServerError::new(1146, b"42S02", "there is no such table")
+    }
+
+    /// Of a connection that was given up in between, the list is remembered.
+    #[test]
+    fn errors_add_up_to_those_that_are_known() {
+        let mut outcome = Outcome::default();
+        let mut listed = |errors_add_up| {
+            outcome.refused(&error());
+            let after = After { errors_add_up, ..After::UNKNOWN };
+            outcome.note(after, Ending::Neither, 0, Some(&error()), true);
+            match &outcome.diagnostics {
+                Diagnostics::Known(report) => Some((report.errors.len(), report.error_count)),
+                _ => None,
+            }
+        };
+        assert_eq!(listed(true), Some((2, 2)));
+        assert_eq!(listed(false), None);
+    }
+
     #[test]
     fn a_statement_leaves_its_counts() {
         let mut outcome = Outcome::default();
-        let mut after = |ended, failed, found_rows| {
-            let after = After { is_statement: true, found_rows, clears_diagnostics: true };
-            outcome.note(after, ended, 0, failed, false);
+        let error = error();
+        let mut after = |ended, failed: bool, found_rows| {
+            let after = After {
+                is_statement: true,
+                found_rows,
+                clears_diagnostics: true,
+                ..After::UNKNOWN
+            };
+            outcome.note(after, ended, 0, failed.then_some(&error), false);
             (outcome.row_count, outcome.found_rows)
         };
         let known = FoundRows::Known;
@@ -205,12 +273,27 @@ mod tests {
         assert_eq!(outcome.found_rows, FoundRows::Unknown);
     }
 
+    /// Tried on MySQL 9.7.
+    #[test]
+    fn errors_of_other_commands_are_added() {
+        let mut outcome = Outcome::default();
+        let error = error();
+        let mut failed = |after| {
+            outcome.note(after, Ending::Neither, 0, Some(&error), true);
+            outcome.warnings
+        };
+        let statement = After { is_statement: true, ..After::UNKNOWN };
+        assert_eq!(failed(After::UNKNOWN), 1);
+        assert_eq!(failed(After::UNKNOWN), 2);
+        assert_eq!(failed(statement), 1);
+    }
+
     #[test]
     fn diagnostics_stay_until_they_are_cleared() {
         let mut outcome = Outcome::default();
         let mut after = |left, clears_diagnostics| {
             let after = After { clears_diagnostics, ..After::UNKNOWN };
-            outcome.note(after, Ending::Ok { affected: 0 }, 0, false, left);
+            outcome.note(after, Ending::Ok { affected: 0 }, 0, None, left);
             outcome.is_on_connection()
         };
         assert!(after(true, true));

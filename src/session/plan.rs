@@ -54,6 +54,8 @@ pub struct Plan {
     pub undone_by_error: bool,
     /// A server that has become read-only refuses it before anything is done: it may be sent again.
     pub undone_when_refused: bool,
+    /// An error of the server's parser says that it has done nothing.
+    pub parsed_at_once: bool,
     /// What it shows may come from a table.
     pub reads_tables: bool,
     /// What becomes of the outcome of the statement before.
@@ -125,7 +127,7 @@ pub enum Action {
     Run(Plan),
     /// Answer OK without asking anybody.
     Ok {
-        clears_diagnostics: bool,
+        is_statement: bool,
     },
     /// Forget it: a command without reply about something that is gone.
     Ignore,
@@ -257,6 +259,7 @@ impl Plan {
             may_write: may_write(command),
             undone_by_error: false,
             undone_when_refused: false,
+            parsed_at_once: false,
             reads_tables: false,
             statement: None,
             prepares: None,
@@ -344,11 +347,13 @@ fn repeated_warnings(situation: Situation<'_>) -> Option<Amendment> {
 pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situation<'_>) -> Action {
     use Command::*;
     let run = |plan| Action::Run(plan);
+    let is_mysql = situation.dialect.flavour == Flavour::MySql;
+    let after = After { errors_add_up: is_mysql, ..After::UNKNOWN };
     match command {
         Quit => Action::Quit,
         ChangeUser => Action::ChangeUser,
         Ping if situation.has_primary && !situation.state.keeps_connection() => {
-            Action::Ok { clears_diagnostics: false }
+            Action::Ok { is_statement: false }
         }
         Query => match text_and_attribute(arguments, situation.capabilities, HINTS) {
             Ok((sql, hints)) => query::plan(sql, whole, Situation { hints, ..situation }),
@@ -367,6 +372,7 @@ pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situatio
             // MYSQL_OPTION_MULTI_STATEMENTS_ON is 0, _OFF is 1; servers refuse others.
             then: Then::MultiStatements(arguments.starts_with(&[0, 0])),
             amendment: repeated_warnings(situation),
+            after,
             ..Plan::pinned(command, Pins::CONNECTION_OPTION)
         }),
         RegisterReplica | BinlogDump | BinlogDumpGtid | TableDump => {
@@ -378,13 +384,24 @@ pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situatio
         },
         InitDb => run(Plan {
             amendment: repeated_warnings(situation),
+            after,
             ..Plan::primary(command, Why::Command)
         }),
         Refresh => run(Plan {
             concerns_logins: arguments.first().is_some_and(|what| what & REFRESH_GRANT != 0),
             ..Plan::primary(command, Why::Command)
         }),
-        FieldList | CreateDb | DropDb | Shutdown | Statistics | ProcessInfo | Debug | Ping
-        | Unknown(_) => run(Plan::primary(command, Why::Command)),
+        FieldList => run(Plan {
+            after: After {
+                is_statement: true,
+                // That it is deprecated.
+                warns_unsaid: is_mysql,
+                ..after
+            },
+            ..Plan::primary(command, Why::Command)
+        }),
+        CreateDb | DropDb | Shutdown | Statistics | ProcessInfo | Debug | Ping | Unknown(_) => {
+            run(Plan::primary(command, Why::Command))
+        }
     }
 }

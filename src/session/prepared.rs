@@ -59,6 +59,7 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
                     // The tables of a routine's definition, too, are tables that it uses.
                     clears_diagnostics: statement.effects.contains(Effects::CALLS_ROUTINE)
                         || query::clears_diagnostics(&text.sql, &statement, situation.dialect),
+                    ..After::UNKNOWN
                 },
                 prepares: Some((id, Prepares::Text(text))),
                 ..plan
@@ -71,6 +72,7 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
                 is_statement: true,
                 found_rows: FoundRowsAfter::Kept,
                 clears_diagnostics: situation.dialect.flavour == Flavour::MySql,
+                ..After::UNKNOWN
             },
             ..plan
         },
@@ -126,13 +128,9 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
     };
     let plain =
         || Plan { may_commit: false, only_reads: true, ..Plan::primary(command, Why::Prepared) };
-    // MySQL clears warnings and errors with it.
-    let clears = situation.dialect.flavour == Flavour::MySql;
-    let after = After {
-        is_statement: clears,
-        found_rows: FoundRowsAfter::Kept,
-        clears_diagnostics: clears,
-    };
+    // MySQL counts its warnings, and leaves those of the statement before in the list.
+    let is_statement = situation.dialect.flavour == Flavour::MySql;
+    let after = After { is_statement, found_rows: FoundRowsAfter::Kept, ..After::UNKNOWN };
     let reset = || Plan { after, ..plain() };
     match command {
         StmtClose if pinned || at_server => run(plain(), at_server),
@@ -140,7 +138,7 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
         StmtReset if pinned || at_server => run(reset(), at_server),
         // A connection that is kept knows better whether a transaction is open.
         StmtReset if prepared.failed.is_none() && !situation.state.keeps_connection() => {
-            Action::Ok { clears_diagnostics: situation.dialect.flavour == Flavour::MySql }
+            Action::Ok { is_statement }
         }
         StmtReset => run(reset(), false),
         StmtSendLongData => {

@@ -15,7 +15,7 @@ use super::user_variables::{self, Assigned};
 use super::{Change, Pins, SessionId, Settings, switches};
 use crate::routing::Request;
 use crate::sql::kill::{KillTarget, parse_kill};
-use crate::sql::lexer::Lexer;
+use crate::sql::lexer::{Lexer, Token};
 use crate::sql::question::{Question, Rows, bare_question};
 use crate::sql::set::{
     Assignment, Isolation, Scope, TransactionScope, Value, ValueKind, parse_set,
@@ -86,6 +86,7 @@ pub(super) fn judged(
         undone_by_error: whole && matches!(statement.kind, Kind::Dml | Kind::Select),
         undone_when_refused: whole
             && matches!(statement.kind, Kind::Dml | Kind::Select | Kind::Ddl),
+        parsed_at_once: whole && is_parsed_at_once(sql, &statement, dialect),
         reads_tables: !whole || reads_tables(&statement),
         tracking: match effects.contains(Effects::SHOWS_TRACKING) {
             true => TrackingUse::Shows,
@@ -209,6 +210,10 @@ fn after(sql: &[u8], statement: &Statement, dialect: Dialect) -> After {
         is_statement: true,
         found_rows: found_rows_after(sql, statement),
         clears_diagnostics: clears_diagnostics(sql, statement, dialect),
+        row_count_outlives_no_table: dialect.flavour == Flavour::MariaDb
+            && matches!(statement.kind, Kind::Show | Kind::Explain)
+            && describes_table(sql, dialect),
+        ..After::UNKNOWN
     }
 }
 
@@ -260,11 +265,38 @@ fn uses_table(sql: &[u8], dialect: Dialect) -> bool {
     !WITHOUT.into_iter().any(|word| lexer.accept_word(word)) || lexer.accept_word("status")
 }
 
+/// SHOW COLUMNS, SHOW INDEX and DESCRIBE, of which MariaDB looks for the table as it parses them.
+fn describes_table(sql: &[u8], dialect: Dialect) -> bool {
+    let mut lexer = Lexer::new(sql, dialect);
+    let mut accepts = |words: &[&str]| words.iter().any(|word| lexer.accept_word(word));
+    if accepts(&["show"]) {
+        accepts(&["full"]);
+        return accepts(&["columns", "fields", "index", "indexes", "keys"]);
+    }
+    let others = ["select", "with", "values", "format", "extended", "partitions", "for"];
+    accepts(&["describe", "desc", "explain"]) && !accepts(&others) && !lexer.accept(Token::Open)
+}
+
 /// What runs code that nobody has looked at: a routine, a prepared text, several statements.
 fn runs_unseen_code(statement: &Statement) -> bool {
     let unseen = Effects::UNKNOWN | Effects::CALLS_ROUTINE;
     statement.effects.intersects(unseen)
         || matches!(statement.kind, Kind::Call | Kind::Execute | Kind::Multi | Kind::Other)
+}
+
+/// Whether the server parses all of it before any of it runs: there is no further statement, and no
+/// code that runs one of its own.
+fn is_parsed_at_once(sql: &[u8], statement: &Statement, dialect: Dialect) -> bool {
+    match (statement.kind, statement.reason) {
+        (Kind::Call | Kind::Execute | Kind::Multi | Kind::Dml, _) => false,
+        _ if statement.effects.contains(Effects::CALLS_ROUTINE) => false,
+        // Compound statements, which have semicolons, and procedures, which ORACLE mode runs
+        // without the word CALL.
+        (Kind::Other, Reason::NotUnderstood) if dialect.flavour == Flavour::MariaDb => {
+            !dialect.ansi_quotes && !sql.contains(&b';')
+        }
+        _ => true,
+    }
 }
 
 /// An INSERT may leave LAST_INSERT_ID() as it was, so the session's own must be there before.

@@ -61,6 +61,9 @@ async fn random_sessions(flavour: Flavour) {
         each * SESSIONS,
         found.len()
     );
+    if std::env::var_os("DIFFERENTIAL_METRICS").is_some() {
+        eprintln!("{}", proxy.get("/metrics"));
+    }
     for (number, at) in found.iter().take(setting("DIFFERENTIAL_SHRINK", MOST) as usize) {
         let shortest = shrink::shrink(&cluster, &settler, &plans[*number][..=*at]).await;
         eprintln!("session {number} shrinks to\n{shortest}");

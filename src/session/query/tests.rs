@@ -101,6 +101,49 @@ fn what_nobody_has_looked_at_pins() {
 }
 
 #[test]
+fn mariadb_looks_for_a_table_that_is_described_before_anything_else() {
+    let table = [
+        ("SHOW COLUMNS FROM t", true),
+        ("show full fields in t", true),
+        ("SHOW /* of t */ KEYS FROM t", true),
+        ("DESC t", true),
+        ("EXPLAIN t", true),
+        ("EXPLAIN SELECT 1 FROM t", false),
+        ("EXPLAIN (SELECT 1 FROM t)", false),
+        ("EXPLAIN FORMAT=JSON SELECT 1 FROM t", false),
+        ("SHOW TABLES", false),
+        ("SHOW CREATE TABLE t", false),
+        ("SELECT 1 FROM t", false),
+    ];
+    for (sql, expected) in table {
+        let stays = |dialect| Case::new(dialect).plan(sql).after.row_count_outlives_no_table;
+        assert_eq!([MYSQL, MARIADB].map(stays), [false, expected], "{sql}");
+    }
+}
+
+#[test]
+fn what_the_parser_refuses_has_done_nothing() {
+    let table = [
+        ("SELEC", [true, true]),
+        ("SET nonsense = 1", [true, true]),
+        ("SELECT GET_LOCK('a', 1) FRM t", [true, true]),
+        ("CREATE TEMPORARY TABEL a (b INT)", [true, true]),
+        ("BEGIN NOT ATOMIC SET @a = 1; EXECUTE IMMEDIATE 'nonsense'; END", [false, false]),
+        ("EXECUTE IMMEDIATE 'nonsense'", [false, false]),
+        ("SELECT 1; SELEC", [false, false]),
+        ("CALL f()", [false, false]),
+        ("SET @a = f(), nonsense = 1", [false, false]),
+        ("INSERT INTO t VALUES (GET_LOCK('a', 1))", [false, false]),
+    ];
+    for (sql, expected) in table {
+        let at_once = |dialect| Case::new(dialect).plan(sql).parsed_at_once;
+        assert_eq!([MYSQL, MARIADB].map(at_once), expected, "{sql}");
+    }
+    let oracle = Dialect { ansi_quotes: true, ..MARIADB };
+    assert!(!Case::new(oracle).plan("may_be_a_procedure").parsed_at_once);
+}
+
+#[test]
 fn each_unlock_ends_its_own_locks() {
     let table = [
         ("LOCK TABLES t WRITE", "UNLOCK TABLES"),
@@ -519,7 +562,8 @@ fn what_a_statement_leaves_to_be_asked() {
     for (sql, found_rows, mysql_clears, mariadb_clears) in table {
         for (dialect, clears_diagnostics) in [(MYSQL, mysql_clears), (MARIADB, mariadb_clears)] {
             let after = Case::new(dialect).plan(sql).after;
-            let expected = After { is_statement: true, found_rows, clears_diagnostics };
+            let expected =
+                After { is_statement: true, found_rows, clears_diagnostics, ..After::UNKNOWN };
             assert_eq!(after, expected, "{sql}");
         }
     }

@@ -118,8 +118,17 @@ impl Chance {
     }
 
     fn fill(&mut self, from: &[&str]) -> Operation {
-        let template = self.random.choose(from);
-        Operation::Query(self.text(template))
+        Operation::Query(self.choose(from))
+    }
+
+    fn choose(&mut self, from: &[&str]) -> String {
+        let template = loop {
+            let template = self.random.choose(from);
+            if self.pins || !PINNING.iter().any(|part| template.contains(part)) {
+                break template;
+            }
+        };
+        self.text(template)
     }
 
     fn text(&mut self, template: &str) -> String {
@@ -139,7 +148,7 @@ impl Chance {
     }
 
     fn file(&mut self) -> Operation {
-        let sql = self.random.choose(&[
+        let sql = self.choose(&[
             "LOAD DATA LOCAL INFILE 'f' INTO TABLE files",
             "LOAD DATA LOCAL INFILE 'f' INTO TABLE missing",
             "SELECT 1; LOAD DATA LOCAL INFILE 'f' INTO TABLE files; SELECT 2",
@@ -147,19 +156,21 @@ impl Chance {
         let parts: [&[&[u8]]; 4] =
             [&[b"1\tone\n2\t", b"two\n"], &[], &[b"x\n"], &[b"8\ty\tz\n", b"9\tq\n"]];
         let parts = self.random.pick(&parts);
-        Operation::File(sql.to_owned(), parts.iter().map(|part| part.to_vec()).collect())
+        Operation::File(sql, parts.iter().map(|part| part.to_vec()).collect())
     }
 
     fn command(&mut self) -> Operation {
-        let payload: &[u8] = self.random.pick(&[
-            &b"\x0e"[..],
+        let all: [&[u8]; 7] = [
+            b"\x0e",
             b"\x0e",
             b"\x1f",
-            b"\x1b\0\0",
-            b"\x1b\x01\0",
             b"\x04t\0%",
             b"\x04missing\0",
-        ]);
+            // These pin.
+            b"\x1b\0\0",
+            b"\x1b\x01\0",
+        ];
+        let payload = self.random.pick(if self.pins { &all } else { &all[..5] });
         Operation::Command(payload.to_vec())
     }
 
@@ -168,8 +179,8 @@ impl Chance {
     }
 
     fn prepare(&mut self) -> Operation {
-        let (slot, template) = (self.slot(), self.random.choose(PREPARED));
-        Operation::Prepare(slot, self.text(template))
+        let slot = self.slot();
+        Operation::Prepare(slot, self.choose(PREPARED))
     }
 
     /// Every text of [`PREPARED`] takes one number, or none.
@@ -183,14 +194,18 @@ impl Chance {
             }
             // The types of the time before.
             12..15 => (0x17, [&b"\0\x01\0\0\0\0\0"[..], &number].concat()),
-            15 => (0x18, b"\0\x0012".to_vec()),
+            15 if self.pins => (0x18, b"\0\x0012".to_vec()),
             16 => (0x1A, Vec::new()),
-            17 => (0x19, Vec::new()),
+            15 | 17 => (0x19, Vec::new()),
             _ => (0x1C, b"\x02\0\0\0".to_vec()),
         };
         Operation::Statement(slot, code, rest)
     }
 }
+
+/// What stands in texts that pin a session for long: calls of routines, several statements,
+/// assignments of unknown values, what is set for a transaction that may never begin.
+const PINNING: &[&str] = &["pure(", "writing(", "CALL", ";", "@a = ?", "SET TRANSACTION"];
 
 const READS: &[&str] = &[
     "SELECT id, v, s FROM t ORDER BY id",
@@ -447,7 +462,8 @@ const MARIADB: &[&str] = &[
     "VALUES (1, {n}), (2, 3)",
 ];
 
-/// Each with one parameter, of any type, or with none.
+/// Each with one parameter, of any type, or with none. (How a variable compares with a number depends
+/// on the type that it had when the statement was prepared on that connection.)
 const PREPARED: &[&str] = &[
     "SELECT id, v, s FROM t WHERE id = ?",
     "SELECT id FROM t WHERE id < ? ORDER BY id",
@@ -457,7 +473,7 @@ const PREPARED: &[&str] = &[
     "UPDATE u SET w = w + 1 WHERE k = ?",
     "SELECT id FROM t WHERE id = ? FOR UPDATE",
     "SET @a = ?",
-    "SELECT @a <=> 1, ?",
+    "SELECT @a IS NULL, ?",
     "SELECT pure(?), writing({n})",
     "CALL results(?)",
     "SELECT LAST_INSERT_ID(), ?",
