@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::client::Client;
 use super::context::{Context, Traffic};
 use super::limits::Full;
-use super::login::{Identity, LoggedIn, LoginFailure, login};
+use super::login::{Identity, LoggedIn, LoginFailure, Ownership, login};
 use super::session::{End, Session};
 use crate::backend::Connection;
 use crate::backend::connection::Access;
@@ -219,6 +219,10 @@ impl Session {
         let state = state_of(&identity);
         let Identity { account, opened, database, attributes, revision, .. } = identity;
         self.application = attribute(&attributes, b"program_name").map(Into::into);
+        self.attributes = match self.context.login.ownership {
+            Ownership::Shared => Vec::new(),
+            Ownership::Session => attributes,
+        };
         let credential = account.credential().unwrap_or_else(|| self.credential.clone());
         self.client.handle.set_profile(|profile| {
             profile.user = String::from_utf8_lossy(&account.user).into_owned();
@@ -245,6 +249,8 @@ impl Session {
             connection.settle(id, self.state.version(), &settings);
         }
         self.places.note(backend.id, connection.number);
-        self.context.pools.of(backend).adopt(self.key(Access::ReadWrite), connection, id);
+        if let Some(lease) = self.context.pools.of(backend).adopt(connection) {
+            self.put_away(lease);
+        }
     }
 }

@@ -97,6 +97,15 @@ impl Encryption {
     }
 }
 
+/// Whose the connections to the servers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ownership {
+    /// Everybody's who has the account, one after the other: they tell nothing of a client.
+    Shared,
+    /// One session's each: servers are told its client's connection attributes.
+    Session,
+}
+
 /// What logins share.
 #[derive(Debug)]
 pub struct LoginContext {
@@ -114,6 +123,8 @@ pub struct LoginContext {
     pub compression: Capabilities,
     /// The capability by which connections to servers are compressed. Default none.
     pub backend_compression: Capabilities,
+    /// Default shared.
+    pub ownership: Ownership,
     openings: Semaphore,
 }
 
@@ -137,6 +148,7 @@ impl LoginContext {
             timeout,
             compression: Capabilities::empty(),
             backend_compression: Capabilities::empty(),
+            ownership: Ownership::Shared,
             openings: Semaphore::new(OPENINGS),
         }
     }
@@ -351,6 +363,7 @@ async fn respond(
         collation: prelude.collation,
         max_packet: prelude.max_packet,
         database: response.database,
+        attributes: response.attributes,
         tls: dialogue.is_tls(),
         revision,
         host: &host(peer),
@@ -482,6 +495,7 @@ async fn change(
         collation: command.collation.unwrap_or_default() as u8,
         max_packet: session.max_packet,
         database: command.database,
+        attributes: command.attributes,
         tls: dialogue.is_tls(),
         revision,
         host: &host(session.peer),

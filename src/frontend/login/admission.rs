@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::exchange::{Proof, requires_tls};
 use super::failure::LoginFailure;
-use super::{LoginContext, SERVED};
+use super::{LoginContext, Ownership, SERVED};
 use crate::backend::{ConnectError, Connected, Credential, LoginOptions, connect};
 use crate::frontend::accounts::{Account, Known, Welcome};
 use crate::routing::topology::BackendId;
@@ -31,6 +31,8 @@ pub(super) struct Wishes<'a> {
     pub collation: u8,
     pub max_packet: u32,
     pub database: Option<&'a [u8]>,
+    /// Connection attributes, encoded.
+    pub attributes: &'a [u8],
     pub tls: bool,
     /// With which the session begins.
     pub revision: u64,
@@ -207,7 +209,10 @@ async fn open(
         collation: wishes.collation,
         max_packet: wishes.max_packet,
         database: wishes.database,
-        attributes: b"",
+        attributes: match context.ownership {
+            Ownership::Shared => b"",
+            Ownership::Session => wishes.attributes,
+        },
         tls: &tls,
         deadline,
     };
