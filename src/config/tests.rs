@@ -378,13 +378,6 @@ fn files_that_cannot_be_read() {
     );
 }
 
-#[test]
-fn keys_without_effect_are_named() {
-    assert!(Config::default().without_effect().is_empty());
-    let config = parse("[routing]\nno_replica = 'wait'\n[pool]\nmode = 'session'\n").unwrap();
-    assert_eq!(config.without_effect(), ["pool.mode"]);
-}
-
 proptest::proptest! {
     /// The example with a stretch of it replaced: an error or a configuration, never a panic.
     #[test]

@@ -190,9 +190,8 @@ impl Session {
     pub(super) fn tidy_parked(&mut self) {
         let Some(parked) = &mut self.parked else { return };
         let topology = self.context.topology.load();
-        parked.tidy(|lease| {
-            topology.may_finish(lease.backend(), lease.access == Access::ReadWrite)
-        });
+        parked
+            .tidy(|lease| topology.may_finish(lease.backend(), lease.access == Access::ReadWrite));
     }
 
     /// Waits until another topology is published, for a [`PAUSE`] at most. The receiver is made at
@@ -480,6 +479,7 @@ impl Session {
             max_packet: crate::backend::authenticate::MAX_PACKET,
             database: settings.database.as_deref(),
             attributes: &self.attributes,
+            announce: self.announces(),
             tls: &self.context.backend_tls,
             deadline: tokio::time::Instant::now() + timeout,
         };

@@ -27,6 +27,7 @@ use crate::sql::{Dialect, Reason};
 use crate::wire::auth::Nonce;
 use crate::wire::command::Command;
 use crate::wire::packet::{HEADER, Header};
+use crate::wire::proxy_header::Source;
 use crate::wire::{Capabilities, Flavour};
 
 /// A command of at most this many bytes is read whole before anything is done with it: it can be
@@ -228,7 +229,10 @@ impl Session {
             transaction_wrote: false,
             max_packet: 0,
             client,
-            parked: (context.login.ownership == Ownership::Session).then(Parked::default),
+            parked: match context.login.ownership {
+                Ownership::Shared => None,
+                Ownership::Session { .. } => Some(Parked::default()),
+            },
             context,
             credential,
             lease: None,
@@ -293,6 +297,11 @@ impl Session {
             self.keys = Keys::new(&self.credential, revision, capabilities, &self.state);
         }
         true
+    }
+
+    /// What servers are told of where the client is.
+    pub(super) fn announces(&self) -> Option<Source> {
+        self.context.login.ownership.announces(self.client.handle.peer)
     }
 
     /// Begins anew as another account: nothing of the one before is left.

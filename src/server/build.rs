@@ -156,7 +156,7 @@ pub(super) fn context(
     };
     login.ownership = match config.pool.mode {
         PoolMode::Statement => Ownership::Shared,
-        PoolMode::Session => Ownership::Session,
+        PoolMode::Session => Ownership::Session { announced: config.listen.proxy_protocol_out },
     };
     let verdicts = Arc::new(Verdicts::new(MOST_VERDICTS, random_seed()));
     let opinions = Worker::start(verdicts, MOST_OPEN).map_err(Error::Thread)?;

@@ -97,7 +97,7 @@ impl Server {
                     let socket = Socket::Tcp(stream);
                     let id = SessionId::numbered(7);
                     let deadline = Instant::now() + context.timeout;
-                    let result = login(socket, Some(peer.ip()), id, deadline, &context).await;
+                    let result = login(socket, Some(peer), id, deadline, &context).await;
                     // The receiver is gone when the test is over.
                     let _ = sender.send(result);
                 });
@@ -169,6 +169,7 @@ impl As<'_> {
             max_packet: 1 << 24,
             database: self.database.map(str::as_bytes),
             attributes: b"\x04_pid\x011",
+            announce: None,
             tls: &self.tls,
             deadline: Instant::now() + Duration::from_secs(5),
         };
@@ -497,7 +498,7 @@ async fn changing_the_user_asks_the_client() {
             capabilities: login.capabilities,
             max_packet: login.max_packet,
             nonce: login.nonce,
-            peer: Some([127, 0, 0, 1].into()),
+            peer: Some(([127, 0, 0, 1], 40_000).into()),
             sequence: 1,
             outlives_refusal: false,
         };

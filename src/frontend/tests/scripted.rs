@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::backend::pools::Pools;
 use crate::config::{Balance, Consistency, MaxPerBackend, NoReplica, TokenScope};
 use crate::discovery::TopologyStore;
-use crate::frontend::accounts::Accounts;
+use crate::frontend::accounts::{Accounts, Who};
 use crate::frontend::client::Client;
 use crate::frontend::context::{Collations, Context, Traffic};
 use crate::frontend::limits::Limits;
@@ -252,7 +252,7 @@ impl Front {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, _) = listener.accept().await.unwrap();
         let registration = context.registry.register(None);
-        let known = context.login.accounts.known(b"app").unwrap();
+        let known = context.login.accounts.known(Who { user: b"app", from: None }).unwrap();
         let dialect = **context.dialect.load();
         let session = Session::new(
             Client {

@@ -83,6 +83,7 @@ impl Raw {
             max_packet: 1 << 30,
             database: database.map(str::as_bytes),
             attributes: &[],
+            announce: None,
             tls,
             deadline: Instant::now() + PATIENCE,
         };
