@@ -325,6 +325,10 @@ fn bad_files() {
             "[docker]\nenabled = false",
             "2:11: no servers: with Docker disabled at least one [[backends]] is needed",
         ),
+        (
+            "[listen]\nproxy_protocol_out = true",
+            "2:22: needs pool.mode = \"session\": a shared connection has no one client",
+        ),
         ("[auth]\nmode = 'static'", "2:8: nobody could log in: there is no [[auth.users]]"),
         (
             "[[auth.users]]\nname = 'app'",
