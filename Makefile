@@ -51,7 +51,7 @@ demo-down: ## stop what the demo left running
 bench: ## the whole system beside a direct connection and haproxy in one run
 	tests/run.sh packages-bench images bench
 
-soak: ## ten minutes of mixed load on each flavour, judged by the servers' general logs, and 100,000 random operations
+soak: ## ten minutes of mixed load on each flavour, judged by the servers' general logs, 100,000 random operations, two million checked reads
 	tests/run.sh packages images soak
 
 suites: ## other people's test suites, directly and through the proxy; FLAVOUR=mysql|mariadb, SUITES=…, SHORT=1

@@ -57,9 +57,6 @@ fn serve(path: Option<PathBuf>) -> Done {
         config = path.as_deref().map(|path| path.display().to_string()),
         "starting"
     );
-    for key in config.without_effect() {
-        tracing::warn!(key, "this key has no effect in this version");
-    }
     let runtimes = runtime::build()?;
     let (config_sender, config) = watch::channel(config);
     let served = runtimes.data.block_on(async {
@@ -80,10 +77,7 @@ fn serve(path: Option<PathBuf>) -> Done {
 }
 
 fn check(path: Option<&Path>) -> Done {
-    let config = load(path)?;
-    for key in config.without_effect() {
-        println!("{key} has no effect in this version");
-    }
+    load(path)?;
     match path {
         Some(path) => println!("{}: ok", path.display()),
         None => println!("no proxy.toml here: the defaults, ok"),

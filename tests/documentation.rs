@@ -10,37 +10,20 @@ use rwproxy::routing::semi_sync::Source;
 const README: &str = include_str!("../README.md");
 const EXAMPLE: &str = include_str!("../proxy.toml");
 
-/// A key's documentation.
-#[derive(Debug, PartialEq, Eq)]
-struct Documented {
-    /// As TOML; `None` for keys that have none.
-    default: Option<String>,
-    /// It, or one of its values, has no effect yet.
-    later: bool,
-}
-
-type Keys = BTreeMap<(String, String), Documented>;
+/// Keys by section and name, with their defaults as TOML, where they have one.
+type Keys = BTreeMap<(String, String), Option<String>>;
 
 /// The keys of proxy.toml by section: `key = value`, or `# key = value` where there is no default.
 fn example() -> Keys {
     let mut keys = Keys::new();
-    let (mut section, mut comment) = (String::new(), String::new());
-    let mut section_is_later = false;
+    let mut section = String::new();
     for line in EXAMPLE.lines() {
         let text = line.trim_start_matches("# ");
         if text.starts_with('[') && text.ends_with(']') {
             section = text.to_owned();
-            section_is_later = comment.contains("(later)");
-            comment.clear();
         } else if let Some((key, value)) = assignment(text) {
             let default = (!line.starts_with('#')).then(|| value.to_owned());
-            let later = section_is_later || comment.contains("(later)");
-            keys.insert((section.clone(), key.to_owned()), Documented { default, later });
-            comment.clear();
-        } else if line.is_empty() {
-            comment.clear();
-        } else {
-            comment.push_str(text);
+            keys.insert((section.clone(), key.to_owned()), default);
         }
     }
     keys
@@ -66,8 +49,7 @@ fn readme() -> Keys {
         let key = cells[0].trim_start_matches("| ").trim_matches('`').to_owned();
         let is_toml = |text: &&str| text.starts_with('`');
         let default = Some(cells[1]).filter(is_toml).map(|text| text.trim_matches('`').to_owned());
-        let later = cells[2..].iter().any(|cell| cell.contains("(later)"));
-        keys.insert((section.clone(), key), Documented { default, later });
+        keys.insert((section.clone(), key), default);
     }
     keys
 }
@@ -83,9 +65,7 @@ fn every_key_stands_in_the_readme_with_its_default() {
             continue;
         };
         // Without a default in the file the README may say what holds.
-        if found.later != expected.later
-            || expected.default.is_some() && found.default != expected.default
-        {
+        if expected.is_some() && found != expected {
             wrong += &format!("{place:?}: {found:?} instead of {expected:?}\n");
         }
     }

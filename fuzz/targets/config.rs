@@ -30,7 +30,6 @@ fuzz_target!(|text: &str| {
         Environment { base: Path::new("/etc/rwproxy"), variable: &variable, read: &read };
     match Config::parse(text, "proxy.toml", &environment) {
         Ok(config) => {
-            let _ = config.without_effect();
             let same = diff(&config, &config);
             assert!(same.hot.is_empty() && same.restart.is_empty(), "{same:?}");
             // What takes effect at a reload leaves nothing that needs a restart.

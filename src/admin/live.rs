@@ -125,7 +125,7 @@ fn session_row(session: SessionView, topology: &Topology) -> SessionRow {
     let backend = session.backend.and_then(|id| topology.backend(id));
     SessionRow {
         id: session.id.get(),
-        client: session.peer.map_or("localhost".to_owned(), |ip| ip.to_string()),
+        client: session.peer.map_or("localhost".to_owned(), |peer| peer.ip().to_string()),
         state: if session.profile.user.is_empty() {
             "logging in"
         } else if session.in_transaction {
@@ -220,7 +220,7 @@ mod tests {
         let live = live(topology(1));
         let session = live.registry.register(None).handle.clone();
         assert!(!live.kill_session(session.id.get()), "its registration is gone");
-        let registration = live.registry.register(Some([10, 0, 0, 9].into()));
+        let registration = live.registry.register(Some(([10, 0, 0, 9], 40_000).into()));
         let handle = &registration.handle;
         handle.set_profile(|profile| profile.user = "app".to_owned());
         handle.set_backend(Some(live.topology.load().backends[1].id));

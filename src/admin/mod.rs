@@ -51,7 +51,7 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 async fn next_client(listener: &Listener) -> (Stream, Option<IpAddr>) {
     loop {
         match listener.accept().await {
-            Ok((socket, peer)) => return (Stream::Plain(socket), peer),
+            Ok((socket, peer)) => return (Stream::Plain(socket), peer.map(|peer| peer.ip())),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(PAUSE_AFTER_ERROR).await;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustls::ClientConfig;
 use rustls::pki_types::{IpAddr, ServerName};
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::rustls;
 use zeroize::Zeroizing;
@@ -23,6 +24,7 @@ use crate::wire::codec::Malformed;
 use crate::wire::compression::{Algorithm, Level, Peer};
 use crate::wire::handshake::{Greeting, Prelude, Response};
 use crate::wire::login::to_server::{LoginError, LoginToServer, Step};
+use crate::wire::proxy_header::{self, Source};
 use crate::wire::reply::{self, ErrPacket, OkPacket, ServerError};
 
 /// No packet of a login is nearly as long.
@@ -45,6 +47,8 @@ pub struct LoginOptions<'a> {
     pub database: Option<&'a [u8]>,
     /// Connection attributes, encoded; empty for none.
     pub attributes: &'a [u8],
+    /// For whom a header of the PROXY protocol speaks ahead of everything; `None`: there is none.
+    pub announce: Option<Source>,
     pub tls: &'a ClientTls,
     /// For everything together: name, connect, TLS, login.
     pub deadline: Instant,
@@ -118,6 +122,20 @@ impl ConnectError {
         }
     }
 
+    /// What servers that take no header say to one: they read it as a packet out of order, and
+    /// close the connection, perhaps before that can be read.
+    fn with_header(self) -> Self {
+        const ADVICE: &str = "does the server take headers of the PROXY protocol from here \
+                              (proxy_protocol_networks)?";
+        match self {
+            ConnectError::Protocol(text) => ConnectError::Protocol(format!("{text}; {ADVICE}")),
+            ConnectError::Io(error) => {
+                io::Error::new(error.kind(), format!("{error}; {ADVICE}")).into()
+            }
+            other => other,
+        }
+    }
+
     /// Nothing was heard from a server there: it may be down. Every other error came from one
     /// that is up.
     pub fn is_unreachable(&self) -> bool {
@@ -167,12 +185,21 @@ pub async fn connect(
     address: &Address,
     options: &LoginOptions<'_>,
 ) -> Result<Connected, ConnectError> {
-    let stream = dial(address, options.deadline).await?;
-    let name = server_name(address);
-    let stream = PacketStream::new(Stream::Plain(Socket::Tcp(stream)));
-    timeout_at(options.deadline, log_in(stream, name, options))
-        .await
-        .unwrap_or_else(|_| Err(ConnectError::TimedOut(describe(address))))
+    let mut stream = dial(address, options.deadline).await?;
+    let steps = async {
+        if let Some(source) = options.announce {
+            let mut header = Vec::new();
+            proxy_header::put(&mut header, source, stream.peer_addr()?);
+            stream.write_all(&header).await?;
+        }
+        let stream = PacketStream::new(Stream::Plain(Socket::Tcp(stream)));
+        log_in(stream, server_name(address), options).await
+    };
+    match timeout_at(options.deadline, steps).await {
+        Ok(result) if options.announce.is_some() => result.map_err(ConnectError::with_header),
+        Ok(result) => result,
+        Err(_) => Err(ConnectError::TimedOut(describe(address))),
+    }
 }
 
 /// To whom the certificate must be made out. A name that cannot stand in a certificate fits none.

@@ -68,6 +68,8 @@ pub struct PoolCounters {
     pub timeouts: AtomicU64,
     leased: AtomicUsize,
     pinned: AtomicUsize,
+    /// Leased ones that their session does not need now.
+    parked: AtomicUsize,
 }
 
 /// A pool as it was at one moment.
@@ -78,6 +80,7 @@ pub struct PoolView {
     pub leased: usize,
     /// Kept by pinned sessions, beyond the limit.
     pub pinned: usize,
+    /// Those that a session keeps for itself among them.
     pub idle: usize,
 }
 
@@ -96,6 +99,8 @@ pub struct Place {
     permit: OwnedSemaphorePermit,
     /// The permit is one for pinned connections.
     pinned: bool,
+    /// Its session does not need it now.
+    parked: bool,
 }
 
 /// A statement that is on its way to a server, or runs there.
@@ -271,18 +276,18 @@ impl Pool {
 
     fn place(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Place {
         self.counters.leased.fetch_add(1, Ordering::Relaxed);
-        Place { pool: self.clone(), permit, pinned: false }
+        Place { pool: self.clone(), permit, pinned: false, parked: false }
     }
 
-    /// Takes in a connection that was opened outside the pool, for `owner` to find; closes it when
-    /// there is no room.
-    pub fn adopt(self: &Arc<Self>, key: &PoolKey, connection: Connection, owner: SessionId) {
+    /// Takes in a connection that was opened outside the pool; closes it when there is no room.
+    pub fn adopt(self: &Arc<Self>, connection: Connection) -> Option<Lease> {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            return connection.close();
+            connection.close();
+            return None;
         };
         self.make_room();
         self.counters.dials.fetch_add(1, Ordering::Relaxed);
-        self.place(permit).fill(connection).release(key, owner);
+        Some(self.place(permit).fill(connection))
     }
 
     /// No connection is handed out or taken back any more; idle ones close now, leased ones when
@@ -317,11 +322,12 @@ impl Pool {
     }
 
     pub fn view(&self) -> PoolView {
+        let parked = self.counters.parked.load(Ordering::Relaxed);
         PoolView {
             limit: self.limit,
-            leased: self.counters.leased.load(Ordering::Relaxed),
+            leased: self.counters.leased.load(Ordering::Relaxed).saturating_sub(parked),
             pinned: self.counters.pinned.load(Ordering::Relaxed),
-            idle: self.idle().len(),
+            idle: self.idle().len() + parked,
         }
     }
 
@@ -361,10 +367,22 @@ impl Place {
             self.pool.counters.pinned.fetch_add(1, Ordering::Relaxed);
         }
     }
+
+    /// Counts it as idle, or as in use.
+    fn park(&mut self, parked: bool) {
+        let count = &self.pool.counters.parked;
+        if parked && !self.parked {
+            count.fetch_add(1, Ordering::Relaxed);
+        } else if !parked && self.parked {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.parked = parked;
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.park(false);
         self.pool.counters.leased.fetch_sub(1, Ordering::Relaxed);
         if self.pinned {
             self.pool.counters.pinned.fetch_sub(1, Ordering::Relaxed);
@@ -390,6 +408,20 @@ impl Lease {
     /// others' where the server has room for both.
     pub fn pin(&mut self) {
         self.place.pin();
+    }
+
+    /// Notes whether the session that keeps the connection for itself needs it now: only the
+    /// counts differ.
+    pub fn park(&mut self, parked: bool) {
+        self.place.park(parked);
+    }
+
+    /// Closes the connection and keeps its place, for another one.
+    pub fn vacate(self) -> Place {
+        let Lease { connection, mut place } = self;
+        place.park(false);
+        connection.close();
+        place
     }
 
     /// Gives the connection back, for its last user `owner` to find again. The caller vouches

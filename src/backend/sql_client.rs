@@ -13,6 +13,7 @@ use crate::wire::capabilities::Status;
 use crate::wire::codec::{Malformed, Reader};
 use crate::wire::handshake::Greeting;
 use crate::wire::packet::Packet;
+use crate::wire::proxy_header::Source;
 use crate::wire::reply::{self, EOF_LIMIT, EofPacket, ErrPacket, OkPacket, ServerError};
 use crate::wire::{Capabilities, ServerVersion};
 
@@ -75,11 +76,12 @@ impl From<PacketError> for QueryError {
 }
 
 impl SqlClient {
-    /// Dials and logs in by `deadline`.
+    /// Dials and logs in by `deadline`. `announce` as in [`LoginOptions`].
     pub async fn connect(
         address: &Address,
         credential: &Credential,
         tls: &ClientTls,
+        announce: Option<Source>,
         deadline: Instant,
     ) -> Result<Self, ConnectError> {
         let options = LoginOptions {
@@ -89,6 +91,7 @@ impl SqlClient {
             max_packet: MAX_PACKET,
             database: None,
             attributes: b"\x0cprogram_name\x07rwproxy",
+            announce,
             tls,
             deadline,
         };

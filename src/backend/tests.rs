@@ -62,6 +62,7 @@ async fn log_in(address: &Address, timeout: Duration) -> Result<Connected, Conne
         max_packet: 1 << 24,
         database: Some(b"shop"),
         attributes: b"",
+        announce: None,
         tls: &ClientTls::Disabled,
         deadline: Instant::now() + timeout,
     };
@@ -118,6 +119,7 @@ async fn a_connection_is_compressed_behind_its_login() {
             max_packet: 1 << 24,
             database: None,
             attributes: b"",
+            announce: None,
             tls: &ClientTls::Disabled,
             deadline: Instant::now() + SOON,
         };
@@ -190,6 +192,7 @@ async fn required_tls_is_not_given_up() {
         max_packet: 1 << 24,
         database: None,
         attributes: b"",
+        announce: None,
         tls: &ClientTls::required().unwrap(),
         deadline: Instant::now() + SOON,
     };
@@ -234,7 +237,7 @@ async fn answering(answers: &'static [&'static [&'static [u8]]]) -> SqlClient {
     .await;
     let credential = Credential::new("monitor", Secret::Empty);
     let deadline = Instant::now() + SOON;
-    SqlClient::connect(&address, &credential, &ClientTls::Disabled, deadline).await.unwrap()
+    SqlClient::connect(&address, &credential, &ClientTls::Disabled, None, deadline).await.unwrap()
 }
 
 /// `SELECT 1 AS a, NULL AS b`, in the form without CLIENT_DEPRECATE_EOF.
@@ -316,7 +319,7 @@ async fn a_result_beyond_the_bound_is_refused() {
     let credential = Credential::new("monitor", Secret::Empty);
     let deadline = Instant::now() + SOON;
     let tls = ClientTls::Disabled;
-    let mut client = SqlClient::connect(&address, &credential, &tls, deadline).await.unwrap();
+    let mut client = SqlClient::connect(&address, &credential, &tls, None, deadline).await.unwrap();
     let error = client.query("SELECT", deadline).await.unwrap_err();
     assert!(matches!(error, QueryError::TooLarge), "{error}");
 }

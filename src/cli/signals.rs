@@ -104,9 +104,6 @@ fn reload(path: Option<&Path>, config: &watch::Sender<Arc<Config>>, log: &LevelH
         return;
     }
     tracing::info!(keys = changes.hot.join(", "), "the configuration was read again");
-    for key in new.without_effect() {
-        tracing::warn!(key, "this key has no effect in this version");
-    }
     log.set(new.log.level);
     config.send_replace(Arc::new(diff::apply(&running, new)));
 }

@@ -49,7 +49,7 @@ async fn run(config: &Config, server: &str, force: bool) -> Result<Rows, Failed>
     // The console's certificate is one that it has made for itself.
     let tls = ClientTls::preferred().unwrap_or(ClientTls::Disabled);
     let deadline = Instant::now() + CONNECT;
-    let mut client = SqlClient::connect(&Address::Ip(address), &credential, &tls, deadline)
+    let mut client = SqlClient::connect(&Address::Ip(address), &credential, &tls, None, deadline)
         .await
         .map_err(|error| Failed::Unreachable { address, error })?;
     let name = server.replace('\\', "\\\\").replace('\'', "''");

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use super::diff::settings;
 use super::{AuthMode, BackendTlsMode, Config, ListenAddress, PoolMode, RuleTarget};
 
 /// Reports each contradiction by the path of the value to blame.
@@ -140,14 +139,4 @@ fn servers(config: &Config, report: &mut dyn FnMut(&str, String)) {
         let message = "at least one endpoint is needed (or `enabled = false`)";
         report("docker.endpoint", message.to_owned());
     }
-}
-
-/// Keys that this version accepts and does not act on; see [`Config::without_effect`].
-const WITHOUT_EFFECT: [&str; 2] = ["listen.proxy_protocol_out", "pool.mode"];
-
-/// Those of them that were given another value than the default.
-pub fn without_effect(config: &Config) -> Vec<&'static str> {
-    let (given, defaults) = (settings(config), settings(&Config::default()));
-    let is_asked_for = |key: &&str| given.get(*key) != defaults.get(*key);
-    WITHOUT_EFFECT.into_iter().filter(is_asked_for).collect()
 }

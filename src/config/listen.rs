@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::secret::Secret;
 use super::value::{self, ListenAddress};
+use crate::wire::proxy_header::Source;
 
 /// `[listen]`
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -35,6 +36,13 @@ pub struct Listen {
     /// RSA private key (PEM) for passwords of clients without TLS. Default: one made at start.
     pub rsa_key: Option<PathBuf>,
     pub tls: ListenTls,
+}
+
+impl Listen {
+    /// What stands ahead of the proxy's own connections to servers.
+    pub fn announces_itself(&self) -> Option<Source> {
+        self.proxy_protocol_out.then_some(Source::Connection)
+    }
 }
 
 impl Default for Listen {

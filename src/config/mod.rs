@@ -102,12 +102,6 @@ impl Config {
     ) -> Result<Config, ConfigError> {
         parse::parse(text, name, environment)
     }
-
-    /// Keys that were given a value which this version accepts but does not act on, as written
-    /// in the file (`routing.require_semi_sync`). Worth a warning at start.
-    pub fn without_effect(&self) -> Vec<&'static str> {
-        check::without_effect(self)
-    }
 }
 
 #[cfg(test)]

@@ -325,6 +325,10 @@ fn bad_files() {
             "[docker]\nenabled = false",
             "2:11: no servers: with Docker disabled at least one [[backends]] is needed",
         ),
+        (
+            "[listen]\nproxy_protocol_out = true",
+            "2:22: needs pool.mode = \"session\": a shared connection has no one client",
+        ),
         ("[auth]\nmode = 'static'", "2:8: nobody could log in: there is no [[auth.users]]"),
         (
             "[[auth.users]]\nname = 'app'",
@@ -376,13 +380,6 @@ fn files_that_cannot_be_read() {
         error.to_string(),
         "/nonexistent/proxy.toml: No such file or directory (os error 2)"
     );
-}
-
-#[test]
-fn keys_without_effect_are_named() {
-    assert!(Config::default().without_effect().is_empty());
-    let config = parse("[routing]\nno_replica = 'wait'\n[pool]\nmode = 'session'\n").unwrap();
-    assert_eq!(config.without_effect(), ["pool.mode"]);
 }
 
 proptest::proptest! {

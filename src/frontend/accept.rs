@@ -1,7 +1,7 @@
 //! From a listening socket to sessions.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::client::Client;
 use super::context::{Context, Traffic};
 use super::limits::Full;
-use super::login::{Identity, LoggedIn, LoginFailure, login};
+use super::login::{Identity, LoggedIn, LoginFailure, Ownership, login};
 use super::session::{End, Session};
 use crate::backend::Connection;
 use crate::backend::connection::Access;
@@ -59,7 +59,7 @@ fn is_the_clients(error: &io::Error) -> bool {
     )
 }
 
-async fn serve(mut socket: Socket, peer: Option<IpAddr>, context: Arc<Context>) {
+async fn serve(mut socket: Socket, peer: Option<SocketAddr>, context: Arc<Context>) {
     let deadline = Instant::now() + context.login.timeout;
     let traffic = context.traffic.load_full();
     let _place = match context.limits.admit(traffic.max_connections) {
@@ -73,8 +73,9 @@ async fn serve(mut socket: Socket, peer: Option<IpAddr>, context: Arc<Context>) 
             return tracing::debug!(?peer, %failure, "a client is not let in");
         }
     };
+    let address = peer.map(|peer| peer.ip());
     let _place_of_address =
-        match context.limits.admit_address(peer, traffic.per_address_connections) {
+        match context.limits.admit_address(address, traffic.per_address_connections) {
             Ok(place) => place,
             Err(full) => return turn_away(socket, full, &context).await,
         };
@@ -126,11 +127,12 @@ async fn serve(mut socket: Socket, peer: Option<IpAddr>, context: Arc<Context>) 
 /// whether it does is never guessed, for then a client could say it, too.
 async fn behind_proxies(
     socket: &mut Socket,
-    peer: Option<IpAddr>,
+    peer: Option<SocketAddr>,
     traffic: &Traffic,
     deadline: Instant,
-) -> Result<Option<IpAddr>, LoginFailure> {
-    let is_proxy = |peer| traffic.proxies.iter().any(|network| network.contains(&peer));
+) -> Result<Option<SocketAddr>, LoginFailure> {
+    let is_proxy =
+        |peer: SocketAddr| traffic.proxies.iter().any(|network| network.contains(&peer.ip()));
     if !peer.is_some_and(is_proxy) {
         return Ok(peer);
     }
@@ -219,6 +221,10 @@ impl Session {
         let state = state_of(&identity);
         let Identity { account, opened, database, attributes, revision, .. } = identity;
         self.application = attribute(&attributes, b"program_name").map(Into::into);
+        self.attributes = match self.context.login.ownership {
+            Ownership::Shared => Vec::new(),
+            Ownership::Session { .. } => attributes,
+        };
         let credential = account.credential().unwrap_or_else(|| self.credential.clone());
         self.client.handle.set_profile(|profile| {
             profile.user = String::from_utf8_lossy(&account.user).into_owned();
@@ -245,6 +251,8 @@ impl Session {
             connection.settle(id, self.state.version(), &settings);
         }
         self.places.note(backend.id, connection.number);
-        self.context.pools.of(backend).adopt(self.key(Access::ReadWrite), connection, id);
+        if let Some(lease) = self.context.pools.of(backend).adopt(connection) {
+            self.put_away(lease);
+        }
     }
 }

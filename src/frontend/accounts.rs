@@ -6,6 +6,7 @@ mod remembered;
 mod revisions;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -50,6 +51,24 @@ impl Account {
     }
 }
 
+/// Whom a login is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Who<'a> {
+    pub user: &'a [u8],
+    /// Where the client is, if the servers are told: they may have an account for each host, and
+    /// what lets one in need not let in another. `None`: they see the proxy.
+    pub from: Option<IpAddr>,
+}
+
+impl Who<'_> {
+    fn key(self) -> Key {
+        (self.user.into(), self.from)
+    }
+}
+
+/// What an account is remembered by.
+type Key = (Arc<[u8]>, Option<IpAddr>);
+
 /// What is known of an account at a login.
 #[derive(Debug, Clone)]
 pub struct Known {
@@ -85,7 +104,7 @@ pub struct Accounts {
     /// The last request whose answer is [followed](Self::follow).
     followed: watch::Sender<u64>,
     pub revisions: Arc<Revisions>,
-    remembered: Mutex<HashMap<Arc<[u8]>, Remembered>>,
+    remembered: Mutex<HashMap<Key, Remembered>>,
     generations: AtomicU64,
 }
 
@@ -141,8 +160,9 @@ impl Accounts {
         };
         let listed: HashMap<_, _> = users.into_iter().map(entry).collect();
         // Who is listed now, or was until now, is remembered by nothing else.
-        self.lock()
-            .retain(|user, _| !listed.contains_key(&user[..]) && !before.contains_key(&user[..]));
+        self.lock().retain(|(user, _), _| {
+            !listed.contains_key(&user[..]) && !before.contains_key(&user[..])
+        });
         self.listed.store(Arc::new(listed));
     }
 
@@ -178,11 +198,16 @@ impl Accounts {
     }
 
     /// What is known of a user that may be taken as proof.
-    pub fn known(&self, user: &[u8]) -> Option<Known> {
-        let listed = self.listed.load().get(user).cloned();
+    pub fn known(&self, who: Who<'_>) -> Option<Known> {
+        let listed = self.listed.load().get(who.user).cloned();
         let remembered = self.lock();
-        let entry = remembered.get(user);
+        let entry = remembered.get(&who.key());
         if let Some(Listed { account, credential }) = listed {
+            let account = match (entry, who.from) {
+                (_, None) => account,
+                (Some(entry), _) => entry.account.clone(),
+                (None, _) => self.unproven(&credential),
+            };
             let status = entry.map(|entry| entry.status);
             let revision = entry.map_or(0, |entry| entry.revision);
             return Some(Known { account, credential, status, revision });
@@ -190,7 +215,15 @@ impl Accounts {
         if self.only_listed {
             return None;
         }
-        let entry = entry.filter(|entry| entry.trusted)?;
+        let trusted = |entry: &&Remembered| entry.trusted && entry.account.credential().is_some();
+        let Some(entry) = entry.filter(trusted) else {
+            // From elsewhere the same secret may do: the primary has the last word.
+            who.from?;
+            let of_user = remembered.iter().filter(|((user, _), _)| **user == *who.user);
+            let credential = of_user.map(|(_, entry)| entry).find(trusted)?.account.credential()?;
+            let account = self.unproven(&credential);
+            return Some(Known { account, credential, status: None, revision: 0 });
+        };
         let credential = entry.account.credential()?;
         Some(Known {
             account: entry.account.clone(),
@@ -198,6 +231,11 @@ impl Accounts {
             status: Some(entry.status),
             revision: entry.revision,
         })
+    }
+
+    /// The account from where nobody has been let in yet.
+    fn unproven(&self, credential: &Credential) -> Arc<Account> {
+        Account::new(credential.user.clone(), credential.secret.clone(), self.next_generation())
     }
 
     /// Which exchange to begin with a client of this name. `default` is the greeting's.
@@ -209,19 +247,21 @@ impl Accounts {
     }
 
     /// Notes that the primary has let this account in.
-    pub fn remember(&self, user: &[u8], secret: Secret, welcome: Welcome<'_>) -> Arc<Account> {
+    pub fn remember(&self, who: Who<'_>, secret: Secret, welcome: Welcome<'_>) -> Arc<Account> {
         let Welcome { status, database, revision, now } = welcome;
-        let fingerprint = self.directory().fingerprint(user);
-        let listed = self.listed.load().get(user).map(|listed| listed.account.clone());
+        let fingerprint = self.directory().fingerprint(who.user);
+        let listed = self.listed.load().get(who.user).map(|listed| listed.account.clone());
         let mut remembered = self.lock();
-        if remembered.len() >= MOST_REMEMBERED && !remembered.contains_key(user) {
+        let key = who.key();
+        if remembered.len() >= MOST_REMEMBERED && !remembered.contains_key(&key) {
             let some = remembered.keys().next().cloned();
             some.map(|some| remembered.remove(&some));
         }
         let account = listed
-            .or_else(|| remembered.get(user).map(|entry| entry.account.clone()))
-            .unwrap_or_else(|| Account::new(user.into(), secret.clone(), self.next_generation()));
-        let entry = remembered.entry(account.user.clone()).or_insert_with(|| Remembered {
+            .filter(|_| who.from.is_none())
+            .or_else(|| remembered.get(&key).map(|entry| entry.account.clone()))
+            .unwrap_or_else(|| Account::new(key.0.clone(), secret.clone(), self.next_generation()));
+        let entry = remembered.entry(key).or_insert_with(|| Remembered {
             account: account.clone(),
             fingerprint,
             trusted: true,
@@ -252,8 +292,8 @@ impl Accounts {
     }
 
     /// Whether the primary has lately accepted this database for the account.
-    pub fn accepts(&self, user: &[u8], database: &[u8], now: Instant) -> bool {
-        self.lock().get(user).is_some_and(|entry| entry.accepts(database, now))
+    pub fn accepts(&self, who: Who<'_>, database: &[u8], now: Instant) -> bool {
+        self.lock().get(&who.key()).is_some_and(|entry| entry.accepts(database, now))
     }
 
     /// Notes that a server has refused this credential (1045): nobody tries it again.
@@ -279,7 +319,7 @@ impl Accounts {
     /// Compares what is remembered with a new reading.
     fn compare(&self, directory: &Directory) -> Vec<Changed> {
         let mut changes = Vec::new();
-        for (user, entry) in self.lock().iter_mut() {
+        for ((user, _), entry) in self.lock().iter_mut() {
             let fingerprint = directory.fingerprint(user);
             let before = std::mem::replace(&mut entry.fingerprint, fingerprint);
             if before == fingerprint || before == Directory::unread().fingerprint(user) {
@@ -303,7 +343,7 @@ impl Accounts {
         self.generations.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<[u8]>, Remembered>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Remembered>> {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

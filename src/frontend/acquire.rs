@@ -11,6 +11,7 @@ use super::client::{Client, ClientError};
 use super::context::Context;
 use super::errors;
 use super::mailbox::Mail;
+use super::parked::Own;
 use super::session::{End, Session};
 use super::turn::{Spill, Turn};
 use crate::backend::connection::Access;
@@ -185,6 +186,14 @@ impl Session {
         self.client.handle.set_backend(None);
     }
 
+    /// Closes what is the session's own and cannot serve it any more.
+    pub(super) fn tidy_parked(&mut self) {
+        let Some(parked) = &mut self.parked else { return };
+        let topology = self.context.topology.load();
+        parked
+            .tidy(|lease| topology.may_finish(lease.backend(), lease.access == Access::ReadWrite));
+    }
+
     /// Waits until another topology is published, for a [`PAUSE`] at most. The receiver is made at
     /// the first wait: what was published before is loaded anew.
     pub(super) async fn await_topology(
@@ -352,34 +361,62 @@ impl Session {
             Some(primary) if primary.id == backend.id => Access::ReadWrite,
             _ => Access::ReadOnly,
         };
-        let pool = self.context.pools.of(backend);
-        if let Some(number) = self.places.number(backend.id)
-            && let Some(lease) = pool.lease_own(self.key(access), number, self.client.handle.id)
-        {
+        let (connection, place) = match &mut self.parked {
+            Some(parked) => match parked.take(backend.id, self.keys.of(access)) {
+                Own::Connection(lease) => (Some(lease), None),
+                Own::Place(place) => (None, Some(place)),
+                Own::Nothing => (None, None),
+            },
+            None => (self.last_used(backend, access), None),
+        };
+        if let Some(lease) = connection {
             return self.restored(lease, spotless).await;
         }
-        let key = self.key(access).clone();
-        if pool.is_exhausted() {
-            // Some may be kept only in case their session asks for warnings or an insert id.
-            self.context.registry.broadcast(Mail::RELEASE);
-        }
-        let lease = match watched(&mut self.client, pool.lease(&key, deadline)).await? {
-            Ok(Leased::Connection(lease)) => lease,
-            Ok(Leased::Empty(place)) => {
+        let leased = match place {
+            Some(place) => Leased::Empty(place),
+            None => self.lease(backend, access, deadline).await?,
+        };
+        let lease = match leased {
+            Leased::Connection(lease) => lease,
+            Leased::Empty(place) => {
                 let connection = self.dial(backend, access).await;
                 place.count_dial(connection.is_ok());
                 place.fill(connection?)
             }
-            Err(LeaseError::TimedOut) => {
-                return Err(Trouble::refusal(errors::no_connection(&backend.name)));
-            }
-            Err(LeaseError::Retired) => return Err(Trouble::Changed),
         };
         // I5: the wait may have outlived the topology it began with.
         if access == Access::ReadWrite && self.context.topology.load().epoch != topology.epoch {
             return Err(Trouble::Changed);
         }
         self.restored(lease, spotless).await
+    }
+
+    /// The connection that the session has used last there, if nobody else has used it since.
+    fn last_used(&self, backend: &Backend, access: Access) -> Option<Lease> {
+        let number = self.places.number(backend.id)?;
+        let pool = self.context.pools.of(backend);
+        pool.lease_own(self.keys.of(access), number, self.client.handle.id)
+    }
+
+    /// A connection that anybody may have, or the right to open one, by `deadline`.
+    async fn lease(
+        &mut self,
+        backend: &Backend,
+        access: Access,
+        deadline: Instant,
+    ) -> Result<Leased, Trouble> {
+        let pool = self.context.pools.of(backend);
+        if pool.is_exhausted() && self.parked.is_none() {
+            // Some may be kept only in case their session asks for warnings or an insert id.
+            self.context.registry.broadcast(Mail::RELEASE);
+        }
+        match watched(&mut self.client, pool.lease(self.keys.of(access), deadline)).await? {
+            Ok(leased) => Ok(leased),
+            Err(LeaseError::TimedOut) => {
+                Err(Trouble::refusal(errors::no_connection(&backend.name)))
+            }
+            Err(LeaseError::Retired) => Err(Trouble::Changed),
+        }
     }
 
     async fn restored(&mut self, mut lease: Lease, spotless: bool) -> Result<Lease, Trouble> {
@@ -435,13 +472,14 @@ impl Session {
         };
         let options = LoginOptions {
             credential: &self.credential,
-            capabilities: self.key(access).capabilities
+            capabilities: self.keys.of(access).capabilities
                 | Capabilities::SESSION_TRACK
                 | self.context.login.backend_compression,
             collation: collation as u8,
             max_packet: crate::backend::authenticate::MAX_PACKET,
             database: settings.database.as_deref(),
-            attributes: &[],
+            attributes: &self.attributes,
+            announce: self.announces(),
             tls: &self.context.backend_tls,
             deadline: tokio::time::Instant::now() + timeout,
         };

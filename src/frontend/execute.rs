@@ -509,16 +509,26 @@ impl Session {
         self.refresh_keys();
         if self.state.keeps_connection() || (clean && self.leaves_something()) {
             let mut lease = lease;
-            if !self.state.pins().is_empty() {
+            // One that is its session's own counts as such.
+            if !self.state.pins().is_empty() && self.parked.is_none() {
                 lease.pin();
             }
             self.lease = Some(lease);
         } else if clean {
-            let access = lease.access;
-            lease.release(self.key(access), self.client.handle.id);
+            self.put_away(lease);
         } else {
             self.held_lost();
             lease.close();
+        }
+    }
+
+    /// Lets go of a connection that the session does not need now. The caller vouches that its
+    /// last reply was seen whole and that no pin stands (I1).
+    pub(super) fn put_away(&mut self, lease: Lease) {
+        let key = self.keys.of(lease.access);
+        match &mut self.parked {
+            Some(parked) => parked.put(key.clone(), lease),
+            None => lease.release(key, self.client.handle.id),
         }
     }
 

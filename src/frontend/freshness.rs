@@ -163,8 +163,7 @@ impl Session {
                 let asked = lease.ask(question, traffic.connect_timeout);
                 match attempted(&mut self.client, &self.context, backend.id, asked).await {
                     Ok(Ok([answer])) => {
-                        let access = lease.access;
-                        lease.release(self.key(access), self.client.handle.id);
+                        self.put_away(lease);
                         Ok(Transactions::parse(flavour, &answer))
                     }
                     Ok(Err(_)) => Ok(None),
@@ -203,8 +202,7 @@ impl Session {
                 return Ok(Some(lease));
             }
             Ok(_) => {
-                let access = lease.access;
-                lease.release(self.key(access), self.client.handle.id);
+                self.put_away(lease);
                 FreshRead::TimedOut
             }
             Err(error) => {

@@ -85,8 +85,7 @@ impl Session {
             return Ok(());
         }
         self.state.outcome.lost();
-        let access = lease.access;
-        lease.release(self.key(access), self.client.handle.id);
+        self.put_away(lease);
         Ok(())
     }
 

@@ -16,6 +16,7 @@ use crate::backend::Credential;
 use crate::backend::pool::Lease;
 use crate::backend::sql_client::SqlClient;
 use crate::routing::BackendId;
+use crate::wire::proxy_header::Source;
 
 /// How long the side connection may take for everything.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -47,6 +48,7 @@ pub(super) async fn limited<T>(
 pub(super) struct Kill {
     context: Arc<Context>,
     credential: Arc<Credential>,
+    announce: Option<Source>,
     /// Those of the session: with them its thread may be one that the account without them may
     /// not kill (MySQL's SYSTEM_USER).
     role: Option<Arc<str>>,
@@ -71,6 +73,7 @@ impl Session {
         Kill {
             context: self.context.clone(),
             credential: self.credential.clone(),
+            announce: self.announces(),
             role: self.state.settings().role.clone(),
             backend: lease.backend(),
             thread: lease.thread,
@@ -96,6 +99,7 @@ impl Kill {
         }
         let (context, credential) = (self.context.clone(), self.credential.clone());
         let (backend, thread, role) = (self.backend, self.thread, self.role.clone());
+        let announce = self.announce;
         let wanted = Arc::new(AtomicU32::new(1));
         let left = wanted.clone();
         let answered = tokio::spawn(async move {
@@ -105,8 +109,8 @@ impl Kill {
             };
             loop {
                 let seen = left.load(Ordering::Acquire);
-                answered &=
-                    kill_query(&context, &credential, role.as_deref(), backend, thread).await;
+                let killer = side_connection(&context, &credential, announce, backend);
+                answered &= kill_query(killer, role.as_deref(), thread).await;
                 let done = left.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Acquire);
                 if done.is_ok() {
                     return answered;
@@ -129,14 +133,12 @@ impl Kill {
 
 /// False when it is not known whether it has reached the server.
 async fn kill_query(
-    context: &Context,
-    credential: &Credential,
+    killer: impl Future<Output = Option<SqlClient>>,
     role: Option<&str>,
-    backend: BackendId,
     thread: u32,
 ) -> bool {
     let deadline = Instant::now() + PATIENCE;
-    let Some(mut client) = side_connection(context, credential, backend, deadline).await else {
+    let Some(mut client) = killer.await else {
         return false;
     };
     take_role(&mut client, role, deadline).await;
@@ -148,16 +150,18 @@ async fn kill_query(
     answer.is_ok()
 }
 
-/// A connection of its own, outside the pool's permits.
+/// A connection of its own, outside the pool's permits, within [`PATIENCE`].
 pub(super) async fn side_connection(
     context: &Context,
     credential: &Credential,
+    announce: Option<Source>,
     backend: BackendId,
-    deadline: Instant,
 ) -> Option<SqlClient> {
+    let deadline = Instant::now() + PATIENCE;
     let topology = context.topology.load_full();
     let address = topology.backend(backend)?.address.as_ref()?;
-    match SqlClient::connect(address, credential, &context.backend_tls, deadline).await {
+    let tls = &context.backend_tls;
+    match SqlClient::connect(address, credential, tls, announce, deadline).await {
         Ok(client) => Some(client),
         Err(error) => {
             tracing::debug!(%error, "no connection for a KILL");

@@ -4,6 +4,7 @@
 //! on both sides, that the server alone knows: it is asked by a KILL of a connection that was made
 //! for this purpose in the victim's name, sent over the killer's own. What it says is the answer.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -13,7 +14,7 @@ use super::context::Context;
 use super::errors;
 use super::kill::{PATIENCE, side_connection, take_role};
 use super::mailbox::Mail;
-use super::registry::Principal;
+use super::registry::{Handle, Principal};
 use super::session::{End, Session};
 use crate::backend::connection::PrivateError;
 use crate::backend::sql_client::SqlClient;
@@ -41,7 +42,7 @@ impl Session {
             return self.answer_error(1, &errors::not_owner(id.get().into())).await;
         };
         if principal.account.user != self.account.user {
-            if let Err(error) = self.ask_to_kill(id, &principal, connection).await? {
+            if let Err(error) = self.ask_to_kill(&victim, &principal, connection).await? {
                 return self.answer_error(1, &error).await;
             }
             // Meanwhile it may have left, or become another's.
@@ -68,11 +69,11 @@ impl Session {
     /// Whether the primary lets this session end one of that account; the client's error if not.
     async fn ask_to_kill(
         &mut self,
-        id: SessionId,
+        handle: &Handle,
         victim: &Principal,
         connection: bool,
     ) -> Result<Result<(), ServerError>, End> {
-        let id = id.get().into();
+        let id = handle.id.get().into();
         let (mut lease, _turn) = match self.connection_for(&Plan::administration(), &[]).await {
             Ok(lease) => lease,
             Err(Refusal::Error(error)) => return Ok(Err(error)),
@@ -82,7 +83,7 @@ impl Session {
         let patience = context.traffic.load().connect_timeout;
         let backend = lease.backend();
         let answer = watched(&mut self.client, async {
-            let stand_in = StandIn::open(&context, backend, victim).await?;
+            let stand_in = StandIn::open(&context, backend, victim, handle.peer).await?;
             let kill = if connection { "KILL" } else { "KILL QUERY" };
             let kill = format!("{kill} {}", stand_in.thread);
             let answer = lease.statement(&kill, patience).await;
@@ -121,10 +122,16 @@ struct StandIn {
 
 impl StandIn {
     /// Opens it and gives it the roles of the victim's session. `None` if that cannot be done.
-    async fn open(context: &Arc<Context>, backend: BackendId, victim: &Principal) -> Option<Self> {
+    async fn open(
+        context: &Arc<Context>,
+        backend: BackendId,
+        victim: &Principal,
+        peer: Option<SocketAddr>,
+    ) -> Option<Self> {
         let deadline = Instant::now() + PATIENCE;
         let credential = victim.account.credential()?;
-        let mut client = side_connection(context, &credential, backend, deadline).await?;
+        let announce = context.login.ownership.announces(peer);
+        let mut client = side_connection(context, &credential, announce, backend).await?;
         if !take_role(&mut client, victim.role.as_deref(), deadline).await {
             return None;
         }

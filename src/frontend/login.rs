@@ -11,7 +11,7 @@ mod failure;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +35,7 @@ use crate::wire::auth::{Nonce, Plugin, certificate_proof, native_stage2};
 use crate::wire::capabilities::Status;
 use crate::wire::compression::{Algorithm, Peer};
 use crate::wire::handshake::{ChangeUser, ClientHello, Greeting, Prelude, Response};
+use crate::wire::proxy_header::Source;
 use crate::wire::{Capabilities, Flavour};
 
 pub use self::admission::Opened;
@@ -97,6 +98,36 @@ impl Encryption {
     }
 }
 
+/// Whose the connections to the servers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ownership {
+    /// Everybody's who has the account, one after the other: they tell nothing of a client.
+    Shared,
+    /// One session's each: servers are told its client's connection attributes, and if `announced`
+    /// by a header of the PROXY protocol where it is.
+    Session { announced: bool },
+}
+
+impl Ownership {
+    /// What servers are told of where a client is; `peer` is `None` for one on a Unix socket.
+    pub fn announces(self, peer: Option<SocketAddr>) -> Option<Source> {
+        match self {
+            Ownership::Session { announced: true } => {
+                Some(peer.map_or(Source::Connection, Source::Client))
+            }
+            Ownership::Shared | Ownership::Session { announced: false } => None,
+        }
+    }
+}
+
+/// From where servers take the client to be, if they were told.
+fn announced(announce: Option<Source>) -> Option<IpAddr> {
+    match announce {
+        Some(Source::Client(client)) => Some(client.ip()),
+        Some(Source::Connection) | None => None,
+    }
+}
+
 /// What logins share.
 #[derive(Debug)]
 pub struct LoginContext {
@@ -114,6 +145,8 @@ pub struct LoginContext {
     pub compression: Capabilities,
     /// The capability by which connections to servers are compressed. Default none.
     pub backend_compression: Capabilities,
+    /// Default shared.
+    pub ownership: Ownership,
     openings: Semaphore,
 }
 
@@ -137,6 +170,7 @@ impl LoginContext {
             timeout,
             compression: Capabilities::empty(),
             backend_compression: Capabilities::empty(),
+            ownership: Ownership::Shared,
             openings: Semaphore::new(OPENINGS),
         }
     }
@@ -191,7 +225,7 @@ pub struct Identity {
 /// `peer` is `None` for a client on a Unix socket; `id` is the one to greet it with.
 pub async fn login(
     socket: Socket,
-    peer: Option<IpAddr>,
+    peer: Option<SocketAddr>,
     id: SessionId,
     deadline: Instant,
     context: &LoginContext,
@@ -309,7 +343,7 @@ async fn first_packet(
 struct Begun<'a> {
     greeting: &'a Greeting,
     self_made: Option<[u8; 32]>,
-    peer: Option<IpAddr>,
+    peer: Option<SocketAddr>,
 }
 
 /// A client that has been told that it is logged in.
@@ -338,6 +372,7 @@ async fn respond(
     let knows_plugins = capabilities.contains(Capabilities::PLUGIN_AUTH);
     let claim = Claim {
         user: response.user,
+        from: announced(context.ownership.announces(peer)),
         // A client that knows plugins and names none has answered as the greeting's wants it.
         plugin: response.plugin.or(knows_plugins.then_some(&greeting.plugin)),
         auth_response: response.auth_response,
@@ -351,9 +386,11 @@ async fn respond(
         collation: prelude.collation,
         max_packet: prelude.max_packet,
         database: response.database,
+        attributes: response.attributes,
         tls: dialogue.is_tls(),
         revision,
         host: &host(peer),
+        announce: context.ownership.announces(peer),
     };
     let Admission { account, status, opened } =
         admit(context, response.user, proof, wishes).await?;
@@ -379,8 +416,8 @@ async fn respond(
 }
 
 /// How messages name a client's host.
-fn host(peer: Option<IpAddr>) -> String {
-    peer.map_or_else(|| "localhost".to_owned(), |ip| ip.to_canonical().to_string())
+fn host(peer: Option<SocketAddr>) -> String {
+    peer.map_or_else(|| "localhost".to_owned(), |peer| peer.ip().to_canonical().to_string())
 }
 
 /// The greeting that a primary's becomes when we send it.
@@ -423,7 +460,7 @@ pub struct ChangingSession {
     pub max_packet: u32,
     /// The login's.
     pub nonce: Nonce,
-    pub peer: Option<IpAddr>,
+    pub peer: Option<SocketAddr>,
     /// The sequence number of the next packet to the client; kept up to date.
     pub sequence: u8,
     /// The connection outlives a refusal, which is not told then.
@@ -464,6 +501,7 @@ async fn change(
     let knows_plugins = session.capabilities.contains(Capabilities::PLUGIN_AUTH);
     let claim = Claim {
         user: command.user,
+        from: announced(context.ownership.announces(session.peer)),
         plugin: knows_plugins.then_some(command.plugin.unwrap_or_default()),
         auth_response: command.auth_response,
         // Libraries differ in what they put into the command; all of them follow a request.
@@ -482,9 +520,11 @@ async fn change(
         collation: command.collation.unwrap_or_default() as u8,
         max_packet: session.max_packet,
         database: command.database,
+        attributes: command.attributes,
         tls: dialogue.is_tls(),
         revision,
         host: &host(session.peer),
+        announce: context.ownership.announces(session.peer),
     };
     let Admission { account, status, opened } = admit(context, command.user, proof, wishes).await?;
     dialogue.welcome(session.capabilities, status, command.database, b"").await?;

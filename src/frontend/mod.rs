@@ -17,6 +17,7 @@ mod local;
 pub mod login;
 mod loss;
 pub mod mailbox;
+mod parked;
 pub mod prepared;
 pub mod registry;
 mod relay;

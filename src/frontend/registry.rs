@@ -1,7 +1,7 @@
 //! The sessions that are alive, by connection id: for KILL, for broadcasts, for `SHOW SESSIONS`.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ pub struct Handle {
     pub id: SessionId,
     pub mailbox: Mailbox,
     /// `None` for a client on a Unix socket.
-    pub peer: Option<IpAddr>,
+    pub peer: Option<SocketAddr>,
     pub since: Instant,
     /// What `SHOW SESSIONS` shows and statements do not change often.
     profile: Mutex<Profile>,
@@ -76,7 +76,7 @@ struct Activity {
 #[derive(Debug, Clone)]
 pub struct SessionView {
     pub id: SessionId,
-    pub peer: Option<IpAddr>,
+    pub peer: Option<SocketAddr>,
     pub since: Instant,
     pub profile: Profile,
     /// The backend whose connection it holds right now.
@@ -179,7 +179,7 @@ impl Registry {
     }
 
     /// Enters a new session.
-    pub fn register(self: &Arc<Self>, peer: Option<IpAddr>) -> Registration {
+    pub fn register(self: &Arc<Self>, peer: Option<SocketAddr>) -> Registration {
         let mut sessions = self.lock();
         let id = loop {
             let id = SessionId::numbered(self.next.fetch_add(1, Ordering::Relaxed));

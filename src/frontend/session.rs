@@ -11,8 +11,9 @@ use super::client::{Client, ClientError};
 use super::context::Context;
 use super::errors;
 use super::hold::InsertId;
-use super::login::LoginFailure;
+use super::login::{LoginFailure, Ownership};
 use super::mailbox::Mail;
+use super::parked::Parked;
 use super::registry::{Principal, Registration};
 use super::scopes::Membership;
 use crate::backend::Credential;
@@ -26,6 +27,7 @@ use crate::sql::{Dialect, Reason};
 use crate::wire::auth::Nonce;
 use crate::wire::command::Command;
 use crate::wire::packet::{HEADER, Header};
+use crate::wire::proxy_header::Source;
 use crate::wire::{Capabilities, Flavour};
 
 /// A command of at most this many bytes is read whole before anything is done with it: it can be
@@ -101,6 +103,8 @@ pub struct Session {
     pub(super) state: State,
     /// The connection that the session keeps between commands: pinned, or in a transaction.
     pub(super) lease: Option<Lease>,
+    /// Those that are its own besides; `None`: it shares them with others.
+    pub(super) parked: Option<Parked>,
     /// The open transaction may have written.
     pub(super) transaction_wrote: bool,
     /// The backend with which a connection was lost that the session could not do without; the
@@ -116,10 +120,12 @@ pub struct Session {
     pub(super) membership: Option<Membership>,
     /// The connection attribute `program_name`.
     pub(super) application: Option<Arc<[u8]>>,
+    /// The client's connection attributes, encoded, for servers to be told; empty for none.
+    pub(super) attributes: Vec<u8>,
     pub(super) dialect: Dialect,
     /// What a new session on the server has.
     server_dialect: Dialect,
-    keys: Keys,
+    pub(super) keys: Keys,
     /// For COM_CHANGE_USER.
     pub(super) nonce: Nonce,
     /// How often that was refused.
@@ -130,7 +136,7 @@ pub struct Session {
 
 /// The pool identities of a session, one for each kind of access.
 #[derive(Debug)]
-struct Keys {
+pub(super) struct Keys {
     write: PoolKey,
     read: PoolKey,
 }
@@ -152,6 +158,13 @@ impl Keys {
             role: state.settings().role.clone(),
         };
         Keys { write: key(Access::ReadWrite), read: key(Access::ReadOnly) }
+    }
+
+    pub fn of(&self, access: Access) -> &PoolKey {
+        match access {
+            Access::ReadWrite => &self.write,
+            Access::ReadOnly => &self.read,
+        }
     }
 }
 
@@ -216,6 +229,10 @@ impl Session {
             transaction_wrote: false,
             max_packet: 0,
             client,
+            parked: match context.login.ownership {
+                Ownership::Shared => None,
+                Ownership::Session { .. } => Some(Parked::default()),
+            },
             context,
             credential,
             lease: None,
@@ -226,6 +243,7 @@ impl Session {
             demand: Demand::default(),
             membership: None,
             application: None,
+            attributes: Vec::new(),
             dialect: state.dialect(server_dialect),
             server_dialect,
             state,
@@ -266,13 +284,6 @@ impl Session {
         let _ = self.answer_error(0, &error).await;
     }
 
-    pub(super) fn key(&self, access: Access) -> &PoolKey {
-        match access {
-            Access::ReadWrite => &self.keys.write,
-            Access::ReadOnly => &self.keys.read,
-        }
-    }
-
     /// Uses the account's present credential for what is opened from now on. False when a server
     /// has refused it: the client must log in anew.
     pub(super) fn refresh_credential(&mut self) -> bool {
@@ -286,6 +297,11 @@ impl Session {
             self.keys = Keys::new(&self.credential, revision, capabilities, &self.state);
         }
         true
+    }
+
+    /// What servers are told of where the client is.
+    pub(super) fn announces(&self) -> Option<Source> {
+        self.context.login.ownership.announces(self.client.handle.peer)
     }
 
     /// Begins anew as another account: nothing of the one before is left.
@@ -311,6 +327,9 @@ impl Session {
         self.lost = None;
         self.prepared_at = None;
         self.places = Places::default();
+        if let Some(parked) = &mut self.parked {
+            parked.close();
+        }
     }
 
     /// Goes on with connections of this revision alone: the session is as a new one.
@@ -397,6 +416,7 @@ impl Session {
         if mail.contains(Mail::QUIET) {
             self.client.handle.mailbox.take(Mail::QUIET);
             self.client.packets.give_back();
+            self.tidy_parked();
         }
         if mail.intersects(Mail::DRAIN | Mail::ACCOUNT) {
             return Err(End::Drained);
@@ -412,6 +432,7 @@ impl Session {
             self.client.handle.mailbox.take(Mail::BACKEND);
             // What the loss means to the client is said when it next asks for something.
             self.leave_lost_backend();
+            self.tidy_parked();
         }
         Ok(())
     }

@@ -163,9 +163,12 @@ impl Watcher {
     }
 
     async fn connect(&self, address: &Address) -> Result<SqlClient, Trouble> {
-        let monitor = self.config.borrow().monitor.clone();
+        let (monitor, announce) = {
+            let config = self.config.borrow();
+            (config.monitor.clone(), config.listen.announces_itself())
+        };
         let deadline = Instant::now() + monitor.timeout;
-        SqlClient::connect(address, &credential(&monitor), &self.tls, deadline)
+        SqlClient::connect(address, &credential(&monitor), &self.tls, announce, deadline)
             .await
             .map_err(|error| Trouble(error.to_string()))
     }

@@ -11,6 +11,7 @@ use crate::backend::{ConnectError, Credential};
 use crate::net::tls::client::ClientTls;
 use crate::routing::semi_sync::SemiSync;
 use crate::routing::topology::{Address, BackendId};
+use crate::wire::proxy_header::Source;
 
 use super::observation::{Failure, Gtids, Observation, Outcome};
 use super::queries::{self, Unreadable};
@@ -32,6 +33,8 @@ pub struct Settings {
     /// The account's name, for advice.
     pub user: Arc<str>,
     pub tls: ClientTls,
+    /// What stands ahead of a connection.
+    pub announce: Option<Source>,
     pub interval: Duration,
     /// How long a connection, and then a probe, may take.
     pub timeout: Duration,
@@ -127,9 +130,10 @@ impl Probe {
     }
 
     async fn connect(&mut self) -> Result<SqlClient, Failure> {
-        let Settings { credential, tls, timeout, user, .. } = &self.settings;
+        let Settings { credential, tls, announce, timeout, user, .. } = &self.settings;
         let deadline = Instant::now() + *timeout;
-        let connected = SqlClient::connect(&self.address, credential, tls, deadline).await;
+        let connected =
+            SqlClient::connect(&self.address, credential, tls, *announce, deadline).await;
         self.slow_at = None;
         connected.map_err(|error| {
             let text: Arc<str> = match &error {

@@ -102,11 +102,13 @@ impl Supervisor {
     }
 
     fn settings(&self) -> probe::Settings {
-        let monitor = &self.config.borrow().monitor;
+        let config = self.config.borrow();
+        let monitor = &config.monitor;
         probe::Settings {
             credential: credential(monitor),
             user: monitor.user.as_str().into(),
             tls: self.tls.clone(),
+            announce: config.listen.announces_itself(),
             interval: monitor.interval,
             timeout: monitor.timeout,
             samples: self.samples.clone(),

@@ -1,7 +1,7 @@
 //! Listening sockets.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
@@ -56,13 +56,14 @@ impl Listener {
     }
 
     /// The next connection, and its peer's address if it has one. Cancel safe.
-    pub async fn accept(&self) -> io::Result<(Socket, Option<IpAddr>)> {
+    pub async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 // A small reply must not wait for the acknowledgement of the one before.
                 stream.set_nodelay(true)?;
-                Ok((Socket::Tcp(stream), Some(peer.ip().to_canonical())))
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                Ok((Socket::Tcp(stream), Some(peer)))
             }
             Listener::Unix { listener, .. } => {
                 let (stream, _) = listener.accept().await?;
@@ -117,9 +118,9 @@ mod tests {
         let any = SocketAddr::from(([0u16; 8], 0));
         let listener = Listener::bind(&ListenAddress::Tcp(any)).unwrap();
         let port = listener.local_address().unwrap().port();
-        let _client = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let client = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let (_, peer) = listener.accept().await.unwrap();
-        assert_eq!(peer, Some(IpAddr::from([127, 0, 0, 1])));
+        assert_eq!(peer, client.local_addr().ok());
     }
 
     #[tokio::test]

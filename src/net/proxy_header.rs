@@ -61,7 +61,7 @@ mod tests {
             });
             let mut socket = Socket::Unix(socket);
             let source = read(&mut socket).await.unwrap();
-            assert_eq!(source, Source::Client("203.0.113.7".parse().unwrap()));
+            assert_eq!(source, Source::Client("203.0.113.7:56324".parse().unwrap()));
             let mut rest = String::new();
             socket.read_to_string(&mut rest).await.unwrap();
             assert_eq!(rest, "rest");

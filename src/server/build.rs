@@ -11,12 +11,12 @@ use super::Error;
 use crate::backend::pools::Pools;
 use crate::config::{
     AuthMode, BackendTls, BackendTlsMode, ClientTlsMode, Compression, Config, Listen, ListenTls,
-    PoolCompression,
+    PoolCompression, PoolMode,
 };
 use crate::frontend::accounts::Accounts;
 use crate::frontend::context::{Collations, Context, Traffic};
 use crate::frontend::limits::Limits;
-use crate::frontend::login::{Encryption, LoginContext};
+use crate::frontend::login::{Encryption, LoginContext, Ownership};
 use crate::frontend::registry::Registry;
 use crate::frontend::scopes::Scopes;
 use crate::metrics::Metrics;
@@ -153,6 +153,10 @@ pub(super) fn context(
         PoolCompression::None => Capabilities::empty(),
         PoolCompression::Zlib => Capabilities::COMPRESS,
         PoolCompression::Zstd => Capabilities::ZSTD_COMPRESSION,
+    };
+    login.ownership = match config.pool.mode {
+        PoolMode::Statement => Ownership::Shared,
+        PoolMode::Session => Ownership::Session { announced: config.listen.proxy_protocol_out },
     };
     let verdicts = Arc::new(Verdicts::new(MOST_VERDICTS, random_seed()));
     let opinions = Worker::start(verdicts, MOST_OPEN).map_err(Error::Thread)?;

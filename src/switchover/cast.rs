@@ -91,7 +91,11 @@ impl Switchover {
             ));
         };
         let secret = auth::Secret::from_password(password.as_ref().map_or("", Secret::expose));
-        Ok(Access { credential: Credential::new(user.as_bytes(), secret), tls: self.tls.clone() })
+        Ok(Access {
+            credential: Credential::new(user.as_bytes(), secret),
+            tls: self.tls.clone(),
+            announce: config.listen.announces_itself(),
+        })
     }
 
     /// Where replicas may find a server: first by what they use now, addresses or names.

@@ -10,6 +10,7 @@ use crate::backend::sql_client::{QueryError, Rows, SqlClient};
 use crate::net::tls::client::ClientTls;
 use crate::routing::topology::{Address, BackendId};
 use crate::wire::ServerVersion;
+use crate::wire::proxy_header::Source;
 
 /// How long a connection, or a statement that waits for nobody, may take.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -19,6 +20,8 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Access {
     pub credential: Credential,
     pub tls: ClientTls,
+    /// What stands ahead of a connection.
+    pub announce: Option<Source>,
 }
 
 /// Why a statement has no answer.
@@ -115,7 +118,9 @@ impl Server {
 
 async fn open(address: &Address, access: &Access) -> Result<SqlClient, String> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
-    let connected = SqlClient::connect(address, &access.credential, &access.tls, deadline).await;
+    let connected =
+        SqlClient::connect(address, &access.credential, &access.tls, access.announce, deadline)
+            .await;
     let mut client = connected.map_err(|error| error.to_string())?;
     // Literals are written as they are read without any mode.
     let set = client.query("SET SESSION sql_mode = ''", deadline).await;

@@ -1,9 +1,12 @@
-//! The header of the PROXY protocol, versions 1 and 2: for whom a proxy in front of us speaks.
+//! The header of the PROXY protocol, versions 1 and 2: for whom a proxy in front of us speaks, and, of
+//! version 2, for whom we speak to a server.
 //!
 //! Source: "The PROXY protocol, versions 1 & 2" (`doc/proxy-protocol.txt` of haproxy).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
+
+use bytes::BufMut;
 
 use super::codec::Malformed;
 
@@ -18,11 +21,18 @@ const BINARY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Bytes of version 2 ahead of the addresses.
 const BINARY_HEAD: usize = 16;
 
+/// The commands of version 2.
+const LOCAL: u8 = 0x20;
+const PROXY: u8 = 0x21;
+/// AF_INET and AF_INET6, as streams.
+const STREAM_4: u8 = 0x11;
+const STREAM_6: u8 = 0x21;
+
 /// What a header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// A client with this address.
-    Client(IpAddr),
+    Client(SocketAddr),
     /// The proxy itself (LOCAL, as its health checks), or a client of whom it knows no IP address:
     /// the connection is what it seems.
     Connection,
@@ -71,17 +81,17 @@ fn parse_text(bytes: &[u8]) -> Result<Progress, Malformed> {
         return Ok(Progress::Done(Source::Connection));
     }
     let mut pair = || [words.next(), words.next()];
-    let (addresses, ports) = (pair(), pair());
-    if words.next().is_some() || !ports.into_iter().all(|port| port.is_some_and(is_port)) {
+    let (addresses, ports) = (pair(), pair().map(|port| port.and_then(text_port)));
+    let ([Some(port), Some(_)], None) = (ports, words.next()) else {
         return Err(Malformed("a PROXY line with other words"));
-    }
+    };
     let client = match family {
         Some("TCP4") => text_address::<Ipv4Addr>(addresses),
         Some("TCP6") => text_address::<Ipv6Addr>(addresses),
         _ => None,
     };
     client
-        .map(|client| Progress::Done(Source::Client(client.to_canonical())))
+        .map(|client| Progress::Done(Source::Client((client.to_canonical(), port).into())))
         .ok_or(Malformed("a PROXY line with wrong addresses"))
 }
 
@@ -92,13 +102,11 @@ fn text_address<A: FromStr + Into<IpAddr>>([from, to]: [Option<&str>; 2]) -> Opt
 }
 
 /// 0 to 65535, without signs or leading zeros.
-fn is_port(text: &str) -> bool {
-    text.parse::<u16>().is_ok_and(|port| port.to_string() == text)
+fn text_port(text: &str) -> Option<u16> {
+    text.parse::<u16>().ok().filter(|port| port.to_string() == text)
 }
 
 fn parse_binary(bytes: &[u8]) -> Result<Progress, Malformed> {
-    const LOCAL: u8 = 0x20;
-    const PROXY: u8 = 0x21;
     let Some((head, body)) = bytes.split_first_chunk::<BINARY_HEAD>() else {
         return Ok(Progress::Need(BINARY_HEAD - bytes.len()));
     };
@@ -119,19 +127,51 @@ fn parse_binary(bytes: &[u8]) -> Result<Progress, Malformed> {
     }
     // Behind the addresses stand more fields (TLVs), which nobody here needs.
     let client = match (command, family) {
-        (PROXY, 0x11) => {
+        (PROXY, STREAM_4) => {
             let both: &[u8; 12] = body.first_chunk().ok_or(SHORT)?;
-            let [a, b, c, d, ..] = *both;
-            IpAddr::from([a, b, c, d])
+            let [a, b, c, d, _, _, _, _, high, low, ..] = *both;
+            SocketAddr::from(([a, b, c, d], u16::from_be_bytes([high, low])))
         }
-        (PROXY, 0x21) => {
+        (PROXY, STREAM_6) => {
             let both: &[u8; 36] = body.first_chunk().ok_or(SHORT)?;
-            let (client, _) = both.split_first_chunk::<16>().ok_or(SHORT)?;
-            IpAddr::from(*client)
+            let (client, rest) = both.split_first_chunk::<16>().ok_or(SHORT)?;
+            let port = u16::from_be_bytes([rest[16], rest[17]]);
+            SocketAddr::from((IpAddr::from(*client).to_canonical(), port))
         }
         _ => return Ok(Progress::Done(Source::Connection)),
     };
-    Ok(Progress::Done(Source::Client(client.to_canonical())))
+    Ok(Progress::Done(Source::Client(client)))
+}
+
+/// Writes a header of version 2. `destination` is where the connection goes; it is made of the
+/// client's family, as the protocol wants it, if it is not.
+pub fn put(out: &mut impl BufMut, source: Source, destination: SocketAddr) {
+    out.put_slice(BINARY);
+    let Source::Client(client) = source else {
+        out.put_slice(&[LOCAL, 0, 0, 0]);
+        return;
+    };
+    match (client.ip().to_canonical(), destination.ip().to_canonical()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            out.put_slice(&[PROXY, STREAM_4, 0, 12]);
+            out.put_slice(&from.octets());
+            out.put_slice(&to.octets());
+        }
+        (from, to) => {
+            out.put_slice(&[PROXY, STREAM_6, 0, 36]);
+            out.put_slice(&six(from).octets());
+            out.put_slice(&six(to).octets());
+        }
+    }
+    out.put_u16(client.port());
+    out.put_u16(destination.port());
+}
+
+fn six(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    }
 }
 
 const SHORT: Malformed = Malformed("a PROXY header without its addresses");
@@ -149,13 +189,13 @@ mod tests {
         [&[203, 0, 113, 7, 10, 0, 0, 1, 0xD4, 0x31, 0x0C, 0xEA], tail].concat()
     }
 
-    fn six() -> Vec<u8> {
+    fn six_body() -> Vec<u8> {
         let address: Ipv6Addr = "2001:db8::7".parse().unwrap();
         [&address.octets()[..], &Ipv6Addr::LOCALHOST.octets(), &[1, 2, 3, 4]].concat()
     }
 
-    fn client(text: &str) -> Source {
-        Source::Client(text.parse().unwrap())
+    fn client(text: &str, port: u16) -> Source {
+        Source::Client((text.parse::<IpAddr>().unwrap(), port).into())
     }
 
     /// Byte by byte: each `Need` is right, and nothing behind the header is asked for.
@@ -190,21 +230,21 @@ mod tests {
         let longest = "PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff \
             ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n";
         assert_eq!(longest.len(), LONGEST_TEXT);
-        let mut mapped = six();
+        let mut mapped = six_body();
         mapped[..16].copy_from_slice(&Ipv4Addr::new(203, 0, 113, 7).to_ipv6_mapped().octets());
         let table: [(Vec<u8>, Source); 15] = [
-            (text.into(), client("203.0.113.7")),
-            ("PROXY TCP6 2001:db8::7 ::1 1 0\r\n".into(), client("2001:db8::7")),
-            ("PROXY TCP6 ::ffff:203.0.113.7 ::1 1 0\r\n".into(), client("203.0.113.7")),
+            (text.into(), client("203.0.113.7", 56324)),
+            ("PROXY TCP6 2001:db8::7 ::1 1 0\r\n".into(), client("2001:db8::7", 1)),
+            ("PROXY TCP6 ::ffff:203.0.113.7 ::1 1 0\r\n".into(), client("203.0.113.7", 1)),
             ("PROXY UNKNOWN\r\n".into(), Source::Connection),
             ("PROXY UNKNOWN what ever\r\n".into(), Source::Connection),
             (longest.into(), Source::Connection),
-            (binary(0x21, 0x11, &four(b"")), client("203.0.113.7")),
+            (binary(0x21, 0x11, &four(b"")), client("203.0.113.7", 54321)),
             // TLVs: a checksum, an authority.
-            (binary(0x21, 0x11, &four(b"\x03\0\x04abcd\x02\0\x01x")), client("203.0.113.7")),
-            (binary(0x21, 0x11, &four(&[4; 508])), client("203.0.113.7")),
-            (binary(0x21, 0x21, &six()), client("2001:db8::7")),
-            (binary(0x21, 0x21, &mapped), client("203.0.113.7")),
+            (binary(0x21, 0x11, &four(b"\x03\0\x04abcd\x02\0\x01x")), client("203.0.113.7", 54321)),
+            (binary(0x21, 0x11, &four(&[4; 508])), client("203.0.113.7", 54321)),
+            (binary(0x21, 0x21, &six_body()), client("2001:db8::7", 0x102)),
+            (binary(0x21, 0x21, &mapped), client("203.0.113.7", 0x102)),
             (binary(0x20, 0x11, &four(b"")), Source::Connection),
             (binary(0x20, 0x00, b""), Source::Connection),
             (binary(0x21, 0x00, b"\x03\0\x04abcd"), Source::Connection),
@@ -213,6 +253,21 @@ mod tests {
         for (bytes, source) in table {
             assert_eq!(read(&bytes), Ok(source), "{}", bytes.escape_ascii());
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let (four, six) = ("10.0.0.1:3306".parse().unwrap(), "[::1]:3306".parse().unwrap());
+        let sources = [Source::Connection, client("203.0.113.7", 54321), client("2001:db8::7", 1)];
+        for (source, destination) in sources.into_iter().flat_map(|it| [(it, four), (it, six)]) {
+            let mut header = Vec::new();
+            put(&mut header, source, destination);
+            assert_eq!(read(&header), Ok(source), "{}", header.escape_ascii());
+        }
+        let mut header = Vec::new();
+        put(&mut header, client("203.0.113.7", 54321), four);
+        let body = [203, 0, 113, 7, 10, 0, 0, 1, 0xD4, 0x31, 0x0C, 0xEA];
+        assert_eq!(header, binary(0x21, 0x11, &body));
     }
 
     #[test]

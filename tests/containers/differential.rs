@@ -20,9 +20,22 @@ use session::{Settler, Transcript, run};
 
 crate::on_both_flavours!(random_sessions);
 
-/// Sessions at once, and connections to each server that they share.
+/// Sessions at once.
 const SESSIONS: usize = 64;
-const CONNECTIONS: usize = 8;
+
+/// How a proxy keeps connections.
+struct Pools {
+    settings: &'static str,
+    /// The same for four sessions, that they disturb each other as much as they can.
+    narrow: &'static str,
+}
+
+const SHARED: Pools =
+    Pools { settings: "[pool]\nmax_per_backend = 8", narrow: "[pool]\nmax_per_backend = 1" };
+const OWN: Pools =
+    Pools { settings: "[pool]\nmode = \"session\"", narrow: "[pool]\nmode = \"session\"" };
+/// The part of the operations that is run with connections of each session's own, too.
+const OWN_SHARE: usize = 4;
 /// Sessions that run directly at once: the primary alone serves them.
 const DIRECT: usize = 16;
 /// Differences that are looked into.
@@ -41,11 +54,28 @@ async fn random_sessions(flavour: Flavour) {
     let settler = Settler::connect(&cluster).await;
 
     schema::make(&cluster, SESSIONS).await;
-    let direct = all(&plans, cluster.primary_address(), None, DIRECT).await;
-    schema::make(&cluster, SESSIONS).await;
+    let mut direct = all(&plans, cluster.primary_address(), None, DIRECT).await;
+    compare(&cluster, &SHARED, &plans, &direct, &settler).await;
+
+    // What is a session's own is given up and brought back less often: fewer tell as much.
+    let beginning = |plan: &Arc<Vec<Operation>>| Arc::new(plan[..each / OWN_SHARE].to_vec());
+    let plans: Vec<_> = plans.iter().map(beginning).collect();
+    direct.iter_mut().for_each(|transcript| transcript.truncate(each / OWN_SHARE));
+    compare(&cluster, &OWN, &plans, &direct, &settler).await;
+}
+
+/// Runs all sessions through a proxy with these pools, and fails if any answer is another.
+async fn compare(
+    cluster: &Cluster,
+    pools: &Pools,
+    plans: &[Arc<Vec<Operation>>],
+    direct: &[Transcript],
+    settler: &Arc<Settler>,
+) {
+    schema::make(cluster, SESSIONS).await;
     cluster.settle().await;
-    let proxy = Proxy::start(&cluster, &format!("[pool]\nmax_per_backend = {CONNECTIONS}"));
-    let proxied = all(&plans, proxy.address, Some(settler.clone()), SESSIONS).await;
+    let proxy = Proxy::start(cluster, pools.settings);
+    let proxied = all(plans, proxy.address, Some(settler.clone()), SESSIONS).await;
 
     let mut found = Vec::new();
     for (number, plan) in plans.iter().enumerate() {
@@ -56,16 +86,18 @@ async fn random_sessions(flavour: Flavour) {
     }
     let reads: u64 = proxy.reads_on_replicas();
     eprintln!(
-        "{} operations in {SESSIONS} sessions on {CONNECTIONS} connections; {reads} statements on \
-         replicas; {} sessions with a difference",
-        each * SESSIONS,
+        "{} operations in {SESSIONS} sessions, {:?}; {reads} statements on replicas; {} \
+         sessions with a difference",
+        plans.iter().map(|plan| plan.len()).sum::<usize>(),
+        pools.settings,
         found.len()
     );
     if std::env::var_os("DIFFERENTIAL_METRICS").is_some() {
         eprintln!("{}", proxy.get("/metrics"));
     }
     for (number, at) in found.iter().take(setting("DIFFERENTIAL_SHRINK", MOST) as usize) {
-        let shortest = shrink::shrink(&cluster, &settler, &plans[*number][..=*at]).await;
+        let shortest =
+            shrink::shrink(cluster, pools.narrow, settler, &plans[*number][..=*at]).await;
         eprintln!("session {number} shrinks to\n{shortest}");
     }
     assert!(found.is_empty(), "{} sessions differ", found.len());

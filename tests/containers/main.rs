@@ -25,6 +25,7 @@ mod replication;
 mod rescue;
 mod rules;
 mod semi_sync;
+mod session_mode;
 mod sessions;
 mod spilling;
 mod splitting;

@@ -7,14 +7,15 @@ use tokio::time::{Instant, timeout_at};
 
 use super::exchange::{Proof, requires_tls};
 use super::failure::LoginFailure;
-use super::{LoginContext, SERVED};
+use super::{LoginContext, Ownership, SERVED, announced};
 use crate::backend::{ConnectError, Connected, Credential, LoginOptions, connect};
-use crate::frontend::accounts::{Account, Known, Welcome};
+use crate::frontend::accounts::{Account, Known, Welcome, Who};
 use crate::routing::topology::BackendId;
 use crate::wire::Capabilities;
 use crate::wire::auth::Secret;
 use crate::wire::capabilities::Status;
 use crate::wire::login::to_server::LoginError;
+use crate::wire::proxy_header::Source;
 use crate::wire::reply::ServerError;
 
 /// How long the primary may take to let a client in.
@@ -31,14 +32,22 @@ pub(super) struct Wishes<'a> {
     pub collation: u8,
     pub max_packet: u32,
     pub database: Option<&'a [u8]>,
+    /// Connection attributes, encoded.
+    pub attributes: &'a [u8],
     pub tls: bool,
     /// With which the session begins.
     pub revision: u64,
     /// How the client's host is called in messages.
     pub host: &'a str,
+    /// What the primary is told of where the client is.
+    pub announce: Option<Source>,
 }
 
 impl<'a> Wishes<'a> {
+    fn who(&self, user: &'a [u8]) -> Who<'a> {
+        Who { user, from: announced(self.announce) }
+    }
+
     fn welcome(&self, status: Status, now: std::time::Instant) -> Welcome<'a> {
         Welcome { status, database: self.database, revision: self.revision, now }
     }
@@ -101,8 +110,9 @@ async fn admit_known(
     let now = std::time::Instant::now();
     let accepted = wishes
         .database
-        .is_none_or(|database| context.accounts.accepts(&account.user, database, now));
-    let accepted = accepted && revision >= wishes.revision;
+        .is_none_or(|database| context.accounts.accepts(wishes.who(&account.user), database, now));
+    // A server that is told of hosts goes by them.
+    let accepted = accepted && revision >= wishes.revision && wishes.announce.is_none();
     if let (Some(status), true) = (status, accepted) {
         return Ok(Admission { account, status, opened: None });
     }
@@ -110,7 +120,8 @@ async fn admit_known(
         Ok(opened) => {
             let status = opened.connected.ok.packet().status;
             let secret = credential.secret.clone();
-            context.accounts.remember(&account.user, secret, wishes.welcome(status, now));
+            let who = wishes.who(&account.user);
+            let account = context.accounts.remember(who, secret, wishes.welcome(status, now));
             Ok(Admission { account, status, opened: Some(opened) })
         }
         Err(OpenError::Connect(ConnectError::Refused(error))) if !is_full(&error) => {
@@ -128,11 +139,11 @@ async fn admit_known(
 }
 
 /// The client has a secret that only the primary can judge.
-async fn admit_presented(
+async fn admit_presented<'a>(
     context: &LoginContext,
-    user: &[u8],
+    user: &'a [u8],
     secret: Secret,
-    wishes: Wishes<'_>,
+    wishes: Wishes<'a>,
 ) -> Result<Admission, LoginFailure> {
     let credential = Arc::new(Credential::new(user, secret));
     let mut opened = open(context, credential.clone(), wishes)
@@ -141,7 +152,7 @@ async fn admit_presented(
     let status = opened.connected.ok.packet().status;
     let now = std::time::Instant::now();
     let secret = credential.secret.clone();
-    let account = context.accounts.remember(user, secret, wishes.welcome(status, now));
+    let account = context.accounts.remember(wishes.who(user), secret, wishes.welcome(status, now));
     if requires_tls(context, &account) && !wishes.tls {
         return Err(LoginFailure::access_denied(user, wishes.host, true));
     }
@@ -207,7 +218,11 @@ async fn open(
         collation: wishes.collation,
         max_packet: wishes.max_packet,
         database: wishes.database,
-        attributes: b"",
+        attributes: match context.ownership {
+            Ownership::Shared => b"",
+            Ownership::Session { .. } => wishes.attributes,
+        },
+        announce: wishes.announce,
         tls: &tls,
         deadline,
     };

@@ -1,12 +1,14 @@
 //! The conversation that proves who a client is.
 
+use std::net::IpAddr;
+
 use tokio::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 use super::LoginContext;
 use super::dialogue::Dialogue;
 use super::failure::LoginFailure;
-use crate::frontend::accounts::{Account, Exchange, Known};
+use crate::frontend::accounts::{Account, Exchange, Known, Who};
 use crate::session::accounts::Directory;
 use crate::wire::auth::{
     Nonce, Plugin, Secret, native_stage2, native_verify, parse_native_hash, same_secret,
@@ -22,6 +24,8 @@ const REFRESH_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Claim<'a> {
     pub user: &'a [u8],
+    /// Where it is, if the servers are told.
+    pub from: Option<IpAddr>,
     /// `None` when the client knows no plugins.
     pub plugin: Option<&'a [u8]>,
     pub auth_response: &'a [u8],
@@ -62,7 +66,7 @@ pub(super) async fn prove(
     if claim.plugin.is_none() && plugin != Plugin::NativePassword {
         return Err(LoginFailure::OldClient);
     }
-    let known = context.accounts.known(claim.user);
+    let known = context.accounts.known(Who { user: claim.user, from: claim.from });
     let mut machine = LoginFromClient::new(plugin, nonce, dialogue.is_secure());
     let mut demand = if claim.change {
         machine.switch()

@@ -72,12 +72,22 @@ impl Server {
         encryption: Encryption,
         primary: Option<SocketAddr>,
     ) -> Server {
+        Self::start_as(version, users, encryption, primary, Ownership::Shared).await
+    }
+
+    async fn start_as(
+        version: &str,
+        users: &[(&str, &str)],
+        encryption: Encryption,
+        primary: Option<SocketAddr>,
+        ownership: Ownership,
+    ) -> Server {
         let (directory, readings) = watch::channel(Arc::new(Directory::unread()));
         let users = users
             .iter()
             .map(|(user, password)| (user.as_bytes().to_vec(), Secret::from_password(*password)));
         let accounts = Accounts::new(users, primary.is_none(), readings, Arc::default());
-        let context = Arc::new(LoginContext::new(
+        let mut context = LoginContext::new(
             accounts,
             encryption,
             LazyRsaKey::default(),
@@ -85,7 +95,9 @@ impl Server {
             Arc::new(TopologyStore::new(topology(primary))),
             Arc::new(ArcSwapOption::from_pointee(greeting(version))),
             Duration::from_secs(5),
-        ));
+        );
+        context.ownership = ownership;
+        let context = Arc::new(context);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, logins) = mpsc::unbounded_channel();
@@ -97,7 +109,7 @@ impl Server {
                     let socket = Socket::Tcp(stream);
                     let id = SessionId::numbered(7);
                     let deadline = Instant::now() + context.timeout;
-                    let result = login(socket, Some(peer.ip()), id, deadline, &context).await;
+                    let result = login(socket, Some(peer), id, deadline, &context).await;
                     // The receiver is gone when the test is over.
                     let _ = sender.send(result);
                 });
@@ -169,6 +181,7 @@ impl As<'_> {
             max_packet: 1 << 24,
             database: self.database.map(str::as_bytes),
             attributes: b"\x04_pid\x011",
+            announce: None,
             tls: &self.tls,
             deadline: Instant::now() + Duration::from_secs(5),
         };
@@ -497,7 +510,7 @@ async fn changing_the_user_asks_the_client() {
             capabilities: login.capabilities,
             max_packet: login.max_packet,
             nonce: login.nonce,
-            peer: Some([127, 0, 0, 1].into()),
+            peer: Some(([127, 0, 0, 1], 40_000).into()),
             sequence: 1,
             outlives_refusal: false,
         };
@@ -612,4 +625,44 @@ async fn a_login_that_never_ends_is_ended() {
     let failure = server.outcome().await.unwrap_err();
     assert_eq!(failure.label().name(), "timeout");
     drop(stream);
+}
+
+/// A server that takes PROXY headers, in front of one that does not; the headers that have come.
+async fn taking_headers(server: SocketAddr) -> (SocketAddr, mpsc::UnboundedReceiver<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, headers) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut header = vec![0; 28];
+            client.read_exact(&mut header).await.unwrap();
+            sender.send(header).unwrap();
+            let mut server = TcpStream::connect(server).await.unwrap();
+            tokio::spawn(async move {
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    (address, headers)
+}
+
+#[tokio::test]
+async fn a_client_that_is_announced_is_judged_by_the_primary_each_time() {
+    let users = [("app", "secret")];
+    let mut primary = Server::start(MYSQL, &users, Encryption::Disabled, None).await;
+    let (address, mut headers) = taking_headers(primary.address).await;
+    let encryption = Encryption::Preferred(tls());
+    let ownership = Ownership::Session { announced: true };
+    let mut proxy = Server::start_as(MYSQL, &[], encryption, Some(address), ownership).await;
+    for _ in 0..2 {
+        user("app", "secret").encrypted().log_in(&proxy).await.unwrap();
+        assert!(proxy.outcome().await.unwrap().identity.opened.is_some());
+        let login = primary.outcome().await.unwrap();
+        assert_eq!(login.identity.attributes, b"\x04_pid\x011", "as the client has them");
+        let header = headers.recv().await.unwrap();
+        assert_eq!(header[..20], *b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C\x7F\0\0\x01");
+    }
+    let wrong = user("app", "wrong").encrypted().log_in(&proxy).await;
+    assert!(refusal(wrong).contains("Access denied for user 'app'"));
+    assert!(headers.recv().await.is_some(), "the primary has refused it");
 }

@@ -2,6 +2,7 @@
 //! stall, and send nonsense.
 
 mod allocations;
+mod own;
 mod prepared;
 mod scripted;
 mod sessions;

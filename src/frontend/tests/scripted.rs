@@ -13,11 +13,11 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::backend::pools::Pools;
 use crate::config::{Balance, Consistency, MaxPerBackend, NoReplica, TokenScope};
 use crate::discovery::TopologyStore;
-use crate::frontend::accounts::Accounts;
+use crate::frontend::accounts::{Accounts, Who};
 use crate::frontend::client::Client;
 use crate::frontend::context::{Collations, Context, Traffic};
 use crate::frontend::limits::Limits;
-use crate::frontend::login::{Encryption, LoginContext};
+use crate::frontend::login::{Encryption, LoginContext, Ownership};
 use crate::frontend::registry::Registry;
 use crate::frontend::scopes::Scopes;
 use crate::frontend::session::{End, Session};
@@ -195,6 +195,11 @@ pub struct Front {
 
 impl Front {
     pub async fn new(servers: &[&Server]) -> Self {
+        Self::enter(Self::context(servers, Ownership::Shared)).await
+    }
+
+    /// What sessions in front of these servers share.
+    pub fn context(servers: &[&Server], ownership: Ownership) -> Arc<Context> {
         let mut topology = topology(servers.len() - 1);
         for (backend, server) in topology.backends.iter_mut().zip(servers) {
             backend.address = Some(Address::Ip(server.address));
@@ -203,20 +208,22 @@ impl Front {
         let store = Arc::new(TopologyStore::new(topology));
         let (_, directory) = tokio::sync::watch::channel(Arc::new(Directory::unread()));
         let users = [(b"app".to_vec(), Secret::from_password("app"))];
-        let context = Arc::new(Context {
-            topology: store.clone(),
+        let mut login = LoginContext::new(
+            Accounts::new(users, true, directory, Arc::default()),
+            Encryption::Disabled,
+            LazyRsaKey::default(),
+            ClientTls::Disabled,
+            store.clone(),
+            Arc::default(),
+            seconds(1),
+        );
+        login.ownership = ownership;
+        Arc::new(Context {
+            topology: store,
             metrics: Arc::new(Metrics::new(&[])),
             limits: Limits::new(),
             dialect: ArcSwap::from_pointee(Dialect { version: 90704, ..Dialect::default() }),
-            login: LoginContext::new(
-                Accounts::new(users, true, directory, Arc::default()),
-                Encryption::Disabled,
-                LazyRsaKey::default(),
-                ClientTls::Disabled,
-                store,
-                Arc::default(),
-                seconds(1),
-            ),
+            login,
             pools: Arc::new(Pools::new(MaxPerBackend::Fixed(4), Arc::new(Metrics::new(&[])))),
             registry: Arc::new(Registry::new()),
             backend_tls: ClientTls::Disabled,
@@ -247,12 +254,16 @@ impl Front {
             scopes: Scopes::default(),
             rescues: Rescues::new(std::time::Instant::now()),
             tickets: AtomicU64::new(0),
-        });
+        })
+    }
+
+    /// One more session.
+    pub async fn enter(context: Arc<Context>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, _) = listener.accept().await.unwrap();
         let registration = context.registry.register(None);
-        let known = context.login.accounts.known(b"app").unwrap();
+        let known = context.login.accounts.known(Who { user: b"app", from: None }).unwrap();
         let dialect = **context.dialect.load();
         let session = Session::new(
             Client {

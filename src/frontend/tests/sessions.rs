@@ -104,7 +104,7 @@ async fn sleepy() -> Server {
     .await
 }
 
-async fn until(what: &str, mut happened: impl FnMut() -> bool) {
+pub async fn until(what: &str, mut happened: impl FnMut() -> bool) {
     for _ in 0..200 {
         if happened() {
             return;

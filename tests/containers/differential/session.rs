@@ -33,6 +33,10 @@ impl Transcript {
             .or_else(|| (self.answers.len() != other.answers.len()).then(|| both.count()))
     }
 
+    pub fn truncate(&mut self, operations: usize) {
+        self.answers.truncate(operations);
+    }
+
     pub fn at(&self, number: usize) -> &str {
         self.answers.get(number).map_or("(nothing)", String::as_str)
     }

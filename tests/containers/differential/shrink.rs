@@ -17,10 +17,15 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const NUMBER: usize = 0;
 const OTHERS: std::ops::Range<usize> = 60..63;
 
-/// A shorter sequence that differs still, as far as one is found in time, with all its answers. The
-/// one shared connection of each server passes from hand to hand meanwhile.
-pub async fn shrink(cluster: &Cluster, settler: &Arc<Settler>, plan: &[Operation]) -> String {
-    let proxy = Proxy::start(cluster, "[pool]\nmax_per_backend = 1");
+/// A shorter sequence that differs still, as far as one is found in time, with all its answers. A
+/// shared connection to each server passes from hand to hand meanwhile.
+pub async fn shrink(
+    cluster: &Cluster,
+    settings: &str,
+    settler: &Arc<Settler>,
+    plan: &[Operation],
+) -> String {
+    let proxy = Proxy::start(cluster, settings);
     let stop = Arc::new(AtomicBool::new(false));
     let mut others = JoinSet::new();
     for number in OTHERS {

@@ -77,17 +77,35 @@ impl Raw {
     ) -> Result<Raw, ConnectError> {
         let credential = Credential::new(user, Secret::from_password(password));
         let options = LoginOptions {
-            credential: &credential,
-            capabilities,
-            collation: 45,
-            max_packet: 1 << 30,
-            database: database.map(str::as_bytes),
-            attributes: &[],
             tls,
-            deadline: Instant::now() + PATIENCE,
+            database: database.map(str::as_bytes),
+            ..options(&credential, capabilities)
         };
+        Self::login_as(address, &options).await
+    }
+
+    /// Logs in as `app` with these connection attributes, encoded.
+    pub async fn telling(
+        address: SocketAddr,
+        capabilities: Capabilities,
+        attributes: &[u8],
+    ) -> Raw {
+        let credential = Credential::new("app", Secret::from_password("app"));
+        let options = LoginOptions {
+            database: Some(b"app"),
+            attributes,
+            ..options(&credential, capabilities)
+        };
+        let login = Self::login_as(address, &options).await;
+        login.unwrap_or_else(|error| panic!("app@{address}: {error}"))
+    }
+
+    async fn login_as(
+        address: SocketAddr,
+        options: &LoginOptions<'_>,
+    ) -> Result<Raw, ConnectError> {
         let Connected { stream, greeting, capabilities, .. } =
-            connect(&Address::Ip(address), &options).await?;
+            connect(&Address::Ip(address), options).await?;
         Ok(Raw { stream, capabilities, id: greeting.connection_id })
     }
 
@@ -127,6 +145,11 @@ impl Raw {
     /// COM_CHANGE_USER, by whatever plugin the server asks for; its last packet, as the first of a
     /// reply.
     pub async fn change_user(&mut self, login: Login<'_>) -> Packet {
+        self.change_user_telling(login, &[]).await
+    }
+
+    /// The same with these connection attributes, encoded.
+    pub async fn change_user_telling(&mut self, login: Login<'_>, attributes: &[u8]) -> Packet {
         let command = ChangeUser {
             user: login.user.as_bytes(),
             auth_response: &[],
@@ -134,7 +157,7 @@ impl Raw {
             collation: Some(login.collation),
             // Of no account: the server asks for the right one, with a nonce of its own.
             plugin: Some(CLEAR_PASSWORD),
-            attributes: &[],
+            attributes,
         };
         let mut payload = Vec::new();
         command.put(&mut payload, self.capabilities | Capabilities::PLUGIN_AUTH);
@@ -310,6 +333,21 @@ impl Raw {
 
     async fn next(&mut self) -> Packet {
         self.packet().await.expect("a packet")
+    }
+}
+
+/// How these clients log in, to no database.
+fn options(credential: &Credential, capabilities: Capabilities) -> LoginOptions<'_> {
+    LoginOptions {
+        credential,
+        capabilities,
+        collation: 45,
+        max_packet: 1 << 30,
+        database: None,
+        attributes: &[],
+        announce: None,
+        tls: &ClientTls::Disabled,
+        deadline: Instant::now() + PATIENCE,
     }
 }
 
