@@ -263,7 +263,7 @@ impl Connection {
         deadline: Duration,
     ) -> Result<[Vec<u8>; COLUMNS], PrivateError> {
         let reply = self.rows(&limited(question), deadline).await?;
-        let rows = text_rows(&reply, self.deprecates_eof())?;
+        let rows = text_rows(&reply, self.capabilities)?;
         let mut row = Reader::new(rows.first().ok_or(Malformed("a reply without a row"))?);
         let mut values = [const { Vec::new() }; COLUMNS];
         for value in &mut values {
@@ -285,10 +285,9 @@ impl Connection {
         // This one clears them.
         let [warning_count, error_count] =
             self.ask("SELECT @@warning_count, @@error_count", deadline).await?;
-        let deprecate_eof = self.deprecates_eof();
         Ok(Report {
-            warnings: text_rows(&warnings, deprecate_eof)?.into(),
-            errors: text_rows(&errors, deprecate_eof)?.into(),
+            warnings: text_rows(&warnings, self.capabilities)?.into(),
+            errors: text_rows(&errors, self.capabilities)?.into(),
             warning_count: number(&warning_count)?,
             error_count: number(&error_count)?,
         })
@@ -330,10 +329,6 @@ impl Connection {
             Ok(reply[..].into())
         };
         timeout(deadline, asked).await.unwrap_or(Err(PrivateError::TimedOut(deadline)))
-    }
-
-    fn deprecates_eof(&self) -> bool {
-        self.capabilities.contains(Capabilities::DEPRECATE_EOF)
     }
 
     /// True when nothing waits to be read: an idle server says nothing, unless it is about to

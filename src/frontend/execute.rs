@@ -439,8 +439,8 @@ impl Session {
             _ => true,
         };
         let amendment = plan.amendment.as_ref().map(|amendment| {
-            let deprecate_eof = lease.capabilities.contains(Capabilities::DEPRECATE_EOF);
-            (amendment, Encoding { binary: plan.statement.is_some(), deprecate_eof })
+            let capabilities = lease.capabilities;
+            (amendment, Encoding { binary: plan.statement.is_some(), capabilities })
         });
         // A replication client's stream ends with its client.
         let limit = context.traffic.load().statement_timeout.filter(|_| expect != Expect::Stream);

@@ -71,6 +71,7 @@ pub const SERVED: Capabilities = Capabilities::from_bits_retain(
         | Capabilities::CAN_HANDLE_EXPIRED_PASSWORDS.bits()
         | Capabilities::SESSION_TRACK.bits()
         | Capabilities::DEPRECATE_EOF.bits()
+        | Capabilities::OPTIONAL_RESULTSET_METADATA.bits()
         | Capabilities::QUERY_ATTRIBUTES.bits()
         | Capabilities::SSL_VERIFY_SERVER_CERT.bits()
         | Capabilities::REMEMBER_OPTIONS.bits()

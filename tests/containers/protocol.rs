@@ -7,6 +7,7 @@ mod files;
 mod kill;
 mod large;
 mod memory;
+mod metadata;
 mod progress;
 mod sessions;
 mod step;

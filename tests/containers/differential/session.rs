@@ -41,10 +41,11 @@ impl Transcript {
 /// By their number, sessions differ in what they have agreed on.
 fn capabilities(number: usize) -> Capabilities {
     let new = OLD | Capabilities::DEPRECATE_EOF;
-    match number % 4 {
+    match number % 5 {
         0 => OLD,
         1 => new,
         2 => new | Capabilities::SESSION_TRACK,
+        3 => new | Capabilities::OPTIONAL_RESULTSET_METADATA,
         _ => OLD | Capabilities::FOUND_ROWS,
     }
 }
