@@ -1,6 +1,7 @@
 //! One connection to a server, and the private commands that the proxy itself runs on it.
 
 use std::io;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -272,6 +273,13 @@ impl Connection {
         Ok(values)
     }
 
+    /// What ROW_COUNT() gives, if nothing else was asked before. After an error the connection must
+    /// be closed.
+    pub async fn row_count(&mut self, deadline: Duration) -> Result<i64, PrivateError> {
+        let [value] = self.ask("SELECT ROW_COUNT()", deadline).await?;
+        Ok(number(&value)?)
+    }
+
     /// What FOUND_ROWS() gives. After an error the connection must be closed.
     pub async fn found_rows(&mut self, deadline: Duration) -> Result<u64, PrivateError> {
         self.number("SELECT FOUND_ROWS()", deadline).await
@@ -510,7 +518,7 @@ impl Connection {
     }
 }
 
-fn number(text: &[u8]) -> Result<u64, Malformed> {
+fn number<Number: FromStr>(text: &[u8]) -> Result<Number, Malformed> {
     let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     number.ok_or(Malformed("a number was asked for"))
 }

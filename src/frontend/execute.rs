@@ -435,7 +435,8 @@ impl Session {
             _ => &everything,
         };
         let announces = match plan.tracking {
-            TrackingUse::None => plan.folds && tracking.tells_schema(),
+            // A statement of these can write, and so have a GTID, which the proxy has asked for.
+            TrackingUse::None => plan.folds && tracking.tells_schema() && !plan.undone_by_error,
             _ => true,
         };
         let amendment = plan.amendment.as_ref().map(|amendment| {
@@ -494,7 +495,13 @@ impl Session {
         self.places.note(lease.backend(), lease.number);
         let left = !succeeded || reply.has_warnings;
         lease.note_diagnostics(left, plan.after.clears_diagnostics);
-        self.state.outcome.note(plan.after, reply.ending, reply.warnings, !succeeded, left);
+        let ending = match reply.ending {
+            Ending::Rows { .. } if plan.statement.as_ref().is_some_and(|it| it.unit_results) => {
+                Ending::Units
+            }
+            ending => ending,
+        };
+        self.state.outcome.note(plan.after, ending, reply.warnings, !succeeded, left);
         if !left
             && plan.pins.contains(Pins::UNKNOWN_EFFECTS)
             && (plan.after.clears_diagnostics || self.dialect.flavour == Flavour::MySql)

@@ -65,6 +65,9 @@ impl Session {
         let (client, outcome) = (&mut self.client, &mut self.state.outcome);
         let insert_id = &mut self.insert_id;
         let asked = watched(client, async {
+            if outcome.row_count.is_none() {
+                outcome.row_count = Some(lease.row_count(deadline).await?);
+            }
             // Each of these questions clears what the ones before it ask for.
             if keeps_diagnostics && outcome.diagnostics == Diagnostics::OnConnection {
                 let report = lease.capture(deadline).await?;

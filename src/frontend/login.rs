@@ -77,7 +77,8 @@ pub const SERVED: Capabilities = Capabilities::from_bits_retain(
         | Capabilities::REMEMBER_OPTIONS.bits()
         | Capabilities::MARIADB_PROGRESS.bits()
         | Capabilities::MARIADB_STMT_BULK_OPERATIONS.bits()
-        | Capabilities::MARIADB_EXTENDED_METADATA.bits(),
+        | Capabilities::MARIADB_EXTENDED_METADATA.bits()
+        | Capabilities::MARIADB_BULK_UNIT_RESULTS.bits(),
 );
 
 /// Whether clients may, or must, use TLS.

@@ -21,6 +21,8 @@ pub enum Ending {
     Rows {
         count: u64,
     },
+    /// Rows that stand for the OKs of a bulk execution's units.
+    Units,
 }
 
 /// What a command does to the outcome of the one before.
@@ -126,6 +128,8 @@ impl Outcome {
             _ if failed => self.row_count = Some(-1),
             Ending::Ok { affected } => self.row_count = i64::try_from(affected).ok(),
             Ending::Rows { .. } => self.row_count = Some(-1),
+            // MariaDB 11.8 gives the count of all units for an INSERT, for others what not.
+            Ending::Units => self.row_count = None,
             Ending::Neither => {}
         }
         self.found_rows = match (after.found_rows, ended) {
@@ -197,6 +201,8 @@ mod tests {
         assert_eq!(after(ok, false, FoundRowsAfter::Kept), (Some(2), known(5)));
         assert_eq!(after(Ending::Neither, false, FoundRowsAfter::Kept), (Some(2), known(5)));
         assert_eq!(after(Ending::Neither, true, FoundRowsAfter::Sent), (Some(-1), known(5)));
+        let unknown = (None, FoundRows::Unknown);
+        assert_eq!(after(Ending::Units, false, FoundRowsAfter::Unknown), unknown);
         assert_eq!(
             after(rows, false, FoundRowsAfter::Counted),
             (Some(-1), FoundRows::OnConnection)

@@ -93,6 +93,8 @@ pub struct StatementUse {
     pub home: Home,
     /// The statement on the server is to be this session's alone.
     pub exclusive: bool,
+    /// A bulk execution that answers with the results of its units.
+    pub unit_results: bool,
 }
 
 /// What a COM_STMT_PREPARE prepares.

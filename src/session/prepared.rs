@@ -10,7 +10,7 @@ use crate::routing::Request;
 use crate::sql::{Effects, Kind, Statement, classify};
 use crate::wire::Flavour;
 use crate::wire::command::Command;
-use crate::wire::execute::{asks_for_cursor, attribute, statement_id};
+use crate::wire::execute::{asks_for_cursor, asks_for_unit_results, attribute, statement_id};
 use crate::wire::reply::ServerError;
 use crate::wire::scanner::Expect;
 
@@ -122,7 +122,9 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
     let pinned = matches!(prepared.home, Home::Here(_));
     let run = |plan: Plan, exclusive| {
         let home = prepared.home.clone();
-        Action::Run(Plan { statement: Some(StatementUse { command, id, home, exclusive }), ..plan })
+        let unit_results = asks_for_unit_results(command, arguments);
+        let usage = StatementUse { command, id, home, exclusive, unit_results };
+        Action::Run(Plan { statement: Some(usage), ..plan })
     };
     let plain =
         || Plan { may_commit: false, only_reads: true, ..Plan::primary(command, Why::Prepared) };

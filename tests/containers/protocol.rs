@@ -1,6 +1,7 @@
 //! Every kind of command is answered through the proxy as the server itself answers it.
 
 mod bad_input;
+mod bulk;
 mod commands;
 mod compression;
 mod files;
