@@ -478,9 +478,9 @@ impl Session {
                 self.change_user(incoming).await?;
                 Why::Command
             }
-            Action::Kill { session, connection } => {
+            Action::Kill { session, scope } => {
                 self.discard(incoming).await?;
-                self.kill(session, connection).await?;
+                self.kill(session, scope).await?;
                 Why::Text(Reason::Administration)
             }
         };

@@ -7,7 +7,7 @@ use super::plan::{Action, HINTS, Plan, Prepares, Situation, StatementUse, Then, 
 use super::query::{self, Route};
 use super::statements::{Home, Prepared, PreparedText};
 use crate::routing::Request;
-use crate::sql::{Effects, Kind, Statement, classify};
+use crate::sql::{Dialect, Effects, Kind, Statement, classify};
 use crate::wire::Flavour;
 use crate::wire::command::Command;
 use crate::wire::execute::{asks_for_cursor, asks_for_unit_results, attribute, statement_id};
@@ -66,7 +66,7 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
         }
         None => Plan {
             pins: Pins::PREPARED_STATEMENT,
-            prepares: Some((id, Prepares::Here { runs_routine: runs_routine(sql, situation) })),
+            prepares: Some((id, here(sql, situation.dialect))),
             after: After {
                 is_statement: true,
                 found_rows: FoundRowsAfter::Kept,
@@ -77,8 +77,12 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
     })
 }
 
-fn runs_routine(sql: &[u8], situation: Situation<'_>) -> bool {
-    classify(sql, situation.dialect).kind == Kind::Call
+fn here(sql: &[u8], dialect: Dialect) -> Prepares {
+    let kind = classify(sql, dialect).kind;
+    Prepares::Here {
+        runs_routine: kind == Kind::Call,
+        kills: query::kill(kind, sql, dialect).map(|(scope, _)| scope),
+    }
 }
 
 /// What is known of the text by now.
@@ -172,7 +176,8 @@ fn execute(
     };
     let Home::Anywhere(text) = &prepared.home else {
         let after = After { is_statement: true, ..After::UNKNOWN };
-        let plan = Plan { expect, after, ..Plan::unknown(command, Why::Prepared) };
+        let kills = prepared.kills;
+        let plan = Plan { expect, after, kills, ..Plan::unknown(command, Why::Prepared) };
         return run(plan, exclusive);
     };
     let statement = settled(text, situation);
