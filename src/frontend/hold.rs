@@ -93,6 +93,32 @@ impl Session {
         Ok(())
     }
 
+    /// Asks the connection that is kept for the warnings and errors that it alone may know.
+    pub(super) async fn take_diagnostics_along(&mut self) -> Result<(), End> {
+        let knows = match self.state.outcome.diagnostics {
+            Diagnostics::OnConnection => true,
+            Diagnostics::None => self.state.keeps_connection(),
+            Diagnostics::Known(_) => false,
+        };
+        let Some(mut lease) = self.lease.take_if(|_| knows) else { return Ok(()) };
+        let deadline = self.context.traffic.load().connect_timeout;
+        match watched(&mut self.client, lease.capture(deadline)).await? {
+            Ok(report) => {
+                // The questions have changed what FOUND_ROWS() gives, too.
+                self.state.outcome.lost();
+                self.state.outcome.diagnostics = Diagnostics::Known(Arc::new(report));
+                self.give_back(lease, true);
+                self.publish_state();
+            }
+            Err(error) => {
+                let backend = &lease.pool().name;
+                tracing::debug!(%backend, %error, "what a connection knows could not be read");
+                self.lose_quietly(lease);
+            }
+        }
+        Ok(())
+    }
+
     /// Makes LAST_INSERT_ID() on this connection to the primary the session's own.
     pub(super) async fn bring_insert_id(
         &mut self,

@@ -474,6 +474,11 @@ impl Session {
                 self.answer_error(1, &error).await?;
                 Why::Prepared
             }
+            Action::RefuseBesides(error) => {
+                self.discard(incoming).await?;
+                self.answer_further_error(&error).await?;
+                Why::Prepared
+            }
             Action::ChangeUser => {
                 self.change_user(incoming).await?;
                 Why::Command

@@ -86,6 +86,21 @@ pub struct Report {
 }
 
 impl Report {
+    /// With one more. A list that is cut off stays as it is.
+    fn and(&self, error: &ServerError) -> Self {
+        let row = [diagnostic("Error", error.code, &error.message)];
+        let add = |rows: &Arc<[TextRow]>, count: u64| match rows.len() as u64 == count {
+            true => rows.iter().chain(&row).cloned().collect(),
+            false => rows.clone(),
+        };
+        Report {
+            warnings: add(&self.warnings, self.warning_count),
+            errors: add(&self.errors, self.error_count),
+            warning_count: self.warning_count + 1,
+            error_count: self.error_count + 1,
+        }
+    }
+
     fn of_error(error: &ServerError) -> Self {
         let rows: Arc<[TextRow]> = [diagnostic("Error", error.code, &error.message)].into();
         Report { warnings: rows.clone(), errors: rows, warning_count: 1, error_count: 1 }
@@ -161,6 +176,18 @@ impl Outcome {
         self.diagnostics = Diagnostics::Known(Arc::new(Report::of_error(error)));
     }
 
+    /// The proxy has refused a command that is no statement: its error is added to what the one
+    /// before has left, as far as that is known.
+    pub fn refused_besides(&mut self, error: &ServerError) {
+        self.row_count = Some(-1);
+        self.warnings = 1;
+        let report = match &self.diagnostics {
+            Diagnostics::Known(before) => before.and(error),
+            Diagnostics::None | Diagnostics::OnConnection => Report::of_error(error),
+        };
+        self.diagnostics = Diagnostics::Known(Arc::new(report));
+    }
+
     /// An OK of the proxy's own has been sent, for a command that leaves the diagnostics alone or
     /// `clears` them.
     pub fn answered_ok(&mut self, clears: bool) {
@@ -209,6 +236,36 @@ mod tests {
         );
         outcome.lost();
         assert_eq!(outcome.found_rows, FoundRows::Unknown);
+    }
+
+    #[test]
+    fn further_errors_are_added() {
+        let error = |code| ServerError::new(code, b"HY000", "no");
+        let known = |outcome: &Outcome| match &outcome.diagnostics {
+            Diagnostics::Known(report) => {
+                let Report { warnings, errors, warning_count, error_count } = &**report;
+                (warnings.len(), errors.len(), *warning_count, *error_count)
+            }
+            other => panic!("{other:?}"),
+        };
+        let mut outcome = Outcome::default();
+        outcome.refused_besides(&error(1243));
+        assert_eq!((known(&outcome), outcome.warnings), ((1, 1, 1, 1), 1));
+        outcome.refused_besides(&error(1421));
+        assert_eq!((known(&outcome), outcome.warnings), ((2, 2, 2, 2), 1));
+        // Of many warnings only some are listed.
+        let row = diagnostic("Warning", 1365, b"Division by 0");
+        let report = Report {
+            warnings: [row].into(),
+            errors: Arc::default(),
+            warning_count: 70,
+            error_count: 0,
+        };
+        outcome.diagnostics = Diagnostics::Known(Arc::new(report));
+        outcome.refused_besides(&error(1243));
+        assert_eq!(known(&outcome), (1, 1, 71, 1));
+        outcome.refused(&error(1105));
+        assert_eq!((known(&outcome), outcome.warnings), ((1, 1, 1, 1), 1));
     }
 
     #[test]

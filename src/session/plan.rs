@@ -149,6 +149,8 @@ pub enum Action {
         error: ServerError,
         kept_for: Option<u32>,
     },
+    /// Answer with this error, one more beside those of the statement before.
+    RefuseBesides(ServerError),
     /// The client has broken the protocol.
     Malformed,
     Quit,

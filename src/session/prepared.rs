@@ -119,7 +119,7 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
         return match command {
             // They have no reply, and so no error.
             StmtClose | StmtSendLongData => Action::Ignore,
-            _ => refuse(unknown(called, command, situation.dialect.flavour)),
+            _ => refuse_unread(unknown(called, command, situation.dialect.flavour), situation),
         };
     };
     let at_server = prepared.cursor || prepared.long_data;
@@ -153,7 +153,7 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
             run(Plan { pins: Pins::LONG_DATA, then: Then::LongData, ..plain() }, true)
         }
         StmtFetch if prepared.cursor || pinned => run(plain(), true),
-        StmtFetch => refuse(no_cursor(called, situation.dialect.flavour)),
+        StmtFetch => refuse_unread(no_cursor(called, situation.dialect.flavour), situation),
         _ => execute(command, arguments, (id, prepared), situation, run),
     }
 }
@@ -213,6 +213,14 @@ fn execute(
 
 fn refuse(error: ServerError) -> Action {
     Action::Refuse { error, kept_for: None }
+}
+
+/// Of a command that MySQL refuses before it has cleared what the statement before has left.
+fn refuse_unread(error: ServerError, situation: Situation<'_>) -> Action {
+    match situation.dialect.flavour {
+        Flavour::MySql => Action::RefuseBesides(error),
+        Flavour::MariaDb => refuse(error),
+    }
 }
 
 /// ER_MALFORMED_PACKET.
