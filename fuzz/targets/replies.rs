@@ -14,10 +14,21 @@ use rwproxy_fuzz::{deprecate_eof, scan};
 #[derive(Debug, Arbitrary)]
 struct Reply {
     deprecate_eof: bool,
+    metadata: Metadata,
     shape: Shape,
     /// What follows the reply on the stream.
     behind: Vec<u8>,
     steps: Vec<u8>,
+}
+
+/// Whether columns are defined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
+enum Metadata {
+    Always,
+    /// Both sides have agreed that they may be left out, and they are or not.
+    Optional {
+        follow: bool,
+    },
 }
 
 #[derive(Debug, Arbitrary)]
@@ -74,6 +85,7 @@ struct Stream {
     bytes: Vec<u8>,
     sequence: u8,
     capabilities: Capabilities,
+    metadata: Metadata,
     expected: Vec<Significant>,
 }
 
@@ -95,7 +107,19 @@ impl Stream {
         self.expected.push(Significant::Err);
     }
 
+    /// What says whether definitions follow.
+    fn metadata_follow(&self) -> &'static [u8] {
+        match self.metadata {
+            Metadata::Always => &[],
+            Metadata::Optional { follow: false } => &[0],
+            Metadata::Optional { follow: true } => &[1],
+        }
+    }
+
     fn definition(&mut self, definition: &[u8]) {
+        if self.metadata == (Metadata::Optional { follow: false }) {
+            return;
+        }
         // A definition begins with its catalog, `def`.
         self.packet(&[b"\x03def", definition].concat());
     }
@@ -167,7 +191,11 @@ impl Stream {
                 true
             }
             ResultSet::Rows { first, columns, rows, end } => {
-                self.with(|out| out.put_lenenc_int(columns.len() as u64 + 1));
+                let follow = self.metadata_follow();
+                self.with(|out| {
+                    out.put_lenenc_int(columns.len() as u64 + 1);
+                    out.extend_from_slice(follow);
+                });
                 self.definition(first);
                 columns.iter().for_each(|column| self.definition(column));
                 self.legacy_eof();
@@ -214,8 +242,11 @@ fn flags(bits: u16, more: bool) -> Status {
 }
 
 fuzz_target!(|reply: Reply| {
-    let capabilities = deprecate_eof(reply.deprecate_eof);
-    let mut stream = Stream { bytes: Vec::new(), sequence: 0, capabilities, expected: Vec::new() };
+    let mut capabilities = deprecate_eof(reply.deprecate_eof);
+    let metadata = reply.metadata;
+    capabilities.set(Capabilities::OPTIONAL_RESULTSET_METADATA, metadata != Metadata::Always);
+    let (bytes, expected) = (Vec::new(), Vec::new());
+    let mut stream = Stream { bytes, sequence: 0, capabilities, metadata, expected };
     let expect = match &reply.shape {
         Shape::Results { results, last } => {
             if results.iter().all(|result| stream.result(result, true)) {
@@ -227,7 +258,9 @@ fuzz_target!(|reply: Reply| {
             let counts = [columns.len() as u16, parameters.len() as u16];
             let [id, columns_count, parameters_count] =
                 [&statement.to_le_bytes()[..], &counts[0].to_le_bytes(), &counts[1].to_le_bytes()];
-            stream.packet(&[&[0], id, columns_count, parameters_count, &[0, 0, 0]].concat());
+            let follow = stream.metadata_follow();
+            stream
+                .packet(&[&[0], id, columns_count, parameters_count, &[0, 0, 0], follow].concat());
             stream.group(parameters);
             stream.group(columns);
             stream.expected.push(Significant::PrepareOk {

@@ -20,6 +20,7 @@ use crate::net::{PacketError, PacketStream, Stream};
 use crate::routing::topology::Address;
 use crate::wire::Capabilities;
 use crate::wire::auth::signature::CHALLENGE;
+use crate::wire::capabilities::FORMATS;
 use crate::wire::codec::Malformed;
 use crate::wire::compression::{Algorithm, Level, Peer};
 use crate::wire::handshake::{Greeting, Prelude, Response};
@@ -63,6 +64,14 @@ pub struct Connected {
     pub capabilities: Capabilities,
     /// The final OK.
     pub ok: LoginOk,
+}
+
+impl Connected {
+    /// Whether commands and replies look as they do to a client that has agreed on these: a server
+    /// of another version may not have offered all of them.
+    pub fn looks_alike(&self, capabilities: Capabilities) -> bool {
+        ((self.capabilities ^ capabilities) & FORMATS).is_empty()
+    }
 }
 
 /// The OK packet that ended a login, kept.

@@ -1,6 +1,7 @@
 //! One connection to a server, and the private commands that the proxy itself runs on it.
 
 use std::io;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -263,13 +264,20 @@ impl Connection {
         deadline: Duration,
     ) -> Result<[Vec<u8>; COLUMNS], PrivateError> {
         let reply = self.rows(&limited(question), deadline).await?;
-        let rows = text_rows(&reply, self.deprecates_eof())?;
+        let rows = text_rows(&reply, self.capabilities)?;
         let mut row = Reader::new(rows.first().ok_or(Malformed("a reply without a row"))?);
         let mut values = [const { Vec::new() }; COLUMNS];
         for value in &mut values {
             *value = row.lenenc_bytes()?.to_vec();
         }
         Ok(values)
+    }
+
+    /// What ROW_COUNT() gives, if nothing else was asked before. After an error the connection must
+    /// be closed.
+    pub async fn row_count(&mut self, deadline: Duration) -> Result<i64, PrivateError> {
+        let [value] = self.ask("SELECT ROW_COUNT()", deadline).await?;
+        Ok(number(&value)?)
     }
 
     /// What FOUND_ROWS() gives. After an error the connection must be closed.
@@ -285,10 +293,9 @@ impl Connection {
         // This one clears them.
         let [warning_count, error_count] =
             self.ask("SELECT @@warning_count, @@error_count", deadline).await?;
-        let deprecate_eof = self.deprecates_eof();
         Ok(Report {
-            warnings: text_rows(&warnings, deprecate_eof)?.into(),
-            errors: text_rows(&errors, deprecate_eof)?.into(),
+            warnings: text_rows(&warnings, self.capabilities)?.into(),
+            errors: text_rows(&errors, self.capabilities)?.into(),
             warning_count: number(&warning_count)?,
             error_count: number(&error_count)?,
         })
@@ -330,10 +337,6 @@ impl Connection {
             Ok(reply[..].into())
         };
         timeout(deadline, asked).await.unwrap_or(Err(PrivateError::TimedOut(deadline)))
-    }
-
-    fn deprecates_eof(&self) -> bool {
-        self.capabilities.contains(Capabilities::DEPRECATE_EOF)
     }
 
     /// True when nothing waits to be read: an idle server says nothing, unless it is about to
@@ -515,7 +518,7 @@ impl Connection {
     }
 }
 
-fn number(text: &[u8]) -> Result<u64, Malformed> {
+fn number<Number: FromStr>(text: &[u8]) -> Result<Number, Malformed> {
     let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     number.ok_or(Malformed("a number was asked for"))
 }

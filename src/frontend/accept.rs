@@ -237,7 +237,9 @@ impl Session {
         let Some(opened) = opened else { return };
         let topology = self.context.topology.load();
         let Some(backend) = topology.backend(opened.backend) else { return };
-        if opened.credential.generation != self.credential.generation {
+        if opened.credential.generation != self.credential.generation
+            || !opened.connected.looks_alike(self.client.capabilities)
+        {
             return;
         }
         let mut present = settings.clone();

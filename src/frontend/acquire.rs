@@ -487,6 +487,9 @@ impl Session {
         let dialling = connect(address, &options);
         let connected = attempted(&mut self.client, &self.context, backend.id, dialling).await?;
         let connected = connected.map_err(|error| self.dial_error(backend, access, error))?;
+        if !connected.looks_alike(self.keys.of(access).capabilities) {
+            return Err(Trouble::Backend(errors::of_another_version(&backend.name)));
+        }
         let autocommit = connected.ok.packet().status.contains(Status::AUTOCOMMIT);
         let present = Settings::at_login(database, collation, autocommit);
         Ok(Connection::new(connected, access, present))

@@ -66,6 +66,11 @@ pub fn unreachable(backend: &str, cause: &dyn std::fmt::Display) -> ServerError 
     error(1105, b"HY000", format!("rwproxy: no connection to {backend}: {cause}"))
 }
 
+/// The client has agreed with the primary of its login on something that changes packets.
+pub fn of_another_version(backend: &str) -> ServerError {
+    unreachable(backend, &"its version lacks a capability of the protocol that the client uses")
+}
+
 /// ER_ACCESS_DENIED_ERROR: the account's secret is no longer what the session logged in with.
 pub fn account_refused(user: &[u8]) -> ServerError {
     let user = String::from_utf8_lossy(user);

@@ -12,8 +12,8 @@ use super::loss::Loss;
 use super::mailbox::Mail;
 use super::relay::{Relay, RelayError, Reply};
 use super::rescue::{
-    INTERRUPTED, Rescued, TOO_LARGE, TOO_MANY, UNPARSED, is_farewell, is_read_only, is_rescued,
-    remembered_for,
+    CONNECTION_KILLED, INTERRUPTED, NO_SUCH_THREAD, Rescued, TOO_LARGE, TOO_MANY, UNPARSED,
+    is_farewell, is_read_only, is_rescued, remembered_for,
 };
 use super::session::{End, Incoming, Session};
 use super::upstream::{copy_run, send};
@@ -22,7 +22,7 @@ use crate::backend::pool::Lease;
 use crate::metrics::{Destination, Label};
 use crate::routing::{BackendId, Request};
 use crate::session::outcome::{Diagnostics, Ending};
-use crate::session::plan::{Plan, Then, TrackingUse, Why};
+use crate::session::plan::{KillScope, Plan, Then, TrackingUse, Why};
 use crate::session::{Observation, Pins, Tracking};
 use crate::sql::{Reason, digest};
 use crate::wire::amend::Encoding;
@@ -252,6 +252,7 @@ impl Session {
             (false, true) => Rescued::WRITE,
             (false, false) => Rescued::NOTHING,
         };
+        let rescued = Rescued { no_such_thread: plan.kills.is_some(), ..rescued };
         let may_make_room = plan.prepares.is_some()
             && matches!(text, Text::Whole(_))
             && lease.statements.has_shared();
@@ -282,7 +283,13 @@ impl Session {
             Ok(mut reply) => {
                 let kept_back = reply.error.clone().filter(|_| reply.bytes == 0);
                 let hit = reply.error.as_ref().is_some_and(|error| error.code == INTERRUPTED);
-                let clean = kill.settled(hit).await;
+                let suicide = plan.kills == Some(KillScope::Connection)
+                    && (hit || reply.failed_with(CONNECTION_KILLED));
+                if suicide && !kill.was_sent() {
+                    // The client has the server's word, behind which that closes the connection.
+                    return Err(Failure::End(End::Killed));
+                }
+                let clean = kill.settled(hit).await && !suicide;
                 let unread = reply.error.as_ref().is_some_and(|error| error.code == TOO_LARGE);
                 let nonsense = is_nonsense(plan, &reply);
                 if unread || nonsense || (reply.error.is_some() && plan.prepares.is_some()) {
@@ -317,6 +324,9 @@ impl Session {
                 }
                 match kept_back {
                     None => Ok(()),
+                    Some(error) if error.code == NO_SUCH_THREAD => {
+                        self.kill_unknown(plan.kills, &error).await.map_err(Failure::End)
+                    }
                     Some(error) if may_be_rescued => Err(Failure::Refused(error.code)),
                     Some(error) if is_read_only(&error) => Err(Failure::ReadOnly(error)),
                     // Another option than read_only prevents it: that is the answer.
@@ -426,12 +436,13 @@ impl Session {
             _ => &everything,
         };
         let announces = match plan.tracking {
-            TrackingUse::None => plan.folds && tracking.tells_schema(),
+            // A statement of these can write, and so have a GTID, which the proxy has asked for.
+            TrackingUse::None => plan.folds && tracking.tells_schema() && !plan.undone_by_error,
             _ => true,
         };
         let amendment = plan.amendment.as_ref().map(|amendment| {
-            let deprecate_eof = lease.capabilities.contains(Capabilities::DEPRECATE_EOF);
-            (amendment, Encoding { binary: plan.statement.is_some(), deprecate_eof })
+            let capabilities = lease.capabilities;
+            (amendment, Encoding { binary: plan.statement.is_some(), capabilities })
         });
         // A replication client's stream ends with its client.
         let limit = context.traffic.load().statement_timeout.filter(|_| expect != Expect::Stream);
@@ -485,8 +496,14 @@ impl Session {
         self.places.note(lease.backend(), lease.number);
         let left = !succeeded || reply.has_warnings || plan.after.warns_unsaid;
         lease.note_diagnostics(left, plan.after.clears_diagnostics);
+        let ending = match reply.ending {
+            Ending::Rows { .. } if plan.statement.as_ref().is_some_and(|it| it.unit_results) => {
+                Ending::Units
+            }
+            ending => ending,
+        };
         let error = reply.error.as_ref();
-        self.state.outcome.note(plan.after, reply.ending, reply.warnings, error, left);
+        self.state.outcome.note(plan.after, ending, reply.warnings, error, left);
         if !left && plan.pins.contains(Pins::UNKNOWN_EFFECTS) {
             let is_mysql = self.dialect.flavour == Flavour::MySql;
             let diagnostics = &mut self.state.outcome.diagnostics;

@@ -65,6 +65,9 @@ impl Session {
         let (client, outcome) = (&mut self.client, &mut self.state.outcome);
         let insert_id = &mut self.insert_id;
         let asked = watched(client, async {
+            if outcome.row_count.is_none() {
+                outcome.row_count = Some(lease.row_count(deadline).await?);
+            }
             // Each of these questions clears what the ones before it ask for.
             if keeps_diagnostics && outcome.diagnostics == Diagnostics::OnConnection {
                 let report = lease.capture(deadline).await?;
@@ -86,6 +89,32 @@ impl Session {
         }
         self.state.outcome.lost();
         self.put_away(lease);
+        Ok(())
+    }
+
+    /// Asks the connection that is kept for the warnings and errors that it alone may know.
+    pub(super) async fn take_diagnostics_along(&mut self) -> Result<(), End> {
+        let knows = match self.state.outcome.diagnostics {
+            Diagnostics::OnConnection => true,
+            Diagnostics::None => self.state.keeps_connection(),
+            Diagnostics::Known(_) => false,
+        };
+        let Some(mut lease) = self.lease.take_if(|_| knows) else { return Ok(()) };
+        let deadline = self.context.traffic.load().connect_timeout;
+        match watched(&mut self.client, lease.capture(deadline)).await? {
+            Ok(report) => {
+                // The questions have changed what FOUND_ROWS() gives, too.
+                self.state.outcome.lost();
+                self.state.outcome.diagnostics = Diagnostics::Known(Arc::new(report));
+                self.give_back(lease, true);
+                self.publish_state();
+            }
+            Err(error) => {
+                let backend = &lease.pool().name;
+                tracing::debug!(%backend, %error, "what a connection knows could not be read");
+                self.lose_quietly(lease);
+            }
+        }
         Ok(())
     }
 

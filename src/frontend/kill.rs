@@ -120,6 +120,11 @@ impl Kill {
         self.sent = Some(Sent { wanted, answered });
     }
 
+    /// Whether one was sent.
+    pub fn was_sent(&self) -> bool {
+        self.sent.is_some()
+    }
+
     /// Waits until a KILL QUERY that was sent is answered: until then the victim's connection may
     /// serve nobody else. `hit` tells whether the victim's reply was that of a killed statement.
     /// False when one may still hit whatever runs there next.

@@ -3,6 +3,9 @@
 //! Users may end their own sessions. Whether one may end another's depends on privileges and roles,
 //! on both sides, that the server alone knows: it is asked by a KILL of a connection that was made
 //! for this purpose in the victim's name, sent over the killer's own. What it says is the answer.
+//!
+//! What id an expression or a parameter means the primary finds out: it is sent the KILL, and answers
+//! with the id when it has no such connection, as it has none of our sessions' ids.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,22 +18,50 @@ use super::errors;
 use super::kill::{PATIENCE, side_connection, take_role};
 use super::mailbox::Mail;
 use super::registry::{Handle, Principal};
+use super::rescue::NO_SUCH_THREAD;
 use super::session::{End, Session};
 use crate::backend::connection::PrivateError;
 use crate::backend::sql_client::SqlClient;
 use crate::routing::BackendId;
 use crate::session::SessionId;
-use crate::session::plan::Plan;
+use crate::session::outcome::Diagnostics;
+use crate::session::plan::{KillScope, Plan};
 use crate::wire::Flavour;
 use crate::wire::reply::ServerError;
 
-/// ER_NO_SUCH_THREAD.
-const NO_SUCH_THREAD: u16 = 1094;
 /// ER_KILL_DENIED_ERROR.
 const KILL_DENIED: u16 = 1095;
 
 impl Session {
-    pub(super) async fn kill(&mut self, id: SessionId, connection: bool) -> Result<(), End> {
+    /// The server has no connection of the id that a KILL has named: of which, this error tells.
+    pub(super) async fn kill_unknown(
+        &mut self,
+        scope: Option<KillScope>,
+        error: &ServerError,
+    ) -> Result<(), End> {
+        match (session_named(error), scope) {
+            (Some(session), Some(scope)) => {
+                self.forget_refusal().await?;
+                self.kill(session, scope).await
+            }
+            _ => self.answer_error(1, error).await,
+        }
+    }
+
+    /// An error that was not for the client is not to be found by SHOW WARNINGS either.
+    async fn forget_refusal(&mut self) -> Result<(), End> {
+        self.state.outcome.diagnostics = Diagnostics::None;
+        let Some(mut lease) = self.lease.take() else { return Ok(()) };
+        let deadline = self.context.traffic.load().connect_timeout;
+        match watched(&mut self.client, lease.clear_diagnostics(deadline)).await? {
+            Ok(()) | Err(PrivateError::Refused(_)) => self.give_back(lease, true),
+            Err(_) => self.lose_quietly(lease),
+        }
+        Ok(())
+    }
+
+    pub(super) async fn kill(&mut self, id: SessionId, scope: KillScope) -> Result<(), End> {
+        let connection = scope == KillScope::Connection;
         let Some(victim) = self.context.registry.find(id) else {
             return self.answer_error(1, &errors::no_such_session(id.get().into())).await;
         };
@@ -114,6 +145,15 @@ impl Session {
     }
 }
 
+/// The session whose id ER_NO_SUCH_THREAD tells. Its words are in the language of `lc_messages`; the
+/// id is the only number.
+fn session_named(error: &ServerError) -> Option<SessionId> {
+    let mut numbers =
+        error.message.split(|byte| !byte.is_ascii_digit()).filter(|digits| !digits.is_empty());
+    let (number, None) = (numbers.next()?, numbers.next()) else { return None };
+    SessionId::from_kill(std::str::from_utf8(number).ok()?.parse().ok()?)
+}
+
 /// A connection that the primary takes for one of the victim's.
 struct StandIn {
     client: SqlClient,
@@ -137,5 +177,25 @@ impl StandIn {
         }
         let thread = client.greeting().connection_id;
         Some(StandIn { client, thread })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_tells_which_session_is_meant() {
+        let named =
+            |message: &str| session_named(&ServerError::new(NO_SUCH_THREAD, b"HY000", message));
+        let ours = SessionId::from_kill(1_073_741_999);
+        assert!(ours.is_some());
+        assert_eq!(named("Unknown thread id: 1073741999"), ours);
+        assert_eq!(named("Ukjent tråd-id 1073741999"), ours);
+        for other in ["Unknown thread id: 17", "Unknown thread id: 18446744073709551615", "Unknown"]
+        {
+            assert_eq!(named(other), None, "{other}");
+        }
+        assert_eq!(named("17 1073741999"), None);
     }
 }

@@ -22,9 +22,20 @@ impl Session {
         sequence: u8,
         error: &ServerError,
     ) -> Result<(), End> {
+        self.state.outcome.refused(error);
+        self.write_error(sequence, error).await
+    }
+
+    /// Answers with an error that MySQL adds to those of the statement before.
+    pub(super) async fn answer_further_error(&mut self, error: &ServerError) -> Result<(), End> {
+        self.take_diagnostics_along().await?;
+        self.state.outcome.refused_besides(error);
+        self.write_error(1, error).await
+    }
+
+    async fn write_error(&mut self, sequence: u8, error: &ServerError) -> Result<(), End> {
         let mut payload = Vec::with_capacity(16 + error.message.len());
         put_err(&mut payload, &error.as_packet());
-        self.state.outcome.refused(error);
         Ok(self.client.write_packet(sequence, &payload).await?)
     }
 }

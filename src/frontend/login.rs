@@ -72,12 +72,14 @@ pub const SERVED: Capabilities = Capabilities::from_bits_retain(
         | Capabilities::CAN_HANDLE_EXPIRED_PASSWORDS.bits()
         | Capabilities::SESSION_TRACK.bits()
         | Capabilities::DEPRECATE_EOF.bits()
+        | Capabilities::OPTIONAL_RESULTSET_METADATA.bits()
         | Capabilities::QUERY_ATTRIBUTES.bits()
         | Capabilities::SSL_VERIFY_SERVER_CERT.bits()
         | Capabilities::REMEMBER_OPTIONS.bits()
         | Capabilities::MARIADB_PROGRESS.bits()
         | Capabilities::MARIADB_STMT_BULK_OPERATIONS.bits()
-        | Capabilities::MARIADB_EXTENDED_METADATA.bits(),
+        | Capabilities::MARIADB_EXTENDED_METADATA.bits()
+        | Capabilities::MARIADB_BULK_UNIT_RESULTS.bits(),
 );
 
 /// Whether clients may, or must, use TLS.

@@ -290,14 +290,16 @@ impl Session {
                     Home::Anywhere(text.clone())
                 }
             };
-            let runs_routine = match prepares {
-                Prepares::Here { runs_routine } => *runs_routine,
-                Prepares::Text(text) => text.statement.kind == Kind::Call,
+            let (runs_routine, kills) = match prepares {
+                Prepares::Here { runs_routine, kills } => (*runs_routine, *kills),
+                // What it kills its text tells.
+                Prepares::Text(text) => (text.statement.kind == Kind::Call, None),
             };
             self.state.with_statements(|statements| {
                 statements.add(*id, home, parameters);
                 if let Some(prepared) = statements.get_mut(*id) {
                     prepared.runs_routine = runs_routine;
+                    prepared.kills = kills;
                 }
             });
             self.prepared_at = Some((*id, lease.backend()));

@@ -61,6 +61,12 @@ pub struct Reply {
     pub collected: usize,
 }
 
+impl Reply {
+    pub fn failed_with(&self, code: u16) -> bool {
+        self.error.as_ref().is_some_and(|error| error.code == code)
+    }
+}
+
 /// Why a relay stopped in the middle. The connection to the server is of no further use.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {

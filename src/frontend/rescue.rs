@@ -14,10 +14,13 @@ pub(super) struct Rescued {
     pub too_many: bool,
     /// That the server has become read-only.
     pub read_only: bool,
+    /// That it has no connection of an id that a KILL has named.
+    pub no_such_thread: bool,
 }
 
 impl Rescued {
-    pub const NOTHING: Rescued = Rescued { read: false, too_many: false, read_only: false };
+    pub const NOTHING: Rescued =
+        Rescued { read: false, too_many: false, read_only: false, no_such_thread: false };
     pub const READ: Rescued = Rescued { read: true, ..Rescued::NOTHING };
     pub const WRITE: Rescued = Rescued { read_only: true, ..Rescued::NOTHING };
 
@@ -25,8 +28,15 @@ impl Rescued {
         (self.read && (is_rescued(code) || is_farewell(code)))
             || (self.too_many && code == TOO_MANY)
             || (self.read_only && is_option(code))
+            || (self.no_such_thread && code == NO_SUCH_THREAD)
     }
 }
+
+/// ER_NO_SUCH_THREAD.
+pub(super) const NO_SUCH_THREAD: u16 = 1094;
+
+/// ER_CONNECTION_KILLED.
+pub(super) const CONNECTION_KILLED: u16 = 1927;
 
 /// ER_MAX_PREPARED_STMT_COUNT_REACHED.
 pub(super) const TOO_MANY: u16 = 1461;

@@ -495,13 +495,18 @@ impl Session {
                 self.answer_error(1, &error).await?;
                 Why::Prepared
             }
+            Action::RefuseBesides(error) => {
+                self.discard(incoming).await?;
+                self.answer_further_error(&error).await?;
+                Why::Prepared
+            }
             Action::ChangeUser => {
                 self.change_user(incoming).await?;
                 Why::Command
             }
-            Action::Kill { session, connection } => {
+            Action::Kill { session, scope } => {
                 self.discard(incoming).await?;
-                self.kill(session, connection).await?;
+                self.kill(session, scope).await?;
                 Why::Text(Reason::Administration)
             }
         };

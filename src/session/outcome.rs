@@ -21,6 +21,8 @@ pub enum Ending {
     Rows {
         count: u64,
     },
+    /// Rows that stand for the OKs of a bulk execution's units.
+    Units,
 }
 
 /// What a command does to the outcome of the one before.
@@ -100,20 +102,24 @@ pub struct Report {
 }
 
 impl Report {
-    fn of_error(error: &ServerError) -> Self {
-        let rows: Arc<[TextRow]> = [diagnostic("Error", error.code, &error.message)].into();
-        Report { warnings: rows.clone(), errors: rows, warning_count: 1, error_count: 1 }
-    }
-
-    fn with(&self, error: &ServerError) -> Self {
-        let row = diagnostic("Error", error.code, &error.message);
-        let and_row = |rows: &[TextRow]| rows.iter().cloned().chain([row.clone()]).collect();
+    /// With one more. A list that is cut off stays as it is.
+    fn and(&self, error: &ServerError) -> Self {
+        let row = [diagnostic("Error", error.code, &error.message)];
+        let add = |rows: &Arc<[TextRow]>, count: u64| match rows.len() as u64 == count {
+            true => rows.iter().chain(&row).cloned().collect(),
+            false => rows.clone(),
+        };
         Report {
-            warnings: and_row(&self.warnings),
-            errors: and_row(&self.errors),
+            warnings: add(&self.warnings, self.warning_count),
+            errors: add(&self.errors, self.error_count),
             warning_count: self.warning_count + 1,
             error_count: self.error_count + 1,
         }
+    }
+
+    fn of_error(error: &ServerError) -> Self {
+        let rows: Arc<[TextRow]> = [diagnostic("Error", error.code, &error.message)].into();
+        Report { warnings: rows.clone(), errors: rows, warning_count: 1, error_count: 1 }
     }
 }
 
@@ -162,6 +168,8 @@ impl Outcome {
             _ if failed => self.row_count = Some(-1),
             Ending::Ok { affected } => self.row_count = i64::try_from(affected).ok(),
             Ending::Rows { .. } => self.row_count = Some(-1),
+            // MariaDB 11.8 gives the count of all units for an INSERT, for others what not.
+            Ending::Units => self.row_count = None,
             Ending::Neither => {}
         }
         self.found_rows = match (after.found_rows, ended) {
@@ -183,7 +191,7 @@ impl Outcome {
             self.diagnostics = match (&self.diagnostics, error) {
                 // It ran on a connection that has none of those.
                 (Diagnostics::Known(report), Some(error)) if after.errors_add_up => {
-                    Diagnostics::Known(Arc::new(report.with(error)))
+                    Diagnostics::Known(Arc::new(report.and(error)))
                 }
                 _ => Diagnostics::OnConnection,
             };
@@ -197,6 +205,18 @@ impl Outcome {
         self.row_count = Some(-1);
         self.warnings = 1;
         self.diagnostics = Diagnostics::Known(Arc::new(Report::of_error(error)));
+    }
+
+    /// The proxy has refused a command that is no statement: its error is added to what the one
+    /// before has left, as far as that is known.
+    pub fn refused_besides(&mut self, error: &ServerError) {
+        self.row_count = Some(-1);
+        self.warnings = 1;
+        let report = match &self.diagnostics {
+            Diagnostics::Known(before) => before.and(error),
+            Diagnostics::None | Diagnostics::OnConnection => Report::of_error(error),
+        };
+        self.diagnostics = Diagnostics::Known(Arc::new(report));
     }
 
     /// An OK of the proxy's own has been sent, for a command that leaves the list of warnings and
@@ -265,6 +285,8 @@ mod tests {
         assert_eq!(after(ok, false, FoundRowsAfter::Kept), (Some(2), known(5)));
         assert_eq!(after(Ending::Neither, false, FoundRowsAfter::Kept), (Some(2), known(5)));
         assert_eq!(after(Ending::Neither, true, FoundRowsAfter::Sent), (Some(-1), known(5)));
+        let unknown = (None, FoundRows::Unknown);
+        assert_eq!(after(Ending::Units, false, FoundRowsAfter::Unknown), unknown);
         assert_eq!(
             after(rows, false, FoundRowsAfter::Counted),
             (Some(-1), FoundRows::OnConnection)
@@ -286,6 +308,36 @@ mod tests {
         assert_eq!(failed(After::UNKNOWN), 1);
         assert_eq!(failed(After::UNKNOWN), 2);
         assert_eq!(failed(statement), 1);
+    }
+
+    #[test]
+    fn further_errors_are_added() {
+        let error = |code| ServerError::new(code, b"HY000", "no");
+        let known = |outcome: &Outcome| match &outcome.diagnostics {
+            Diagnostics::Known(report) => {
+                let Report { warnings, errors, warning_count, error_count } = &**report;
+                (warnings.len(), errors.len(), *warning_count, *error_count)
+            }
+            other => panic!("{other:?}"),
+        };
+        let mut outcome = Outcome::default();
+        outcome.refused_besides(&error(1243));
+        assert_eq!((known(&outcome), outcome.warnings), ((1, 1, 1, 1), 1));
+        outcome.refused_besides(&error(1421));
+        assert_eq!((known(&outcome), outcome.warnings), ((2, 2, 2, 2), 1));
+        // Of many warnings only some are listed.
+        let row = diagnostic("Warning", 1365, b"Division by 0");
+        let report = Report {
+            warnings: [row].into(),
+            errors: Arc::default(),
+            warning_count: 70,
+            error_count: 0,
+        };
+        outcome.diagnostics = Diagnostics::Known(Arc::new(report));
+        outcome.refused_besides(&error(1243));
+        assert_eq!(known(&outcome), (1, 1, 71, 1));
+        outcome.refused(&error(1105));
+        assert_eq!((known(&outcome), outcome.warnings), ((1, 1, 1, 1), 1));
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub struct Plan {
     pub statement: Option<StatementUse>,
     /// Success prepares a statement for the client, under this number.
     pub prepares: Option<(u32, Prepares)>,
+    /// It is a KILL by a number that the server is to find out, or that is none of ours.
+    pub kills: Option<KillScope>,
     /// What it has to do with the settings of session tracking.
     pub tracking: TrackingUse,
     /// Variables that the reply tells of, and `changes` do not, have been changed for good.
@@ -86,6 +88,14 @@ pub enum TrackingUse {
     Sets,
 }
 
+/// What a KILL ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KillScope {
+    /// The statement that runs.
+    Statement,
+    Connection,
+}
+
 /// A command's use of a prepared statement.
 #[derive(Debug, Clone)]
 pub struct StatementUse {
@@ -95,6 +105,8 @@ pub struct StatementUse {
     pub home: Home,
     /// The statement on the server is to be this session's alone.
     pub exclusive: bool,
+    /// A bulk execution that answers with the results of its units.
+    pub unit_results: bool,
 }
 
 /// What a COM_STMT_PREPARE prepares.
@@ -104,6 +116,7 @@ pub enum Prepares {
     /// A text that is not kept: the session stays where it is prepared.
     Here {
         runs_routine: bool,
+        kills: Option<KillScope>,
     },
 }
 
@@ -138,6 +151,8 @@ pub enum Action {
         error: ServerError,
         kept_for: Option<u32>,
     },
+    /// Answer with this error, one more beside those of the statement before.
+    RefuseBesides(ServerError),
     /// The client has broken the protocol.
     Malformed,
     Quit,
@@ -145,7 +160,7 @@ pub enum Action {
     /// KILL of a session of ours.
     Kill {
         session: SessionId,
-        connection: bool,
+        scope: KillScope,
     },
 }
 
@@ -265,6 +280,7 @@ impl Plan {
             prepares: None,
             after: After::UNKNOWN,
             amendment: None,
+            kills: None,
             tracking: TrackingUse::None,
             folds: true,
             concerns_logins: false,
@@ -379,7 +395,7 @@ pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situatio
             run(Plan::pinned(command, Pins::CONNECTION_OPTION))
         }
         ProcessKill => match SessionId::from_kill(statement_id(arguments).unwrap_or(0).into()) {
-            Some(session) => Action::Kill { session, connection: true },
+            Some(session) => Action::Kill { session, scope: KillScope::Connection },
             None => run(Plan::primary(command, Why::Text(Reason::Administration))),
         },
         InitDb => run(Plan {

@@ -7,10 +7,10 @@ use super::plan::{Action, HINTS, Plan, Prepares, Situation, StatementUse, Then, 
 use super::query::{self, Route};
 use super::statements::{Home, Prepared, PreparedText};
 use crate::routing::Request;
-use crate::sql::{Effects, Kind, Statement, classify};
+use crate::sql::{Dialect, Effects, Kind, Statement, classify};
 use crate::wire::Flavour;
 use crate::wire::command::Command;
-use crate::wire::execute::{asks_for_cursor, attribute, statement_id};
+use crate::wire::execute::{asks_for_cursor, asks_for_unit_results, attribute, statement_id};
 use crate::wire::reply::ServerError;
 use crate::wire::scanner::Expect;
 
@@ -67,7 +67,7 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
         }
         None => Plan {
             pins: Pins::PREPARED_STATEMENT,
-            prepares: Some((id, Prepares::Here { runs_routine: runs_routine(sql, situation) })),
+            prepares: Some((id, here(sql, situation.dialect))),
             after: After {
                 is_statement: true,
                 found_rows: FoundRowsAfter::Kept,
@@ -79,8 +79,12 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
     })
 }
 
-fn runs_routine(sql: &[u8], situation: Situation<'_>) -> bool {
-    classify(sql, situation.dialect).kind == Kind::Call
+fn here(sql: &[u8], dialect: Dialect) -> Prepares {
+    let kind = classify(sql, dialect).kind;
+    Prepares::Here {
+        runs_routine: kind == Kind::Call,
+        kills: query::kill(kind, sql, dialect).map(|(scope, _)| scope),
+    }
 }
 
 /// What is known of the text by now.
@@ -117,14 +121,16 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
         return match command {
             // They have no reply, and so no error.
             StmtClose | StmtSendLongData => Action::Ignore,
-            _ => refuse(unknown(called, command, situation.dialect.flavour)),
+            _ => refuse_unread(unknown(called, command, situation.dialect.flavour), situation),
         };
     };
     let at_server = prepared.cursor || prepared.long_data;
     let pinned = matches!(prepared.home, Home::Here(_));
     let run = |plan: Plan, exclusive| {
         let home = prepared.home.clone();
-        Action::Run(Plan { statement: Some(StatementUse { command, id, home, exclusive }), ..plan })
+        let unit_results = asks_for_unit_results(command, arguments);
+        let usage = StatementUse { command, id, home, exclusive, unit_results };
+        Action::Run(Plan { statement: Some(usage), ..plan })
     };
     let plain =
         || Plan { may_commit: false, only_reads: true, ..Plan::primary(command, Why::Prepared) };
@@ -145,7 +151,7 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
             run(Plan { pins: Pins::LONG_DATA, then: Then::LongData, ..plain() }, true)
         }
         StmtFetch if prepared.cursor || pinned => run(plain(), true),
-        StmtFetch => refuse(no_cursor(called, situation.dialect.flavour)),
+        StmtFetch => refuse_unread(no_cursor(called, situation.dialect.flavour), situation),
         _ => execute(command, arguments, (id, prepared), situation, run),
     }
 }
@@ -168,7 +174,8 @@ fn execute(
     };
     let Home::Anywhere(text) = &prepared.home else {
         let after = After { is_statement: true, ..After::UNKNOWN };
-        let plan = Plan { expect, after, ..Plan::unknown(command, Why::Prepared) };
+        let kills = prepared.kills;
+        let plan = Plan { expect, after, kills, ..Plan::unknown(command, Why::Prepared) };
         return run(plan, exclusive);
     };
     let statement = settled(text, situation);
@@ -204,6 +211,14 @@ fn execute(
 
 fn refuse(error: ServerError) -> Action {
     Action::Refuse { error, kept_for: None }
+}
+
+/// Of a command that MySQL refuses before it has cleared what the statement before has left.
+fn refuse_unread(error: ServerError, situation: Situation<'_>) -> Action {
+    match situation.dialect.flavour {
+        Flavour::MySql => Action::RefuseBesides(error),
+        Flavour::MariaDb => refuse(error),
+    }
 }
 
 /// ER_MALFORMED_PACKET.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 pub(super) use self::route::Route;
 use super::outcome::{After, Diagnostics, FoundRows, FoundRowsAfter, Report};
-use super::plan::{Action, Plan, Situation, Then, TrackingUse, Why};
+use super::plan::{Action, KillScope, Plan, Situation, Then, TrackingUse, Why};
 use super::settings::has_true_default;
 use super::tracking::is_tracking;
 use super::user_variables::{self, Assigned};
@@ -57,10 +57,9 @@ pub(super) fn judged(
         amendment = Some(answer);
         statement.destination = Destination::Previous;
     }
-    if statement.kind == Kind::Kill
-        && let Some(action) = kill(sql, dialect)
-    {
-        return action;
+    let kill = kill(statement.kind, sql, dialect);
+    if let Some((scope, Some(session))) = kill {
+        return Action::Kill { session, scope };
     }
     let route = match whole {
         // Any server will do.
@@ -88,6 +87,7 @@ pub(super) fn judged(
             && matches!(statement.kind, Kind::Dml | Kind::Select | Kind::Ddl),
         parsed_at_once: whole && is_parsed_at_once(sql, &statement, dialect),
         reads_tables: !whole || reads_tables(&statement),
+        kills: kill.map(|(scope, _)| scope),
         tracking: match effects.contains(Effects::SHOWS_TRACKING) {
             true => TrackingUse::Shows,
             false => TrackingUse::None,
@@ -383,14 +383,23 @@ fn unlocked(lock: Lock) -> Pins {
     }
 }
 
-/// KILL of an id of ours; others are the primary's to judge.
-fn kill(sql: &[u8], dialect: Dialect) -> Option<Action> {
-    let kill = parse_kill(sql, dialect)?;
-    let KillTarget::Connection(id) = kill.target else {
-        return None;
+/// KILL by a connection's id, and the session if the id is one of ours. Others are the primary's to
+/// judge, and what an expression or a parameter means it says.
+pub(super) fn kill(
+    kind: Kind,
+    sql: &[u8],
+    dialect: Dialect,
+) -> Option<(KillScope, Option<SessionId>)> {
+    let kill = (kind == Kind::Kill).then(|| parse_kill(sql, dialect))??;
+    let scope = match kill.statement_only {
+        true => KillScope::Statement,
+        false => KillScope::Connection,
     };
-    let session = SessionId::from_kill(id)?;
-    Some(Action::Kill { session, connection: !kill.statement_only })
+    match kill.target {
+        KillTarget::Connection(id) => Some((scope, SessionId::from_kill(id))),
+        KillTarget::Expression => Some((scope, None)),
+        KillTarget::QueryId(_) | KillTarget::User { .. } => None,
+    }
 }
 
 /// What a SET changes, item by item. What cannot be replayed pins the session.

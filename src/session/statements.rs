@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use foldhash::fast::RandomState;
 
+use super::plan::KillScope;
 use super::settings::Settings;
 use super::user_variables::UserVariables;
 use crate::sql::{Dialect, Statement, classify};
@@ -113,6 +114,8 @@ pub struct Prepared {
     pub types: Vec<u8>,
     /// It runs a routine: no cursor is opened for it, though its routine may have cursors.
     pub runs_routine: bool,
+    /// It is a KILL whose text is not kept.
+    pub kills: Option<KillScope>,
     /// A cursor is open for it on the pinned connection.
     pub cursor: bool,
     /// Long data was sent for it to the pinned connection.
@@ -165,6 +168,7 @@ impl Statements {
             parameters,
             types: Vec::new(),
             runs_routine: false,
+            kills: None,
             cursor: false,
             long_data: false,
             failed: None,

@@ -107,6 +107,7 @@ pub const SESSION_VARIABLES: &[SessionVariable] = &[
     carried("range_alloc_block_size", ANY, ALWAYS),
     carried("read_buffer_size", ANY, ALWAYS),
     carried("read_rnd_buffer_size", ANY, ALWAYS),
+    readable("resultset_metadata", FROM_8, NEVER),
     carried("session_track_state_change", ANY, ALWAYS),
     carried("session_track_transaction_info", ANY, ALWAYS),
     carried("show_create_table_skip_secondary_engine", FROM_8, NEVER),

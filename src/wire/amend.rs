@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use super::capabilities::Capabilities;
 use super::codec::{Malformed, Reader, Writer};
+use super::columns::Columns;
 use super::packet::{HEADER, Header, MAX_PAYLOAD, put_packet};
 use super::reply::{EOF, EOF_LIMIT, ERR, OK};
 
@@ -23,16 +25,25 @@ pub enum Amendment {
 /// A row of SHOW WARNINGS in the text protocol: level, code, message.
 pub type TextRow = Box<[u8]>;
 
-/// Column types: 4 and 8 bytes.
-const LONG: u8 = 0x03;
-const LONGLONG: u8 = 0x08;
-
 /// How a reply is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoding {
     /// Rows of COM_STMT_EXECUTE.
     pub binary: bool,
-    pub deprecate_eof: bool,
+    /// Those of the connection that it came over.
+    pub capabilities: Capabilities,
+}
+
+impl Encoding {
+    fn deprecate_eof(self) -> bool {
+        self.capabilities.contains(Capabilities::DEPRECATE_EOF)
+    }
+
+    /// How many packets stand between the first of a result set and its rows.
+    fn before_rows(self, first: &[u8]) -> Result<u64, Malformed> {
+        let columns = Columns::parse(first, self.capabilities)?;
+        Ok(columns.definitions + u64::from(!self.deprecate_eof()))
+    }
 }
 
 /// The reply with its amendment. One that is no result set is left as it is.
@@ -51,13 +62,8 @@ pub fn amend(
         return Ok(out);
     }
     sequence = put_packet(&mut out, sequence, first);
-    let columns = Reader::new(first).lenenc_int()?;
-    let mut kind = 0;
-    for index in 0..columns + u64::from(!encoding.deprecate_eof) {
+    for _ in 0..encoding.before_rows(first)? {
         let (_, packet) = packets.next()?.ok_or(Malformed("a result set without its columns"))?;
-        if index < columns {
-            kind = column_type(packet)?;
-        }
         sequence = put_packet(&mut out, sequence, packet);
     }
     let mut ended = false;
@@ -72,7 +78,7 @@ pub fn amend(
             }
             Amendment::Rows(_) => {}
             Amendment::Number(value) if !ended => {
-                sequence = put_packet(&mut out, sequence, &number(*value, kind, encoding)?);
+                sequence = put_packet(&mut out, sequence, &number(*value, packet, encoding)?);
             }
             _ => sequence = put_packet(&mut out, sequence, packet),
         }
@@ -83,31 +89,26 @@ pub fn amend(
 fn ends_rows(packet: &[u8], encoding: Encoding) -> bool {
     match packet.first() {
         Some(&ERR) => true,
-        Some(&EOF) => encoding.deprecate_eof || packet.len() < EOF_LIMIT,
+        Some(&EOF) => encoding.deprecate_eof() || packet.len() < EOF_LIMIT,
         _ => false,
     }
 }
 
-/// The type in a column's definition: it stands before flags, decimals and two bytes of filler.
-fn column_type(definition: &[u8]) -> Result<u8, Malformed> {
-    let at = definition.len().checked_sub(6).ok_or(Malformed("half a column definition"))?;
-    Ok(definition[at])
-}
-
-fn number(value: i64, kind: u8, encoding: Encoding) -> Result<Vec<u8>, Malformed> {
-    let mut row = Vec::new();
+/// A row with this value in the place of that of `row`.
+fn number(value: i64, row: &[u8], encoding: Encoding) -> Result<Vec<u8>, Malformed> {
+    let mut out = Vec::new();
     if !encoding.binary {
-        row.put_lenenc_bytes(value.to_string().as_bytes());
-        return Ok(row);
+        out.put_lenenc_bytes(value.to_string().as_bytes());
+        return Ok(out);
     }
-    // The header and the bitmap of NULLs.
-    row.extend_from_slice(&[0, 0]);
-    match kind {
-        LONG => row.extend_from_slice(&(value as i32).to_le_bytes()),
-        LONGLONG => row.extend_from_slice(&value.to_le_bytes()),
+    // The header and the bitmap of NULLs. How long the value is the definitions need not tell.
+    out.extend_from_slice(&[0, 0]);
+    match row.len().saturating_sub(out.len()) {
+        4 => out.extend_from_slice(&(value as i32).to_le_bytes()),
+        8 => out.extend_from_slice(&value.to_le_bytes()),
         _ => return Err(Malformed("a count that is no integer")),
     }
-    Ok(row)
+    Ok(out)
 }
 
 /// One condition as SHOW WARNINGS lists it.
@@ -134,12 +135,11 @@ fn encoded(row: &TextRow, encoding: Encoding) -> Result<Cow<'_, [u8]>, Malformed
 }
 
 /// The rows of a result set in the text protocol.
-pub fn text_rows(reply: &[u8], deprecate_eof: bool) -> Result<Vec<TextRow>, Malformed> {
-    let encoding = Encoding { binary: false, deprecate_eof };
+pub fn text_rows(reply: &[u8], capabilities: Capabilities) -> Result<Vec<TextRow>, Malformed> {
+    let encoding = Encoding { binary: false, capabilities };
     let mut packets = Packets { rest: reply };
     let (_, first) = packets.next()?.ok_or(Malformed("an empty reply"))?;
-    let columns = Reader::new(first).lenenc_int()?;
-    for _ in 0..columns + u64::from(!deprecate_eof) {
+    for _ in 0..encoding.before_rows(first)? {
         packets.next()?.ok_or(Malformed("a result set without its columns"))?;
     }
     let mut rows = Vec::new();
@@ -175,8 +175,8 @@ impl<'a> Packets<'a> {
 mod tests {
     use super::*;
 
-    const COLUMN: &[u8] = &[0x3F, 0, 21, 0, 0, 0, LONGLONG, 0x81, 0, 0, 0, 0];
-    const TEXT: Encoding = Encoding { binary: false, deprecate_eof: true };
+    const COLUMN: &[u8] = &[0x3F, 0, 21, 0, 0, 0, 0x08, 0x81, 0, 0, 0, 0];
+    const TEXT: Encoding = Encoding { binary: false, capabilities: Capabilities::DEPRECATE_EOF };
 
     fn reply(packets: &[&[u8]]) -> BytesMut {
         let mut out = BytesMut::new();
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_number_takes_the_place_of_another() {
-        let legacy = Encoding { deprecate_eof: false, ..TEXT };
+        let legacy = Encoding { capabilities: Capabilities::empty(), ..TEXT };
         let eof = [EOF, 0, 0, 2, 0];
         let before = reply(&[&[1], COLUMN, &eof, b"\x013", &eof]);
         let after = reply(&[&[1], COLUMN, &eof, b"\x02-1", &eof]);
@@ -200,6 +200,29 @@ mod tests {
         let after = reply(&[&[1], COLUMN, &[0, 0, 5, 1, 0, 0, 0, 0, 0, 0], &end]);
         let binary = Encoding { binary: true, ..TEXT };
         assert_eq!(amend(&before, &Amendment::Number(0x105), binary).unwrap(), after);
+    }
+
+    #[test]
+    fn definitions_may_be_left_out() {
+        let optional = Capabilities::OPTIONAL_RESULTSET_METADATA;
+        let eof = [EOF, 0, 0, 2, 0];
+        let legacy = Encoding { binary: true, capabilities: optional };
+        let before = reply(&[&[1, 0], &eof, &[0, 0, 9, 0, 0, 0], &eof]);
+        let after = reply(&[&[1, 0], &eof, &[0, 0, 5, 1, 0, 0], &eof]);
+        assert_eq!(amend(&before, &Amendment::Number(0x105), legacy).unwrap(), after);
+
+        let end = [EOF, 0, 0, 2, 0, 0, 0];
+        let text = Encoding { binary: false, capabilities: TEXT.capabilities | optional };
+        let before = reply(&[&[3, 0], b"a stranger's", &end]);
+        let row = diagnostic("Error", 1836, b"no");
+        let after = reply(&[&[3, 0], &row, &end]);
+        let rows = Amendment::Rows([row.clone()].into());
+        assert_eq!(amend(&before, &rows, text).unwrap(), after);
+        assert_eq!(text_rows(&after, text.capabilities).unwrap(), [row]);
+        let full = reply(&[&[3, 1], COLUMN, COLUMN, COLUMN, b"\x03one", &end]);
+        assert_eq!(text_rows(&full, text.capabilities).unwrap(), [(*b"\x03one").into()]);
+        let lost = reply(&[&[1, 0], &[0, 0], &end]);
+        assert!(amend(&lost, &Amendment::Number(1), Encoding { binary: true, ..text }).is_err());
     }
 
     #[test]
@@ -218,7 +241,7 @@ mod tests {
         let binary = b"\0\0\x05Error\x2C\x07\0\0\x02no";
         let one = reply(&[&[3], COLUMN, COLUMN, COLUMN, binary, &end]);
         assert_eq!(after(&[row], Encoding { binary: true, ..TEXT }), one);
-        assert_eq!(text_rows(&two, true).unwrap(), [&text[..], text].map(Box::from));
+        assert_eq!(text_rows(&two, TEXT.capabilities).unwrap(), [&text[..], text].map(Box::from));
     }
 
     #[test]

@@ -55,6 +55,14 @@ bitflags! {
     }
 }
 
+/// The capabilities of which each changes what a command or a reply looks like.
+pub const FORMATS: Capabilities = Capabilities::DEPRECATE_EOF
+    .union(Capabilities::OPTIONAL_RESULTSET_METADATA)
+    .union(Capabilities::QUERY_ATTRIBUTES)
+    .union(Capabilities::MARIADB_EXTENDED_METADATA)
+    .union(Capabilities::MARIADB_CACHE_METADATA)
+    .union(Capabilities::MARIADB_BULK_UNIT_RESULTS);
+
 bitflags! {
     /// Status flags of OK and EOF packets (`SERVER_STATUS_*`).
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

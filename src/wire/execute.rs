@@ -21,6 +21,8 @@ const CURSOR: u8 = 0x07;
 const PARAMETER_COUNT_AVAILABLE: u8 = 0x08;
 /// COM_STMT_BULK_EXECUTE's flag: the types are sent.
 const SEND_TYPES: u16 = 128;
+/// COM_STMT_BULK_EXECUTE's flag: each unit's result is wanted.
+const SEND_UNIT_RESULTS: u16 = 64;
 
 /// The statement number in the arguments of a command of the COM_STMT family.
 pub fn statement_id(arguments: &[u8]) -> Option<u32> {
@@ -37,6 +39,14 @@ pub fn put_statement_id(packet: &mut [u8], id: u32) {
 /// True when an execution asks for a cursor.
 pub fn asks_for_cursor(command: Command, arguments: &[u8]) -> bool {
     command == Command::StmtExecute && arguments.get(4).is_some_and(|flags| flags & CURSOR != 0)
+}
+
+/// True when a bulk execution asks for a result set with the insert id and the count of each of its
+/// units, in the place of an OK. (MariaDB 11.8 gives it to clients without the capability, too.)
+pub fn asks_for_unit_results(command: Command, arguments: &[u8]) -> bool {
+    let flags = arguments.get(4..).and_then(|rest| rest.first_chunk());
+    command == Command::StmtBulkExecute
+        && flags.is_some_and(|flags| u16::from_le_bytes(*flags) & SEND_UNIT_RESULTS != 0)
 }
 
 /// The string that a query attribute of this name has in the arguments of a whole execution. The
@@ -222,6 +232,11 @@ mod tests {
         let left_out = b"\xfa\x07\0\0\0\0\0\0\x2a\0\0\0";
         assert_eq!(types(bulk, left_out, 1, PLAIN), Ok(Types::LeftOut { at: 5 }));
         assert_eq!(with_types(bulk, &packet(left_out), 5, b"\x03\0"), Some(packet(sent)));
+        let asked = b"\x07\0\0\0\xc0\0\x03\0\0\x2a\0\0\0";
+        assert!(asks_for_unit_results(bulk, asked));
+        assert!(!asks_for_unit_results(bulk, &sent[1..]));
+        assert!(!asks_for_unit_results(bulk, &asked[..5]));
+        assert!(!asks_for_unit_results(EXECUTE, asked));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod attributes;
 pub mod auth;
 pub mod capabilities;
 pub mod codec;
+pub mod columns;
 pub mod command;
 pub mod compression;
 pub mod execute;

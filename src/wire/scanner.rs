@@ -9,6 +9,7 @@
 
 use super::capabilities::{Capabilities, Status};
 use super::codec::{Malformed, Reader};
+use super::columns::{Columns, metadata_follows};
 use super::packet::{HEADER, Header, MAX_PAYLOAD};
 
 /// The shape of a reply, by the command that asks for it.
@@ -97,9 +98,7 @@ pub struct Scanner {
     skip: usize,
     /// The current payload goes on in the next packet, whose first byte means nothing.
     continued: bool,
-    deprecate_eof: bool,
-    /// MariaDB may tell how far a statement has come, in packets that begin as an ERR does.
-    progress: bool,
+    capabilities: Capabilities,
     /// Rows of the result set at hand, or of the last one.
     rows: u64,
 }
@@ -107,15 +106,16 @@ pub struct Scanner {
 impl Scanner {
     /// `capabilities` are those that the connection to the server has agreed on.
     pub fn new(expect: Expect, capabilities: Capabilities) -> Self {
-        Scanner {
-            expect,
-            phase: Phase::First,
-            skip: 0,
-            continued: false,
-            rows: 0,
-            deprecate_eof: capabilities.contains(Capabilities::DEPRECATE_EOF),
-            progress: capabilities.contains(Capabilities::MARIADB_PROGRESS),
-        }
+        Scanner { expect, phase: Phase::First, skip: 0, continued: false, rows: 0, capabilities }
+    }
+
+    fn deprecate_eof(&self) -> bool {
+        self.capabilities.contains(Capabilities::DEPRECATE_EOF)
+    }
+
+    /// MariaDB may tell how far a statement has come, in packets that begin as an ERR does.
+    fn progress(&self) -> bool {
+        self.capabilities.contains(Capabilities::MARIADB_PROGRESS)
     }
 
     /// How many rows the last result set had so far.
@@ -222,11 +222,7 @@ impl Scanner {
                 if first == Some(0xFF) {
                     return Ok(Judgement::NeedsWhole);
                 }
-                self.phase = match left - 1 {
-                    0 if self.deprecate_eof => Phase::Rows { out_parameters: false },
-                    0 => Phase::ColumnsEof,
-                    left => Phase::Columns { left },
-                };
+                self.phase = self.behind_columns(left - 1);
                 Ok(Judgement::Pass)
             }
             Phase::ColumnsEof => Ok(Judgement::NeedsWhole),
@@ -242,10 +238,19 @@ impl Scanner {
         }
     }
 
+    /// What comes when `left` column definitions are still to come.
+    fn behind_columns(&self, left: u64) -> Phase {
+        match left {
+            0 if self.deprecate_eof() => Phase::Rows { out_parameters: false },
+            0 => Phase::ColumnsEof,
+            left => Phase::Columns { left },
+        }
+    }
+
     fn judge_row(&mut self, header: Header, first: Option<u8>) -> Judgement {
         match first {
             // 0xFE opens a text value of 16 MiB and more too, but then the packet is a full one.
-            Some(0xFE) if self.deprecate_eof && header.length < MAX_PAYLOAD => {
+            Some(0xFE) if self.deprecate_eof() && header.length < MAX_PAYLOAD => {
                 Judgement::NeedsWhole
             }
             Some(0xFE) if header.length < 9 => Judgement::NeedsWhole,
@@ -267,7 +272,7 @@ impl Scanner {
         }
         match (first, self.phase) {
             // ("ERR_Packet" of the MariaDB knowledge base: the error code 0xFFFF.)
-            (0xFF, _) if self.progress && payload[1..].starts_with(&[0xFF, 0xFF]) => Ok(None),
+            (0xFF, _) if self.progress() && payload[1..].starts_with(&[0xFF, 0xFF]) => Ok(None),
             (0xFF, _) => {
                 self.phase = Phase::Done;
                 Ok(Some(Significant::Err))
@@ -304,11 +309,8 @@ impl Scanner {
                 Ok(Some(self.end_of_result(Significant::Ok(status), status)))
             }
             (_, Phase::First) if self.has_results() => {
-                let left = Reader::new(payload).lenenc_int()?;
-                if left == 0 || left > 0xFFFF {
-                    return Err(Malformed("an absurd number of columns"));
-                }
-                self.phase = Phase::Columns { left };
+                let columns = Columns::parse(payload, self.capabilities)?;
+                self.phase = self.behind_columns(columns.definitions);
                 self.rows = 0;
                 Ok(None)
             }
@@ -319,7 +321,7 @@ impl Scanner {
     /// Under DEPRECATE_EOF rows end with an OK whose header is 0xFE; a legacy EOF has exactly
     /// five bytes (MySQL sends that still, to COM_SET_OPTION and COM_DEBUG).
     fn ok_shaped(&self, payload: &[u8]) -> bool {
-        self.deprecate_eof && payload.len() != 5
+        self.deprecate_eof() && payload.len() != 5
     }
 
     fn prepare_header(&mut self, payload: &[u8]) -> Result<Significant, Malformed> {
@@ -327,9 +329,12 @@ impl Scanner {
         let statement = reader.u32()?;
         let columns = reader.u16()?;
         let parameters = reader.u16()?;
+        // A filler, and the number of warnings.
+        reader.bytes(3)?;
+        let defined = u32::from(metadata_follows(&mut reader, self.capabilities)?);
         let group = |count: u16| match count {
             0 => 0,
-            _ => u32::from(count) + u32::from(!self.deprecate_eof),
+            _ => u32::from(count) * defined + u32::from(!self.deprecate_eof()),
         };
         self.phase = match group(parameters) + group(columns) {
             0 => Phase::Done,

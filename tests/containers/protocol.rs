@@ -1,12 +1,14 @@
 //! Every kind of command is answered through the proxy as the server itself answers it.
 
 mod bad_input;
+mod bulk;
 mod commands;
 mod compression;
 mod files;
 mod kill;
 mod large;
 mod memory;
+mod metadata;
 mod progress;
 mod sessions;
 mod step;

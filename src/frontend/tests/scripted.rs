@@ -82,6 +82,14 @@ pub struct Server {
 
 impl Server {
     pub async fn start(script: impl Fn(&[u8]) -> Say + Send + Sync + 'static) -> Self {
+        Self::offering(Capabilities::from_bits_retain(0xDFFF_FFFF), script).await
+    }
+
+    /// A server of another version.
+    pub async fn offering(
+        capabilities: Capabilities,
+        script: impl Fn(&[u8]) -> Say + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let heard = Arc::new(Mutex::default());
@@ -93,7 +101,7 @@ impl Server {
                 count.fetch_add(1, Ordering::SeqCst);
                 let (script, log, done) = (script.clone(), log.clone(), done.clone());
                 tokio::spawn(async move {
-                    serve(stream, script, log).await;
+                    serve(stream, capabilities, script, log).await;
                     done.fetch_add(1, Ordering::SeqCst);
                 });
             }
@@ -134,12 +142,17 @@ impl Server {
     }
 }
 
-async fn serve(mut stream: TcpStream, script: Arc<Script>, heard: Arc<Mutex<Vec<Vec<u8>>>>) {
+async fn serve(
+    mut stream: TcpStream,
+    capabilities: Capabilities,
+    script: Arc<Script>,
+    heard: Arc<Mutex<Vec<Vec<u8>>>>,
+) {
     let greeting = Greeting {
         version: ServerVersion::parse("9.7.4"),
         connection_id: 7,
         nonce: [1; 20].into(),
-        capabilities: Capabilities::from_bits_retain(0xDFFF_FFFF),
+        capabilities,
         collation: 255,
         status: Status::AUTOCOMMIT,
         plugin: b"caching_sha2_password".to_vec(),

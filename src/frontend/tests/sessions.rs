@@ -7,6 +7,7 @@ use super::scripted::{Front, OK, Say, Server, reply};
 use crate::frontend::mailbox::Mail;
 use crate::frontend::session::End;
 use crate::routing::topology::{Epoch, State, Topology, Writes};
+use crate::wire::Capabilities;
 
 fn code(payload: &[u8]) -> Option<u16> {
     (payload.first() == Some(&0xFF)).then(|| u16::from_le_bytes([payload[1], payload[2]]))
@@ -20,6 +21,22 @@ async fn a_reply_is_relayed_as_it_is() {
     assert_eq!(front.query("UPDATE t SET a = 2").await.as_deref(), Some(OK));
     assert_eq!(server.heard(), ["UPDATE t SET a = 1", "UPDATE t SET a = 2"]);
     assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+}
+
+/// The client has agreed on DEPRECATE_EOF.
+#[tokio::test]
+async fn a_server_whose_replies_look_otherwise_serves_nobody() {
+    let old = Capabilities::from_bits_retain(0xDFFF_FFFF) - Capabilities::DEPRECATE_EOF;
+    let replica = Server::offering(old, |_| Say::Bytes(reply(&[OK]))).await;
+    let primary = Server::start(|_| Say::Bytes(reply(&[OK]))).await;
+    let mut front = Front::new(&[&primary, &replica]).await;
+    assert_eq!(front.query("SELECT 1").await.as_deref(), Some(OK));
+    assert_eq!((primary.heard().len(), replica.heard().len()), (1, 0));
+    assert!(replica.connections.load(Ordering::SeqCst) > 0);
+    let mut front = Front::new(&[&replica]).await;
+    let answer = front.query("UPDATE t SET a = 1").await.unwrap();
+    assert_eq!(code(&answer), Some(1105), "{}", answer.escape_ascii());
+    assert!(replica.heard().is_empty());
 }
 
 #[tokio::test]

@@ -638,3 +638,33 @@ fn rules_choose_where_nothing_binds_the_session() {
     assert_eq!((bound.request, bound.why), (Request::Primary, Why::Pinned));
     assert!(bound.rule.is_none());
 }
+
+#[test]
+fn what_a_kill_names_the_server_may_have_to_find_out() {
+    use KillScope::{Connection, Statement};
+    let ours = u64::from(SESSION.get());
+    let ours = |sql: &str| sql.replace("{ours}", &ours.to_string());
+    let run = |scope| (scope, None);
+    let table = [
+        ("KILL {ours}", Some((Connection, Some(*SESSION)))),
+        ("KILL QUERY {ours}", Some((Statement, Some(*SESSION)))),
+        ("KILL 17", Some(run(Connection))),
+        ("KILL @id", Some(run(Connection))),
+        ("KILL QUERY ?", Some(run(Statement))),
+        ("KILL CONNECTION {ours} + 0", Some(run(Connection))),
+        ("KILL USER app", None),
+        ("KILL QUERY ID 5", None),
+        ("SELECT {ours}", None),
+        ("SELECT 1; KILL @id", None),
+    ];
+    for (sql, expected) in table {
+        let sql = ours(sql);
+        let case = Case::new(MARIADB);
+        let found = match plan(sql.as_bytes(), true, case.situation()) {
+            Action::Kill { session, scope } => Some((scope, Some(session))),
+            Action::Run(plan) => plan.kills.map(run),
+            other => panic!("{sql}: {other:?}"),
+        };
+        assert_eq!(found, expected, "{sql}");
+    }
+}

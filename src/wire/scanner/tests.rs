@@ -34,11 +34,11 @@ fn capabilities(deprecate_eof: bool) -> Capabilities {
 /// Scans `bytes` in pieces that end at `cuts`; what was found, and how many bytes the reply has.
 fn scan_all(
     expect: Expect,
-    deprecate_eof: bool,
+    capabilities: Capabilities,
     bytes: &[u8],
     cuts: &[usize],
 ) -> Result<(Vec<Significant>, usize), Malformed> {
-    let mut scanner = Scanner::new(expect, capabilities(deprecate_eof));
+    let mut scanner = Scanner::new(expect, capabilities);
     let mut found = Vec::new();
     let mut start = 0;
     for &end in cuts.iter().chain([&bytes.len()]) {
@@ -171,12 +171,14 @@ fn every_reply_cut_at_every_byte() {
         let bytes = stream(&case.payloads);
         for cut in 0..=bytes.len() {
             let (found, length) =
-                scan_all(case.expect, case.deprecate_eof, &bytes, &[cut]).expect(case.name);
+                scan_all(case.expect, capabilities(case.deprecate_eof), &bytes, &[cut])
+                    .expect(case.name);
             assert_eq!(found, case.found, "{} cut at {cut}", case.name);
             assert_eq!(length, bytes.len(), "{} cut at {cut}", case.name);
         }
         let every: Vec<usize> = (0..bytes.len()).collect();
-        let (found, _) = scan_all(case.expect, case.deprecate_eof, &bytes, &every).unwrap();
+        let (found, _) =
+            scan_all(case.expect, capabilities(case.deprecate_eof), &bytes, &every).unwrap();
         assert_eq!(found, case.found, "{} byte by byte", case.name);
     }
 }
@@ -187,8 +189,37 @@ fn what_follows_a_reply_is_not_looked_at() {
         let reply = stream(&case.payloads);
         let bytes = [&reply[..], &stream(&[OK]), b"\xFF"].concat();
         let (found, length) =
-            scan_all(case.expect, case.deprecate_eof, &bytes, &[]).expect(case.name);
+            scan_all(case.expect, capabilities(case.deprecate_eof), &bytes, &[]).expect(case.name);
         assert_eq!((found, length), (case.found, reply.len()), "{}", case.name);
+    }
+}
+
+#[test]
+fn definitions_may_be_left_out() {
+    const PREPARED: &[u8] = &[0, 7, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0];
+    const PREPARED_FULL: &[u8] = &[0, 7, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 1];
+    let prepared = Significant::PrepareOk { statement: 7, columns: 1, parameters: 2 };
+    let (ok, eof) = (Significant::Ok(status(2)), Significant::Eof(status(2)));
+    let cursor = Significant::Eof(status(0x42));
+    let table: [(Expect, bool, &[&[u8]], Significant); 10] = [
+        (Expect::Results, true, &[&[2, 0], ROW, ROW, OK_END], ok),
+        (Expect::Results, true, &[&[2, 0], OK_END], ok),
+        (Expect::Results, true, &[&[2, 1], COLUMN, COLUMN, ROW, OK_END], ok),
+        (Expect::Results, false, &[&[2, 0], EOF, ROW, EOF], eof),
+        (Expect::Results, false, &[&[1, 1], COLUMN, EOF, ROW, EOF], eof),
+        (Expect::Cursor, false, &[&[2, 0], EOF_CURSOR], cursor),
+        (Expect::Prepare, true, &[PREPARED], prepared),
+        (Expect::Prepare, true, &[PREPARED_FULL, COLUMN, COLUMN, COLUMN], prepared),
+        (Expect::Prepare, false, &[PREPARED, EOF, EOF], prepared),
+        (Expect::Prepare, false, &[PREPARED_FULL, COLUMN, COLUMN, EOF, COLUMN, EOF], prepared),
+    ];
+    for (expect, deprecate_eof, payloads, expected) in table {
+        let capabilities = capabilities(deprecate_eof) | Capabilities::OPTIONAL_RESULTSET_METADATA;
+        let bytes = stream(payloads);
+        for cut in 0..=bytes.len() {
+            let (found, length) = scan_all(expect, capabilities, &bytes, &[cut]).unwrap();
+            assert_eq!((&found[..], length), (&[expected][..], bytes.len()), "{payloads:?}");
+        }
     }
 }
 
@@ -213,7 +244,8 @@ fn a_row_of_several_packets_is_passed_whatever_its_bytes() {
     row.resize(MAX_PAYLOAD, b'x');
     row.extend_from_slice(&[0xFF, 0xFE, 0x00]);
     let bytes = stream(&[&[1], COLUMN, &row, OK_END]);
-    let (found, length) = scan_all(Expect::Results, true, &bytes, &[100, 70_000]).unwrap();
+    let (found, length) =
+        scan_all(Expect::Results, capabilities(true), &bytes, &[100, 70_000]).unwrap();
     assert_eq!(found, [Significant::Ok(status(2))]);
     assert_eq!(length, bytes.len());
 }
@@ -222,7 +254,7 @@ fn a_row_of_several_packets_is_passed_whatever_its_bytes() {
 fn a_row_of_exactly_the_maximum_ends_with_an_empty_packet() {
     let row = vec![b'x'; MAX_PAYLOAD];
     let bytes = stream(&[&[1], COLUMN, &row, OK_END]);
-    let (found, length) = scan_all(Expect::Results, true, &bytes, &[]).unwrap();
+    let (found, length) = scan_all(Expect::Results, capabilities(true), &bytes, &[]).unwrap();
     assert_eq!(found, [Significant::Ok(status(2))]);
     assert_eq!(length, bytes.len());
 }

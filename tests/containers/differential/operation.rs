@@ -317,6 +317,8 @@ const VARIABLES: &[&str] = &[
     "SET session_track_system_variables = 'sql_mode,time_zone'",
     "SET session_track_system_variables = DEFAULT, session_track_schema = {n} % 2",
     "SELECT 'a\\b', @@sql_big_selects, @@max_join_size",
+    "SET resultset_metadata = NONE",
+    "SET resultset_metadata = DEFAULT",
 ];
 
 /// Those that pin.

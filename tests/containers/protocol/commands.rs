@@ -26,7 +26,7 @@ pub fn kinds() -> [(&'static str, Capabilities); 6] {
     ]
 }
 
-fn script() -> Vec<Step> {
+pub fn script() -> Vec<Step> {
     use Step::*;
     vec![
         command(0x0E, b""),
@@ -141,7 +141,7 @@ const SETUP: &str = "DROP DATABASE IF EXISTS protocol; CREATE DATABASE protocol;
 async fn the_same_packets_as_directly(flavour: Flavour) {
     let cluster = Cluster::shared(flavour);
     let proxy = Proxy::start(cluster, "");
-    same_packets(cluster, &proxy, &kinds(), Capabilities::empty()).await;
+    same_packets(cluster, &proxy, &kinds(), Capabilities::empty(), script).await;
 }
 
 /// Through the proxy clients ask for these capabilities `besides`.
@@ -150,6 +150,7 @@ pub async fn same_packets(
     proxy: &Proxy,
     kinds: &[(&str, Capabilities)],
     besides: Capabilities,
+    script: fn() -> Vec<Step>,
 ) {
     let mut differences = Vec::new();
     for &(name, capabilities) in kinds {
@@ -161,7 +162,7 @@ pub async fn same_packets(
             cluster.settle().await;
             let client = Raw::app(address, capabilities | besides).await;
             assert!(client.capabilities.contains(besides), "{besides:?}");
-            answers.push(run(client, cluster).await);
+            answers.push(run(client, cluster, script()).await);
         }
         let steps = script();
         assert_eq!(answers[0].len(), steps.len());
@@ -180,10 +181,10 @@ pub async fn same_packets(
 }
 
 /// The replies to the script's steps.
-async fn run(client: Raw, cluster: &Cluster) -> Vec<Vec<Packet>> {
+async fn run(client: Raw, cluster: &Cluster, script: Vec<Step>) -> Vec<Vec<Packet>> {
     let mut client = Script::new(client);
     let mut replies = Vec::new();
-    for step in script() {
+    for step in script {
         replies.push(client.take(&step).await);
         // Reads of replicas are compared with reads of the primary.
         cluster.settle().await;

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::commands::{commands_at_once, kinds, same_packets};
+use super::commands::{commands_at_once, kinds, same_packets, script};
 use super::files::same_files;
 use super::large::{same_rows, same_statements};
 use super::{PATIENCE, primary};
@@ -59,7 +59,7 @@ async fn the_same_packets_over_every_kind_of_stream(flavour: Flavour) {
     let [old, .., newest] = kinds();
     for (to_servers, way) in combinations(flavour) {
         let proxy = Proxy::start(cluster, &pool(to_servers));
-        same_packets(cluster, &proxy, &[old, newest], way).await;
+        same_packets(cluster, &proxy, &[old, newest], way, script).await;
     }
 }
 

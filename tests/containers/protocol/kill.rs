@@ -1,5 +1,6 @@
 //! KILL by the ids that the proxy gives ends what it ends on a server, and nobody else's.
 
+mod expressions;
 mod others;
 mod strangers;
 

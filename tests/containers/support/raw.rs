@@ -11,6 +11,7 @@ use rwproxy::routing::topology::Address;
 use rwproxy::wire::Capabilities;
 use rwproxy::wire::auth::{CLEAR_PASSWORD, Nonce, Secret};
 use rwproxy::wire::capabilities::Status;
+use rwproxy::wire::columns::Columns;
 use rwproxy::wire::handshake::ChangeUser;
 use rwproxy::wire::login::to_server::{LoginError, LoginToServer, Step};
 use rwproxy::wire::packet::Packet;
@@ -204,6 +205,11 @@ impl Raw {
         self.ask(&payload).await
     }
 
+    /// Sends a COM_QUERY that must succeed.
+    pub async fn ok(&mut self, sql: &str) {
+        assert_eq!(error_code(&self.query(sql).await), None, "{sql}");
+    }
+
     /// A COM_QUERY as this client writes it.
     pub fn query_payload(&self, sql: &str) -> Vec<u8> {
         let mut payload = vec![0x03];
@@ -253,7 +259,7 @@ impl Raw {
                 }
                 // COM_SET_OPTION answers with EOF on its own.
                 EOF if first.payload.len() < EOF_LIMIT => self.status(&first),
-                columns => match self.result(columns, &mut packets).await {
+                _ => match self.result(&first, &mut packets).await {
                     Some(status) => status,
                     None => return packets,
                 },
@@ -265,8 +271,9 @@ impl Raw {
     }
 
     /// Columns and rows; the status behind them, or `None` after an error.
-    async fn result(&mut self, columns: u8, packets: &mut Vec<Packet>) -> Option<Status> {
-        for _ in 0..columns {
+    async fn result(&mut self, first: &Packet, packets: &mut Vec<Packet>) -> Option<Status> {
+        let columns = Columns::parse(&first.payload, self.capabilities).expect("columns");
+        for _ in 0..columns.definitions {
             packets.push(self.next().await);
         }
         if !self.capabilities.contains(Capabilities::DEPRECATE_EOF) {
@@ -310,9 +317,11 @@ impl Raw {
         let columns = u16::from_le_bytes([payload[5], payload[6]]);
         let parameters = u16::from_le_bytes([payload[7], payload[8]]);
         let ends = !self.capabilities.contains(Capabilities::DEPRECATE_EOF);
+        let optional = self.capabilities.contains(Capabilities::OPTIONAL_RESULTSET_METADATA);
+        let defined = u16::from(!optional || payload[12] == 1);
         for count in [parameters, columns] {
             if count > 0 {
-                for _ in 0..count + u16::from(ends) {
+                for _ in 0..count * defined + u16::from(ends) {
                     packets.push(self.next().await);
                 }
             }
