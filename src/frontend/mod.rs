@@ -18,6 +18,7 @@ pub mod login;
 mod loss;
 pub mod mailbox;
 pub mod prepared;
+mod read_only;
 pub mod registry;
 mod relay;
 mod rescue;

@@ -5,6 +5,7 @@ use super::Pins;
 use super::outcome::{After, FoundRowsAfter};
 use super::plan::{Action, HINTS, Plan, Prepares, Situation, StatementUse, Then, Why};
 use super::query::{self, Route};
+use super::read_only::Fit;
 use super::statements::{Home, Prepared, PreparedText};
 use crate::routing::Request;
 use crate::sql::{Effects, Kind, Statement, classify};
@@ -52,6 +53,7 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
                 why: route.why,
                 digest: Some(statement.digest),
                 pins,
+                fit: if pins.is_empty() { Fit::Serves } else { Fit::Primary },
                 repeatable: request == Request::Read,
                 after: After {
                     is_statement: true,
@@ -124,8 +126,12 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
         let home = prepared.home.clone();
         Action::Run(Plan { statement: Some(StatementUse { command, id, home, exclusive }), ..plan })
     };
-    let plain =
-        || Plan { may_commit: false, only_reads: true, ..Plan::primary(command, Why::Prepared) };
+    let plain = || Plan {
+        may_commit: false,
+        only_reads: true,
+        fit: Fit::Serves,
+        ..Plan::primary(command, Why::Prepared)
+    };
     // MySQL clears warnings and errors with it.
     let clears = situation.dialect.flavour == Flavour::MySql;
     let after = After {
@@ -144,7 +150,8 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
         }
         StmtReset => run(reset(), false),
         StmtSendLongData => {
-            run(Plan { pins: Pins::LONG_DATA, then: Then::LongData, ..plain() }, true)
+            let (pins, fit) = (Pins::LONG_DATA, Fit::Lasts);
+            run(Plan { pins, fit, then: Then::LongData, ..plain() }, true)
         }
         StmtFetch if prepared.cursor || pinned => run(plain(), true),
         StmtFetch => refuse(no_cursor(called, situation.dialect.flavour)),
@@ -160,7 +167,8 @@ fn execute(
     run: impl Fn(Plan, bool) -> Action,
 ) -> Action {
     if let Some(error) = &prepared.failed {
-        return Action::Refuse { error: error.clone(), kept_for: Some(id) };
+        let (error, kept_for) = (error.clone(), Some(id));
+        return Action::Refuse { error, kept_for, why: Why::Prepared };
     }
     let cursor = asks_for_cursor(command, arguments);
     let exclusive = cursor || prepared.cursor || prepared.long_data;
@@ -188,6 +196,9 @@ fn execute(
     if exclusive {
         plan.request = Request::Primary;
         plan.repeatable = false;
+        if plan.fit == Fit::Serves {
+            plan.fit = Fit::Lasts;
+        }
     }
     if cursor {
         plan.after.found_rows = FoundRowsAfter::Unknown;
@@ -205,7 +216,7 @@ fn execute(
 }
 
 fn refuse(error: ServerError) -> Action {
-    Action::Refuse { error, kept_for: None }
+    Action::Refuse { error, kept_for: None, why: Why::Prepared }
 }
 
 /// ER_MALFORMED_PACKET.
