@@ -41,11 +41,18 @@ async fn random_sessions(flavour: Flavour) {
     let settler = Settler::connect(&cluster).await;
 
     schema::make(&cluster, SESSIONS).await;
-    let direct = all(&plans, cluster.primary_address(), None, DIRECT).await;
+    let mut direct = all(&plans, cluster.primary_address(), None, DIRECT).await;
     schema::make(&cluster, SESSIONS).await;
     cluster.settle().await;
     let proxy = Proxy::start(&cluster, &format!("[pool]\nmax_per_backend = {CONNECTIONS}"));
-    let proxied = all(&plans, proxy.address, Some(settler.clone()), SESSIONS).await;
+    let mut proxied = all(&plans, proxy.address, Some(settler.clone()), SESSIONS).await;
+    let mut refused = 0;
+    for (number, plan) in plans.iter().enumerate() {
+        if let Some(at) = proxied[number].end_at_refusal(&mut direct[number]) {
+            assert!(!plan[at].only_reads(), "session {number} was refused {:?}", plan[at]);
+            refused += 1;
+        }
+    }
 
     let mut found = Vec::new();
     for (number, plan) in plans.iter().enumerate() {
@@ -57,7 +64,7 @@ async fn random_sessions(flavour: Flavour) {
     let reads: u64 = proxy.reads_on_replicas();
     eprintln!(
         "{} operations in {SESSIONS} sessions on {CONNECTIONS} connections; {reads} statements on \
-         replicas; {} sessions with a difference",
+         replicas; {refused} sessions ended by a refusal; {} with a difference",
         each * SESSIONS,
         found.len()
     );

@@ -33,6 +33,17 @@ impl Transcript {
             .or_else(|| (self.answers.len() != other.answers.len()).then(|| both.count()))
     }
 
+    /// Ends this, of a proxied session, and `direct` before the first answer by which a READ ONLY
+    /// transaction on a replica refuses what the primary alone may run, and says where that is: from
+    /// there on the session has not done what it does directly.
+    pub fn end_at_refusal(&mut self, direct: &mut Transcript) -> Option<usize> {
+        let refused = |answer: &String| answer.contains("rwproxy: it runs on a replica and");
+        let at = self.answers.iter().position(refused)?;
+        self.answers.truncate(at);
+        direct.answers.truncate(at);
+        Some(at)
+    }
+
     pub fn at(&self, number: usize) -> &str {
         self.answers.get(number).map_or("(nothing)", String::as_str)
     }
