@@ -69,6 +69,7 @@ fuzz_target!(|input: Input<'_>| {
         capabilities,
         texts: &TEXTS,
         prepared_at: None,
+        shares_writes: false,
         opinions: &OPINIONS,
     };
     let plan = match plan(command, input.arguments, input.whole, situation) {

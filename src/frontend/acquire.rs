@@ -21,6 +21,7 @@ use crate::backend::{ConnectError, Connection, LoginOptions, connect};
 use crate::config::{Balance, Consistency};
 use crate::routing::topology::{Backend, BackendId, Topology, Writes};
 use crate::routing::{Attempt, Decision, Demand, Request, Unavailable, decide, spills_over};
+use crate::session::Pins;
 use crate::session::plan::{Plan, Then};
 use crate::session::settings::{Names, Settings};
 use crate::wire::Capabilities;
@@ -73,8 +74,20 @@ impl Session {
         plan: &Plan,
         avoid: &[BackendId],
     ) -> Result<(Lease, Turn), Refusal> {
-        if self.state.keeps_connection() {
-            return Ok((self.kept(plan).await?, Turn::default()));
+        if plan.characteristics.is_some() && self.state.pins() == Pins::NEXT_TRANSACTION {
+            self.take_characteristics(plan).await?;
+        }
+        match (self.state.on_replica(), plan.request) {
+            (Some(_), Request::Primary) => return self.move_to_primary(plan).await,
+            // It begins another one.
+            (Some(_), Request::Read) => {
+                self.end_on_replica(plan).await?;
+                self.state.transaction_lost();
+            }
+            _ if self.state.keeps_connection() => {
+                return Ok((self.kept(plan).await?, Turn::default()));
+            }
+            _ => {}
         }
         if let Some(lease) = self.lease.take() {
             if !lease.is_quiet() || self.standing(&lease, plan) != Standing::Serves {
@@ -87,15 +100,18 @@ impl Session {
                 self.let_go(lease, keeps_diagnostics).await.map_err(Refusal::End)?;
             }
         }
-        // Warnings and errors of those who used a connection before go with every statement of
-        // MySQL's, and with many of MariaDB's.
+        self.acquire(plan, avoid, Self::wants_spotless(plan)).await
+    }
+
+    /// Whether nobody else's warnings and errors may be listed on the connection: those go with every
+    /// statement of MySQL's, and with many of MariaDB's.
+    pub(super) fn wants_spotless(plan: &Plan) -> bool {
         let is_known = matches!(&plan.amendment, Some(Amendment::Rows(_) | Amendment::Number(_)));
-        let spotless = !plan.after.clears_diagnostics && !is_known;
-        self.acquire(plan, avoid, spotless).await
+        !plan.after.clears_diagnostics && !is_known
     }
 
     /// The connection that the session cannot do without.
-    async fn kept(&mut self, plan: &Plan) -> Result<Lease, Refusal> {
+    pub(super) async fn kept(&mut self, plan: &Plan) -> Result<Lease, Refusal> {
         let began = Instant::now();
         let mut published = None;
         while let Some(lease) = self.lease.take() {
@@ -209,7 +225,7 @@ impl Session {
 
     /// A connection for one attempt: chosen, leased, in the session's state; `spotless` if nobody's
     /// warnings and errors may be listed on it.
-    async fn acquire(
+    pub(super) async fn acquire(
         &mut self,
         plan: &Plan,
         avoid: &[BackendId],

@@ -153,11 +153,21 @@ impl Session {
     /// Whether a replica has refused a read like this one lately. Without a primary a replica is
     /// asked all the same.
     fn was_rescued(&self, plan: &Plan, now: Instant) -> bool {
-        matches!(plan.request, Request::Read | Request::ReadAt(_))
+        let may_move = match plan.request {
+            Request::Read | Request::ReadAt(_) => true,
+            Request::Previous(_) => plan.repeatable && self.may_move(),
+            Request::Primary => false,
+        };
+        may_move
             && plan
                 .digest
                 .is_some_and(|digest| self.context.rescues.remembers(digest, self.database(), now))
             && self.context.topology.load().write_target().is_some()
+    }
+
+    /// Whether the open transaction is one on a replica that can still be begun on the primary.
+    fn may_move(&self) -> bool {
+        self.state.on_replica().is_some_and(|transaction| !transaction.anchored)
     }
 
     fn remember_rescue(&self, plan: &Plan, code: u16) {
@@ -211,9 +221,11 @@ impl Session {
         let kept = self.state.keeps_connection();
         let pinned_before = self.state.pins();
         // On the primary a read may write unseen, by a view or a function of the server's.
-        let repeatable = plan.repeatable && !kept && lease.access == Access::ReadOnly;
+        let reads = plan.repeatable && lease.access == Access::ReadOnly;
+        let repeatable = reads && !kept;
         // What the primary itself says of a read is the answer.
-        let may_be_rescued = repeatable && !self.is_primary(backend);
+        let may_be_rescued = reads && (!kept || self.may_move()) && !self.is_primary(backend);
+        self.tell_characteristics(&mut lease, plan).await?;
         if plan.needs_insert_id && lease.access == Access::ReadWrite {
             let brought = self.bring_insert_id(&mut lease).await.map_err(Failure::End)?;
             if brought.is_err() {
@@ -289,7 +301,9 @@ impl Session {
                     // The client has the server's word, behind which that closes the connection.
                     return Err(Failure::End(End::Killed));
                 }
-                let clean = kill.settled(hit).await && !suicide;
+                // What it was told of the transaction that has not begun must reach no other.
+                let told = plan.characteristics.is_some() && reply.error.is_some();
+                let clean = kill.settled(hit).await && !suicide && !told;
                 let unread = reply.error.as_ref().is_some_and(|error| error.code == TOO_LARGE);
                 let nonsense = is_nonsense(plan, &reply);
                 if unread || nonsense || (reply.error.is_some() && plan.prepares.is_some()) {
@@ -387,7 +401,7 @@ impl Session {
         topology.primary().is_some_and(|primary| primary.id == backend)
     }
 
-    fn is_write_target(&self, backend: BackendId) -> bool {
+    pub(super) fn is_write_target(&self, backend: BackendId) -> bool {
         let topology = self.context.topology.load();
         topology.write_target().is_some_and(|primary| primary.id == backend)
     }
@@ -472,6 +486,10 @@ impl Session {
         let database = reply.database.clone();
         self.context.metrics.sessions.sent.add(reply.bytes);
         self.state.observe(&Observation { status: reply.status, database, failed: !succeeded });
+        let reading = lease.access == Access::ReadOnly;
+        let ends = succeeded && plan.ends_transaction();
+        let anchors = plan.anchors && reply.bytes > 0;
+        self.state.ran(reading, ends, anchors, plan.characteristics);
         let wrote = may_have_written(plan, &reply);
         self.transaction_wrote = self.state.in_transaction()
             && (wrote || (was_in_transaction && self.transaction_wrote));
@@ -490,7 +508,7 @@ impl Session {
             _ if plan.expect.is_some() => lease.awaits_word = false,
             _ => {}
         }
-        let clean = clean && !lease.awaits_word;
+        let clean = clean && !lease.awaits_word && self.leave_replica(&lease);
         let session = self.client.handle.id;
         lease.settle(session, self.state.version(), self.state.settings());
         self.places.note(lease.backend(), lease.number);

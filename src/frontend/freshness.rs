@@ -40,6 +40,15 @@ impl Session {
         self.demand.join(&membership.shared, &mut membership.seen);
     }
 
+    /// Whether its reads must see what other sessions write.
+    pub(super) fn shares_writes(&self, traffic: &Traffic) -> bool {
+        match traffic.consistency {
+            Consistency::Eventual => false,
+            Consistency::Global => true,
+            Consistency::Session => traffic.token_scope != TokenScope::Session,
+        }
+    }
+
     fn scope(&self, traffic: &Traffic) -> Option<Scope> {
         match (traffic.consistency, traffic.token_scope) {
             (Consistency::Eventual, _) | (Consistency::Session, TokenScope::Session) => None,
@@ -106,7 +115,8 @@ impl Session {
         }
         // What belongs on the primary by itself, in a transaction or under locks, is left aside:
         // its session would read nothing on replicas for a while.
-        let may_leave = plan.only_reads && matches!(plan.why, Why::Text(_) | Why::Rescue);
+        let why = matches!(plan.why, Why::Text(_) | Why::Rescue | Why::ReadOnlyTransaction);
+        let may_leave = plan.only_reads && why;
         if traffic.monotonic && may_leave && plan.reads_tables && reply.has_rows {
             self.demand.read(lease.backend(), self.context.samples.next());
         }
@@ -114,6 +124,9 @@ impl Session {
 
     /// A write was sent, and nobody knows what has become of it.
     pub(super) fn may_have_written(&mut self, plan: &Plan) {
+        if self.state.on_replica().is_some() {
+            return;
+        }
         if plan.may_write || self.state.in_transaction() {
             let sample = self.context.samples.next();
             self.demand.wrote(None, sample);

@@ -49,7 +49,9 @@ impl Session {
         let causes: Vec<_> = loss.pinned_before.names().collect();
         let answer = if !causes.is_empty() {
             errors::state_lost(&name, &causes.join(", "))
-        } else if self.state.in_transaction() && !plan.may_commit {
+        } else if self.state.on_replica().is_some()
+            || (self.state.in_transaction() && !plan.may_commit)
+        {
             errors::transaction_lost(&name)
         } else {
             errors::outcome_unknown(&name)

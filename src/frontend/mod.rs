@@ -19,6 +19,7 @@ mod loss;
 pub mod mailbox;
 mod parked;
 pub mod prepared;
+mod read_only;
 pub mod registry;
 mod relay;
 mod rescue;

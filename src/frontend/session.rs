@@ -464,6 +464,7 @@ impl Session {
                 previous: self.places.previous(),
                 has_primary: self.context.topology.load().primary().is_some(),
                 capabilities: self.client.capabilities,
+                shares_writes: self.shares_writes(&traffic),
                 opinions: &self.context.opinions,
             };
             plan(incoming.command, &payload[1..], incoming.whole, situation)
@@ -487,13 +488,13 @@ impl Session {
                 self.publish_state();
                 Why::Prepared
             }
-            Action::Refuse { error, kept_for } => {
+            Action::Refuse { error, kept_for, why } => {
                 self.discard(incoming).await?;
                 if let Some(id) = kept_for {
                     self.state.with_statements(|statements| statements.forget_failure(id));
                 }
                 self.answer_error(1, &error).await?;
-                Why::Prepared
+                why
             }
             Action::RefuseBesides(error) => {
                 self.discard(incoming).await?;

@@ -2,12 +2,14 @@
 //! to before it may serve the session.
 
 pub mod accounts;
+pub mod characteristics;
 pub mod id;
 pub mod outcome;
 pub mod pins;
 pub mod plan;
 mod prepared;
 mod query;
+pub mod read_only;
 pub mod settings;
 pub mod state;
 pub mod statements;
@@ -16,6 +18,7 @@ pub mod told;
 pub mod tracking;
 pub mod user_variables;
 
+pub use characteristics::Characteristics;
 pub use id::SessionId;
 pub use pins::Pins;
 pub use settings::{Difference, Names, Settings};

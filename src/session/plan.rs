@@ -1,8 +1,9 @@
 //! What a command asks for and does, before anything is sent: pure.
 
 use super::outcome::After;
+use super::read_only::Fit;
 use super::statements::{Home, Texts};
-use super::{Change, Pins, SessionId, State};
+use super::{Change, Characteristics, Pins, SessionId, State};
 use super::{prepared, query};
 use std::sync::Arc;
 
@@ -77,6 +78,13 @@ pub struct Plan {
     pub concerns_logins: bool,
     /// True when running it twice, or on another server, is the same: nobody can tell.
     pub repeatable: bool,
+    /// What it means to a READ ONLY transaction on a replica.
+    pub fit: Fit,
+    /// A transaction in which it has run cannot be begun anew on another server.
+    pub anchors: bool,
+    /// What was said of the transaction that it begins: another connection than the one that has
+    /// been told is told first.
+    pub characteristics: Option<Characteristics>,
 }
 
 /// A statement's use of the two variables that the proxy has set for its own ends on every
@@ -150,6 +158,7 @@ pub enum Action {
     Refuse {
         error: ServerError,
         kept_for: Option<u32>,
+        why: Why,
     },
     /// Answer with this error, one more beside those of the statement before.
     RefuseBesides(ServerError),
@@ -183,6 +192,8 @@ pub struct Situation<'a> {
     pub has_primary: bool,
     /// What was agreed on with the client.
     pub capabilities: Capabilities,
+    /// Its reads must see what other sessions write.
+    pub shares_writes: bool,
     /// Gives a second opinion on what the token scan leaves open.
     pub opinions: &'a Worker,
 }
@@ -194,6 +205,8 @@ pub enum Why {
     Text(Reason),
     Pinned,
     Transaction,
+    /// It reads in a READ ONLY transaction on a replica.
+    ReadOnlyTransaction,
     AutocommitOff,
     Serializable,
     /// A replica has refused it, or one like it lately.
@@ -234,6 +247,7 @@ impl Why {
             Why::Long => behind(5),
             Why::Prepared => behind(6),
             Why::Command => behind(7),
+            Why::ReadOnlyTransaction => behind(8),
         }
     }
 }
@@ -244,7 +258,7 @@ pub(super) const HINTS: &[u8] = b"rwproxy";
 /// What COM_REFRESH is to do: as FLUSH PRIVILEGES.
 const REFRESH_GRANT: u8 = 1;
 
-const SESSION_REASONS: [&str; 8] = [
+const SESSION_REASONS: [&str; 9] = [
     "pinned",
     "transaction",
     "autocommit_off",
@@ -253,6 +267,7 @@ const SESSION_REASONS: [&str; 8] = [
     "long",
     "prepared",
     "command",
+    "read_only_transaction",
 ];
 
 impl Plan {
@@ -285,6 +300,9 @@ impl Plan {
             folds: true,
             concerns_logins: false,
             repeatable: false,
+            fit: Fit::Primary,
+            anchors: false,
+            characteristics: None,
         }
     }
 
@@ -319,6 +337,11 @@ impl Plan {
             )
         );
         asks && !self.may_write && !self.may_commit && self.pins.is_empty()
+    }
+
+    /// True of COMMIT and ROLLBACK.
+    pub fn ends_transaction(&self) -> bool {
+        matches!(self.then, Then::Unlocked(pins) if pins.contains(Pins::NEXT_TRANSACTION))
     }
 
     fn pinned(command: Command, pins: Pins) -> Self {
@@ -361,6 +384,14 @@ fn repeated_warnings(situation: Situation<'_>) -> Option<Amendment> {
 /// Decides what a command is. `arguments` is what stands behind its first byte, possibly only the
 /// beginning of it (then `whole` is false).
 pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situation<'_>) -> Action {
+    let action = planned(command, arguments, whole, situation);
+    match (situation.state.on_replica(), action) {
+        (Some(transaction), Action::Run(plan)) => transaction.admit(plan, situation),
+        (_, action) => action,
+    }
+}
+
+fn planned(command: Command, arguments: &[u8], whole: bool, situation: Situation<'_>) -> Action {
     use Command::*;
     let run = |plan| Action::Run(plan);
     let is_mysql = situation.dialect.flavour == Flavour::MySql;
@@ -383,7 +414,9 @@ pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situatio
         StmtExecute | StmtBulkExecute | StmtSendLongData | StmtClose | StmtReset | StmtFetch => {
             prepared::plan(command, arguments, situation)
         }
-        ResetConnection => run(Plan { then: Then::Reset, ..Plan::primary(command, Why::Command) }),
+        ResetConnection => {
+            run(Plan { then: Then::Reset, fit: Fit::Ends, ..Plan::primary(command, Why::Command) })
+        }
         SetOption => run(Plan {
             // MYSQL_OPTION_MULTI_STATEMENTS_ON is 0, _OFF is 1; servers refuse others.
             then: Then::MultiStatements(arguments.starts_with(&[0, 0])),
@@ -401,6 +434,7 @@ pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situatio
         InitDb => run(Plan {
             amendment: repeated_warnings(situation),
             after,
+            fit: Fit::Serves,
             ..Plan::primary(command, Why::Command)
         }),
         Refresh => run(Plan {
@@ -414,9 +448,11 @@ pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situatio
                 warns_unsaid: is_mysql,
                 ..after
             },
+            fit: Fit::Serves,
             ..Plan::primary(command, Why::Command)
         }),
-        CreateDb | DropDb | Shutdown | Statistics | ProcessInfo | Debug | Ping | Unknown(_) => {
+        Statistics | Ping => run(Plan { fit: Fit::Serves, ..Plan::primary(command, Why::Command) }),
+        CreateDb | DropDb | Shutdown | ProcessInfo | Debug | Unknown(_) => {
             run(Plan::primary(command, Why::Command))
         }
     }

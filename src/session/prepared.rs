@@ -5,6 +5,7 @@ use super::Pins;
 use super::outcome::{After, FoundRowsAfter};
 use super::plan::{Action, HINTS, Plan, Prepares, Situation, StatementUse, Then, Why};
 use super::query::{self, Route};
+use super::read_only::Fit;
 use super::statements::{Home, Prepared, PreparedText};
 use crate::routing::Request;
 use crate::sql::{Dialect, Effects, Kind, Statement, classify};
@@ -52,6 +53,7 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
                 why: route.why,
                 digest: Some(statement.digest),
                 pins,
+                fit: if pins.is_empty() { Fit::Serves } else { Fit::Primary },
                 repeatable: request == Request::Read,
                 after: After {
                     is_statement: true,
@@ -132,8 +134,12 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
         let usage = StatementUse { command, id, home, exclusive, unit_results };
         Action::Run(Plan { statement: Some(usage), ..plan })
     };
-    let plain =
-        || Plan { may_commit: false, only_reads: true, ..Plan::primary(command, Why::Prepared) };
+    let plain = || Plan {
+        may_commit: false,
+        only_reads: true,
+        fit: Fit::Serves,
+        ..Plan::primary(command, Why::Prepared)
+    };
     // MySQL counts its warnings, and leaves those of the statement before in the list.
     let is_statement = situation.dialect.flavour == Flavour::MySql;
     let after = After { is_statement, found_rows: FoundRowsAfter::Kept, ..After::UNKNOWN };
@@ -148,7 +154,8 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
         }
         StmtReset => run(reset(), false),
         StmtSendLongData => {
-            run(Plan { pins: Pins::LONG_DATA, then: Then::LongData, ..plain() }, true)
+            let (pins, fit) = (Pins::LONG_DATA, Fit::Lasts);
+            run(Plan { pins, fit, then: Then::LongData, ..plain() }, true)
         }
         StmtFetch if prepared.cursor || pinned => run(plain(), true),
         StmtFetch => refuse_unread(no_cursor(called, situation.dialect.flavour), situation),
@@ -164,7 +171,8 @@ fn execute(
     run: impl Fn(Plan, bool) -> Action,
 ) -> Action {
     if let Some(error) = &prepared.failed {
-        return Action::Refuse { error: error.clone(), kept_for: Some(id) };
+        let (error, kept_for) = (error.clone(), Some(id));
+        return Action::Refuse { error, kept_for, why: Why::Prepared };
     }
     let cursor = asks_for_cursor(command, arguments);
     let exclusive = cursor || prepared.cursor || prepared.long_data;
@@ -193,6 +201,9 @@ fn execute(
     if exclusive {
         plan.request = Request::Primary;
         plan.repeatable = false;
+        if plan.fit == Fit::Serves {
+            plan.fit = Fit::Lasts;
+        }
     }
     if cursor {
         plan.after.found_rows = FoundRowsAfter::Unknown;
@@ -210,7 +221,7 @@ fn execute(
 }
 
 fn refuse(error: ServerError) -> Action {
-    Action::Refuse { error, kept_for: None }
+    Action::Refuse { error, kept_for: None, why: Why::Prepared }
 }
 
 /// Of a command that MySQL refuses before it has cleared what the statement before has left.

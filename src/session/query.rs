@@ -9,10 +9,11 @@ use std::sync::Arc;
 pub(super) use self::route::Route;
 use super::outcome::{After, Diagnostics, FoundRows, FoundRowsAfter, Report};
 use super::plan::{Action, KillScope, Plan, Situation, Then, TrackingUse, Why};
+use super::read_only::fit;
 use super::settings::has_true_default;
 use super::tracking::is_tracking;
 use super::user_variables::{self, Assigned};
-use super::{Change, Pins, SessionId, Settings, switches};
+use super::{Change, Characteristics, Pins, SessionId, Settings, State, switches};
 use crate::routing::Request;
 use crate::sql::kill::{KillTarget, parse_kill};
 use crate::sql::lexer::{Lexer, Token};
@@ -74,7 +75,9 @@ pub(super) fn judged(
         digest: whole.then_some(statement.digest),
         pins: Pins::from_effects(effects),
         after: after(sql, &statement, dialect),
-        repeatable: route.request == Request::Read || amendment.is_some(),
+        repeatable: route.request == Request::Read
+            || route.why == Why::ReadOnlyTransaction
+            || amendment.is_some(),
         amendment,
         needs_insert_id: needs_insert_id(&statement),
         changes_insert_id: !whole || changes_insert_id(&statement),
@@ -88,6 +91,8 @@ pub(super) fn judged(
         parsed_at_once: whole && is_parsed_at_once(sql, &statement, dialect),
         reads_tables: !whole || reads_tables(&statement),
         kills: kill.map(|(scope, _)| scope),
+        anchors: !whole || anchors(&statement),
+        characteristics: route.characteristics,
         tracking: match effects.contains(Effects::SHOWS_TRACKING) {
             true => TrackingUse::Shows,
             false => TrackingUse::None,
@@ -103,7 +108,7 @@ pub(super) fn judged(
         ..Plan::primary(Command::Query, route.why)
     };
     match statement.kind {
-        Kind::Set if whole => set(sql, dialect, situation.state.settings(), &mut plan),
+        Kind::Set if whole => set(sql, dialect, situation.state, &mut plan),
         Kind::Unlock(lock) => plan.then = Then::Unlocked(unlocked(lock)),
         // Even where none is open. The one that is chained to it keeps the connection by itself.
         Kind::Commit | Kind::Rollback => {
@@ -141,6 +146,7 @@ pub(super) fn judged(
         // What the rest may do to the session nobody has looked at.
         plan.pins |= unseen(&statement, situation.capabilities);
     }
+    plan.fit = fit(sql, whole, &statement, &plan, Situation { dialect, ..situation });
     Action::Run(plan)
 }
 
@@ -330,6 +336,13 @@ fn reads_tables(statement: &Statement) -> bool {
     runs_unseen_code(statement) || statement.effects.contains(Effects::READS_TABLES)
 }
 
+/// Whether a transaction cannot be begun anew elsewhere once the statement has run in it.
+fn anchors(statement: &Statement) -> bool {
+    let snapshot =
+        matches!(statement.kind, Kind::Begin { consistent_snapshot, .. } if consistent_snapshot);
+    snapshot || statement.kind == Kind::Savepoint || reads_tables(statement)
+}
+
 /// Whether it may write what replicas are given. (A transaction that it ends is seen by the
 /// status flags.)
 fn may_write(statement: &Statement) -> bool {
@@ -358,6 +371,7 @@ fn may_write(statement: &Statement) -> bool {
                 | Reason::ConnectionVariable
                 | Reason::TransactionReadOnly
                 | Reason::SystemTable
+                | Reason::BeginsReadOnly
         ),
         _ => true,
     }
@@ -403,7 +417,7 @@ pub(super) fn kill(
 }
 
 /// What a SET changes, item by item. What cannot be replayed pins the session.
-fn set(sql: &[u8], dialect: Dialect, settings: &Settings, plan: &mut Plan) {
+fn set(sql: &[u8], dialect: Dialect, state: &State, plan: &mut Plan) {
     let Some(assignments) = parse_set(sql, dialect) else {
         plan.pins.remove(Pins::ROLE | Pins::NEXT_TRANSACTION);
         plan.pins |= Pins::SESSION_VARIABLE;
@@ -422,11 +436,25 @@ fn set(sql: &[u8], dialect: Dialect, settings: &Settings, plan: &mut Plan) {
             plan.tracking = TrackingUse::Sets;
             continue;
         }
-        match item(&assignment, dialect, settings) {
+        if let Some(change) = next_transaction(&assignment, state) {
+            plan.changes.push(change);
+        }
+        match item(&assignment, dialect, state.settings()) {
             Ok(changes) => plan.changes.extend(changes),
             Err(pin) => plan.pins |= pin,
         }
     }
+}
+
+/// What is said of the next transaction from now on, as far as that is known.
+fn next_transaction(assignment: &Assignment<'_>, state: &State) -> Option<Change> {
+    let Assignment::Transaction { scope: TransactionScope::Next, isolation, read_only } =
+        *assignment
+    else {
+        return None;
+    };
+    let said = Characteristics { isolation, read_only };
+    Some(Change::NextTransaction(state.next_transaction()?.and(said)))
 }
 
 /// Whether it changes what new sessions begin with.

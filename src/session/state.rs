@@ -1,15 +1,18 @@
 //! The state of one client session. Predictions come from the statement's text, the truth from
 //! the server's replies.
 
+use super::characteristics::Characteristics;
 use super::outcome::Outcome;
 use super::pins::Pins;
+use super::read_only::OnReplica;
 use super::settings::{Names, Settings, is_of_names};
 use super::statements::{Home, Statements};
 use super::told::{self, Told};
 use super::tracking::Tracking;
 use super::user_variables::{Assigned, Unknown, UserVariables};
+use crate::sql::set::Isolation;
 use crate::sql::sql_mode::has_ansi_quotes;
-use crate::sql::variables::{SessionVariable, session_variable};
+use crate::sql::variables::{ACCESS_MODE, SessionVariable, session_variable};
 use crate::sql::{ClientCharset, Dialect};
 use crate::wire::Flavour;
 use crate::wire::capabilities::Status;
@@ -33,6 +36,8 @@ pub enum Change {
     /// The variable has the value that the reply tells, or that was asked for; one that is not
     /// known then pins.
     Told { name: &'static str },
+    /// All that is said of the next transaction by now.
+    NextTransaction(Characteristics),
 }
 
 impl Change {
@@ -42,7 +47,7 @@ impl Change {
             Change::Names(_) => true,
             Change::Variable { name, .. } | Change::Default { name } => is_of_names(name),
             Change::Told { name } => is_of_names(name),
-            Change::Role(_) | Change::UserVariable { .. } => false,
+            Change::Role(_) | Change::UserVariable { .. } | Change::NextTransaction(_) => false,
         }
     }
 
@@ -52,7 +57,7 @@ impl Change {
             Change::Names(_) => is_of_names(variable.name),
             Change::Variable { name, .. } | Change::Default { name } => name == variable.name,
             Change::Told { name } => *name == variable.name,
-            Change::Role(_) | Change::UserVariable { .. } => false,
+            Change::Role(_) | Change::UserVariable { .. } | Change::NextTransaction(_) => false,
         }
     }
 }
@@ -76,7 +81,12 @@ pub struct State {
     status: Status,
     /// A reply has told that a transaction is open, and none since that it is not.
     begun: bool,
+    /// The open transaction is a READ ONLY one on a replica.
+    on_replica: Option<OnReplica>,
     pins: Pins,
+    /// What is said of the next transaction while [`Pins::NEXT_TRANSACTION`] stands, if that is
+    /// known.
+    next: Option<Characteristics>,
     /// Statements prepared by COM_STMT_PREPARE that are open.
     statements: Statements,
     login_names: Names,
@@ -97,7 +107,9 @@ impl State {
             version: 1,
             status,
             begun: false,
+            on_replica: None,
             pins: Pins::empty(),
+            next: None,
             statements: Statements::default(),
             outcome: Outcome::default(),
             tracking: Tracking::default(),
@@ -136,6 +148,71 @@ impl State {
 
     pub fn in_transaction(&self) -> bool {
         self.status.contains(Status::IN_TRANSACTION)
+    }
+
+    /// A reply has told that a transaction is open, and none since that it is not.
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// The open transaction, if it is a READ ONLY one on a replica.
+    pub fn on_replica(&self) -> Option<OnReplica> {
+        self.on_replica
+    }
+
+    /// Notes where the command before has run. `reading`: on a connection that is held to reading.
+    /// `ends`: it ends a transaction, if with the begin of another one. `anchors`: what it has told or
+    /// set another transaction would not have. `said`: what was said of the one that it begins.
+    pub fn ran(&mut self, reading: bool, ends: bool, anchors: bool, said: Option<Characteristics>) {
+        if !reading || !self.in_transaction() {
+            self.on_replica = None;
+            return;
+        }
+        let before = self.on_replica;
+        let anchored = before.is_some_and(|it| it.anchored && !ends) || (anchors && self.begun);
+        // One that is chained is like the one before.
+        let characteristics = said.or(before.map(|it| it.characteristics)).unwrap_or_default();
+        self.on_replica = Some(OnReplica { anchored, characteristics });
+    }
+
+    /// The transaction on the replica has ended there, and is begun on the primary.
+    pub fn moved_to_primary(&mut self) {
+        self.on_replica = None;
+    }
+
+    /// Ends what a connection to a replica cannot keep for the session beyond its transaction.
+    pub fn leave_replica(&mut self) {
+        self.with_statements(Statements::abandon);
+    }
+
+    /// What is said of the next transaction; `None` when that is not known.
+    pub fn next_transaction(&self) -> Option<Characteristics> {
+        match self.pins.contains(Pins::NEXT_TRANSACTION) {
+            true => self.next,
+            false => Some(Characteristics::default()),
+        }
+    }
+
+    /// Transactions are READ ONLY unless something else is said of one.
+    pub fn reads_only(&self) -> bool {
+        let is_on = |name: &&str| self.settings.variables.get(*name).is_some_and(|it| &**it == "1");
+        ACCESS_MODE.iter().any(is_on)
+    }
+
+    /// What is said of the transaction that a BEGIN would open now, or a START TRANSACTION with this
+    /// access mode: if that is READ ONLY, and all of it may run on a replica.
+    pub fn begins_on_replica(&self, read_only: Option<bool>) -> Option<Characteristics> {
+        let is_open = self.in_transaction() && self.on_replica.is_none();
+        if is_open || !(self.pins - Pins::NEXT_TRANSACTION).is_empty() {
+            return None;
+        }
+        let next = self.next_transaction()?;
+        let locks = match next.isolation {
+            Some(level) => level == Isolation::Serializable,
+            None => self.is_serializable(),
+        };
+        let reads = read_only.or(next.read_only).unwrap_or(self.reads_only());
+        (reads && !locks).then_some(next)
     }
 
     /// True while reads may leave the primary: each statement is a transaction of its own.
@@ -198,6 +275,10 @@ impl State {
         if pins.contains(Pins::USER_VARIABLE) {
             self.unknown.add_others();
         }
+        if pins.contains(Pins::NEXT_TRANSACTION) {
+            // Success tells what.
+            self.next = None;
+        }
         self.pins |= pins;
     }
 
@@ -217,6 +298,7 @@ impl State {
                 Change::UserVariable { name, value } => {
                     self.unknown.assign(&mut self.settings.user_variables, name, value);
                 }
+                Change::NextTransaction(said) => self.next = Some(*said),
                 Change::Role(text) => self.settings.role = Some(text.as_str().into()),
                 Change::Variable { name, value } => self.settings.set_variable(name, value),
                 Change::Default { name } => self.settings.set_default(name),
@@ -305,7 +387,7 @@ impl State {
                 } else if self.status.contains(Status::IN_READ_ONLY_TRANSACTION) {
                     // Servers commit, and hold the next statement to the access mode of the
                     // transaction that is over.
-                    self.pins.insert(Pins::NEXT_TRANSACTION);
+                    self.pin(Pins::NEXT_TRANSACTION);
                 }
             }
             self.begun = open;
@@ -347,6 +429,7 @@ impl State {
     pub fn transaction_lost(&mut self) {
         self.status.remove(Status::IN_TRANSACTION | Status::IN_READ_ONLY_TRANSACTION);
         self.begun = false;
+        self.on_replica = None;
     }
 
     /// COM_RESET_CONNECTION has succeeded: variables are the server's defaults again, the default
@@ -361,6 +444,7 @@ impl State {
         self.status.set(Status::AUTOCOMMIT, default_autocommit);
         self.status.remove(Status::IN_TRANSACTION | Status::IN_READ_ONLY_TRANSACTION);
         self.begun = false;
+        self.on_replica = None;
         // The servers keep what COM_SET_OPTION has set.
         self.pins &= Pins::CONNECTION_OPTION;
         self.statements.clear();

@@ -209,6 +209,16 @@ impl Statements {
         }
     }
 
+    /// The connection that had their cursors and long data is given up.
+    pub fn abandon(&mut self) {
+        for prepared in self.open.values_mut() {
+            prepared.cursor = false;
+            if std::mem::take(&mut prepared.long_data) {
+                prepared.failed = Some(data_lost());
+            }
+        }
+    }
+
     /// The server has closed them all. Their numbers are not given again: a client that has missed
     /// it must not find another statement under an old number.
     pub fn clear(&mut self) {
@@ -216,6 +226,13 @@ impl Statements {
         self.last = None;
         self.bytes = 0;
     }
+}
+
+/// ER_WRONG_ARGUMENTS: what servers say to an execution for which something is missing.
+fn data_lost() -> ServerError {
+    let message = "Incorrect arguments to mysqld_stmt_execute (rwproxy: data that was sent for it \
+                   in a READ ONLY transaction ended with that)";
+    ServerError::new(1210, b"HY000", message)
 }
 
 #[cfg(test)]

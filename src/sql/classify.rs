@@ -385,7 +385,11 @@ impl<'a> Scan<'a> {
         if self.reads_user_variable {
             return primary(Reason::UserVariable);
         }
-        let reason = if self.differs.is_some() { Reason::Hint } else { Reason::Read };
+        let reason = match self.kind {
+            _ if self.differs.is_some() => Reason::Hint,
+            Kind::Begin { .. } => Reason::BeginsReadOnly,
+            _ => Reason::Read,
+        };
         (Destination::Replica, reason, false)
     }
 }

@@ -214,7 +214,12 @@ fn begin(lexer: Lexer<'_>, mut words: Words<'_>) -> Head {
             read_only: begin.read_only,
             consistent_snapshot: begin.consistent_snapshot,
         };
-        return head(kind, Mode::Opaque, Reason::TransactionControl, Effects::IMPLICIT_COMMIT);
+        let head = head(kind, Mode::Opaque, Reason::TransactionControl, Effects::IMPLICIT_COMMIT);
+        return match begin.read_only {
+            // Any server that has the data can serve all of it.
+            Some(true) => Head { reason: None, ..head },
+            _ => head,
+        };
     }
     if matches!(&*words.next(), b"slave" | b"replica" | b"group_replication" | b"all") {
         return head(Kind::Other, Mode::Opaque, Reason::Administration, Effects::IMPLICIT_COMMIT);

@@ -130,7 +130,8 @@ impl Default for Dialect {
 /// Where a statement may run, by its text alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Destination {
-    /// Any server that has the data gives the same answer, and nothing is changed.
+    /// Any server that has the data gives the same answer, and nothing is changed; or it begins a
+    /// transaction of such statements.
     Replica,
     /// Only the connection that ran the session's previous statement can answer
     /// (`SHOW WARNINGS`, `FOUND_ROWS()`).

@@ -20,6 +20,8 @@ pub enum Reason {
     AccountChange,
     /// BEGIN, COMMIT, ROLLBACK, savepoints, XA.
     TransactionControl,
+    /// START TRANSACTION READ ONLY.
+    BeginsReadOnly,
     /// SET, USE.
     SessionChange,
     /// MariaDB's SET STATEMENT … FOR.
@@ -97,6 +99,7 @@ impl Reason {
         Reason::SchemaChange,
         Reason::AccountChange,
         Reason::TransactionControl,
+        Reason::BeginsReadOnly,
         Reason::SessionChange,
         Reason::SetStatement,
         Reason::Call,
@@ -176,6 +179,10 @@ impl Reason {
             Reason::TransactionControl => {
                 ("transaction_control", "It begins, ends or marks a transaction.")
             }
+            Reason::BeginsReadOnly => (
+                "begins_read_only",
+                "It begins a READ ONLY transaction, all of which runs on one server.",
+            ),
             Reason::SessionChange => ("session_change", "It changes the session's settings."),
             Reason::SetStatement => {
                 ("set_statement", "It runs a statement under changed settings.")

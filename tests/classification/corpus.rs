@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use rwproxy::sql::functions::Call;
-use rwproxy::sql::{Destination, Dialect, classify, deep, words};
+use rwproxy::sql::{Destination, Dialect, Kind, classify, deep, words};
 
 use super::{MARIADB, MYSQL};
 
@@ -153,6 +153,10 @@ fn tally(statements: &BTreeSet<String>, dialect: Dialect) -> Tally {
     let mut tally = Tally::default();
     for sql in statements {
         let found = classify(sql.as_bytes(), dialect);
+        if matches!(found.kind, Kind::Begin { .. }) {
+            // To the parser whatever is no query writes.
+            continue;
+        }
         let Ok(findings) = deep::parse(sql.as_bytes(), dialect) else {
             tally.unparsed += 1;
             continue;

@@ -75,7 +75,15 @@ async fn compare(
     schema::make(cluster, SESSIONS).await;
     cluster.settle().await;
     let proxy = Proxy::start(cluster, pools.settings);
-    let proxied = all(plans, proxy.address, Some(settler.clone()), SESSIONS).await;
+    let mut proxied = all(plans, proxy.address, Some(settler.clone()), SESSIONS).await;
+    let mut direct = direct.to_vec();
+    let mut refused = 0;
+    for (number, plan) in plans.iter().enumerate() {
+        if let Some(at) = proxied[number].end_at_refusal(&mut direct[number]) {
+            assert!(!plan[at].only_reads(), "session {number} was refused {:?}", plan[at]);
+            refused += 1;
+        }
+    }
 
     let mut found = Vec::new();
     for (number, plan) in plans.iter().enumerate() {
@@ -86,8 +94,8 @@ async fn compare(
     }
     let reads: u64 = proxy.reads_on_replicas();
     eprintln!(
-        "{} operations in {SESSIONS} sessions, {:?}; {reads} statements on replicas; {} \
-         sessions with a difference",
+        "{} operations in {SESSIONS} sessions, {:?}; {reads} statements on replicas; {refused} \
+         sessions ended by a refusal; {} with a difference",
         plans.iter().map(|plan| plan.len()).sum::<usize>(),
         pools.settings,
         found.len()

@@ -21,6 +21,7 @@ mod prepared;
 mod protocol;
 mod proxy_protocol;
 mod query_attributes;
+mod readonly_transactions;
 mod replication;
 mod rescue;
 mod rules;

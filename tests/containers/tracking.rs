@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use rwproxy::wire::Capabilities;
 use rwproxy::wire::packet::Packet;
 
-use crate::support::raw::{OLD, Raw, sorted_changes};
+use crate::support::raw::{OLD, Raw, error_code, sorted_changes};
 use crate::support::{Cluster, Flavour, Proxy};
 
 crate::on_both_flavours!(sessions_with_told_variables_split);
@@ -106,11 +106,21 @@ async fn what_is_said_of_the_next_transaction_ends_with_it(flavour: Flavour) {
         let mut direct = Raw::app(address(cluster), OLD).await;
         let mut proxied = Raw::app(proxy.address, OLD).await;
         let mut other = Raw::app(proxy.address, OLD).await;
+        let mut open = false;
         for sql in [&["SET TRANSACTION READ ONLY"][..], statements].concat() {
             let expected = texts(direct.query(sql).await, OLD);
             assert_eq!(texts(proxied.query(sql).await, OLD), expected, "{statements:?}: {sql}");
+            open = match sql.split(' ').next() {
+                Some("BEGIN" | "START") => true,
+                Some("COMMIT" | "ROLLBACK") => sql.ends_with("CHAIN"),
+                _ => open,
+            };
+            if open {
+                // It may have the one connection there is.
+                continue;
+            }
             let inserted = other.query("INSERT INTO others VALUES (5)").await;
-            assert_eq!(inserted[0].payload[0], 0, "another's transaction is read-only");
+            assert_eq!(error_code(&inserted), None, "another's transaction is read-only");
             other.query("DELETE FROM others WHERE id = 5").await;
         }
         let before = proxy.reads_on_replicas();

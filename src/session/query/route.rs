@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::clears_diagnostics;
 use crate::routing::rules::Rule;
 use crate::routing::{Choice, Request, Sender, Wish};
-use crate::session::State;
 use crate::session::outcome::Diagnostics;
 use crate::session::plan::{Situation, Why};
-use crate::sql::{Destination, Reason, Statement};
+use crate::session::{Characteristics, State};
+use crate::sql::{Destination, Kind, Reason, Statement};
 
 #[derive(Debug)]
 pub(in crate::session) struct Route {
@@ -17,11 +17,13 @@ pub(in crate::session) struct Route {
     pub wish: Wish,
     /// The rule that has chosen.
     pub rule: Option<Arc<Rule>>,
+    /// What was said of the transaction that it begins, where that is READ ONLY.
+    pub characteristics: Option<Characteristics>,
 }
 
 impl Route {
     pub fn of(request: Request, why: Why) -> Self {
-        Route { request, why, wish: Wish::default(), rule: None }
+        Route { request, why, wish: Wish::default(), rule: None, characteristics: None }
     }
 
     pub fn new(sql: &[u8], statement: &Statement, situation: Situation<'_>) -> Self {
@@ -36,8 +38,18 @@ impl Route {
             Destination::Primary | Destination::Replica => {}
         }
         let state = situation.state;
+        let begins = begins(&statement, state);
+        if begins.is_some() {
+            statement.destination = Destination::Replica;
+            statement.reason = Reason::BeginsReadOnly;
+        }
         match bound(state) {
             _ if !statement.replica_would_do() => return Route::of(Request::Primary, why),
+            _ if begins.is_some() => {}
+            Some(Why::ReadOnlyTransaction) => {
+                let where_it_runs = Request::Previous(situation.previous);
+                return Route::of(where_it_runs, Why::ReadOnlyTransaction);
+            }
             Some(_) if statement.destination == Destination::Primary => {
                 return Route::of(Request::Primary, why);
             }
@@ -50,6 +62,7 @@ impl Route {
         let reads =
             statement.destination == Destination::Replica || choice.request == Request::Read;
         if reads
+            && begins.is_none()
             && state.outcome.diagnostics == Diagnostics::OnConnection
             && !clears_diagnostics(sql, &statement, situation.dialect)
         {
@@ -57,17 +70,34 @@ impl Route {
             return Route::of(Request::Previous(situation.previous), why);
         }
         let Choice { request, reason, wish, rule } = choice;
-        Route { request, why: Why::Text(reason), wish, rule }
+        let moves = request == Request::Read && !state.pins().is_empty();
+        let characteristics = begins.filter(|_| moves);
+        Route { request, why: Why::Text(reason), wish, rule, characteristics }
     }
+}
+
+/// What is said of the READ ONLY transaction that the statement begins, if it begins one that may
+/// run on a replica.
+fn begins(statement: &Statement, state: &State) -> Option<Characteristics> {
+    let Kind::Begin { read_only, .. } = statement.kind else { return None };
+    // One that says READ ONLY has been classified; the others leave it to the session.
+    let open = match read_only {
+        Some(true) => statement.destination == Destination::Replica,
+        Some(false) => false,
+        None => statement.reason == Reason::TransactionControl,
+    };
+    state.begins_on_replica(read_only).filter(|_| open)
 }
 
 /// Why all of the session's reads go to the primary, if they do.
 fn bound(state: &State) -> Option<Why> {
     if !state.pins().is_empty() {
         Some(Why::Pinned)
+    } else if state.on_replica().is_some() {
+        Some(Why::ReadOnlyTransaction)
     } else if state.in_transaction() {
         Some(Why::Transaction)
-    } else if !state.is_autocommit() {
+    } else if !state.is_autocommit() && !state.reads_only() {
         Some(Why::AutocommitOff)
     } else if state.is_serializable() {
         Some(Why::Serializable)

@@ -1,5 +1,7 @@
 //! Plans of statements: pins, changes, and what success means.
 
+mod read_only;
+
 use std::sync::{Arc, LazyLock};
 
 use super::*;
@@ -37,12 +39,14 @@ struct Case {
     capabilities: Capabilities,
     whole: bool,
     rules: Rules,
+    shares_writes: bool,
 }
 
 impl Case {
     fn new(dialect: Dialect) -> Self {
         let (capabilities, rules) = (Capabilities::empty(), Rules::default());
-        Case { state: fresh(), dialect, capabilities, whole: true, rules }
+        let state = fresh();
+        Case { state, dialect, capabilities, whole: true, rules, shares_writes: false }
     }
 
     fn situation(&self) -> Situation<'_> {
@@ -58,6 +62,7 @@ impl Case {
             capabilities: self.capabilities,
             texts: &TEXTS,
             prepared_at: None,
+            shares_writes: self.shares_writes,
             opinions: &OPINIONS,
         }
     }

@@ -1,5 +1,7 @@
 //! What sessions do, by chance.
 
+use std::collections::VecDeque;
+
 use crate::support::Flavour;
 use crate::support::random::Random;
 
@@ -26,6 +28,20 @@ impl Operation {
     pub fn uses(&self) -> bool {
         match self {
             Operation::Query(sql) => sql.contains("USE "),
+            Operation::UseDatabase(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether every server may run it in a READ ONLY transaction.
+    pub fn only_reads(&self) -> bool {
+        match self {
+            Operation::Query(sql) => {
+                let own = [SAFE_READS, AT_HOME, OUTCOMES_OF_READS].into_iter().flatten();
+                own.into_iter().any(|template| template == sql)
+                    || ["COMMIT", "ROLLBACK", "BEGIN"].contains(&sql.as_str())
+            }
+            Operation::Command(payload) => matches!(payload[0], 0x04 | 0x0E | 0x1F),
             Operation::UseDatabase(_) => true,
             _ => false,
         }
@@ -61,8 +77,14 @@ impl Operation {
 /// The session of this seed: so many operations. Those of even seeds do nothing that pins a
 /// session for long.
 pub fn operations(flavour: Flavour, seed: u64, count: usize) -> Vec<Operation> {
-    let mut chance = Chance { random: Random(seed), flavour, pins: seed % 2 == 1, read: false };
-    (0..count).map(|_| chance.operation()).collect()
+    let mut chance = Chance {
+        random: Random(seed),
+        flavour,
+        pins: seed % 2 == 1,
+        read: false,
+        planned: VecDeque::new(),
+    };
+    (0..count).map(|_| chance.next()).collect()
 }
 
 struct Chance {
@@ -71,9 +93,56 @@ struct Chance {
     pins: bool,
     /// The operation before was a plain read.
     read: bool,
+    /// What is to come before chance has its say again.
+    planned: VecDeque<Operation>,
 }
 
 impl Chance {
+    fn next(&mut self) -> Operation {
+        match self.planned.pop_front() {
+            Some(operation) => operation,
+            None => self.operation(),
+        }
+    }
+
+    /// A READ ONLY transaction of what may run on a replica, and of what every server refuses in it;
+    /// seldom of anything.
+    fn read_only_transaction(&mut self) -> Operation {
+        let opening = self.random.pick(OPENINGS);
+        let mut all: Vec<_> =
+            opening.iter().map(|sql| Operation::Query((*sql).to_owned())).collect();
+        for _ in 0..self.random.below(7) {
+            let operation = match self.random.below(32) {
+                0 => self.operation(),
+                1..6 => self.prepare_a_read(),
+                6..12 => self.execute(),
+                12..14 => self.fill(KNOWN_USER_VARIABLES),
+                14..16 => self.fill(OUTCOMES_OF_READS),
+                16..20 => self.fill(AT_HOME),
+                20..23 => self.fill(REFUSED),
+                _ => self.fill(SAFE_READS),
+            };
+            all.push(operation);
+        }
+        for sql in self.random.pick(ENDS) {
+            all.push(Operation::Query((*sql).to_owned()));
+        }
+        self.read = false;
+        self.planned.extend(all);
+        self.planned.pop_front().expect("an opening")
+    }
+
+    fn prepare_a_read(&mut self) -> Operation {
+        let slot = self.slot();
+        Operation::Prepare(slot, "SELECT id, v FROM t WHERE id = ?".to_owned())
+    }
+
+    fn execute(&mut self) -> Operation {
+        let number = (self.random.below(8) as u32).to_le_bytes();
+        let with_types = [&b"\0\x01\0\0\0\0\x01\x03\0"[..], &number].concat();
+        Operation::Statement(self.slot(), 0x17, with_types)
+    }
+
     fn operation(&mut self) -> Operation {
         let dice = loop {
             let dice = self.random.below(100);
@@ -97,7 +166,8 @@ impl Chance {
             52..53 if !self.pins => self.fill(READS),
             53..55 if !self.pins => self.fill(KNOWN_USER_VARIABLES),
             52..55 => self.fill(UNTRACKED_VARIABLES),
-            55..61 => self.fill(TRANSACTIONS),
+            55..60 => self.fill(TRANSACTIONS),
+            60..61 => self.read_only_transaction(),
             61..66 => self.fill(USER_VARIABLES),
             66..70 => self.fill(LOCKS),
             70..73 => self.fill(TEMPORARY),
@@ -324,10 +394,101 @@ const VARIABLES: &[&str] = &[
 /// Those that pin.
 const UNTRACKED_VARIABLES: &[&str] = &["SET last_insert_id = 4{n}", "SET insert_id = 50{n}"];
 
+/// What begins a READ ONLY transaction.
+const OPENINGS: &[&[&str]] = &[
+    &["START TRANSACTION READ ONLY"],
+    &["START TRANSACTION READ ONLY"],
+    &["START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"],
+    &["SET TRANSACTION READ ONLY", "BEGIN"],
+    &["SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "START TRANSACTION READ ONLY"],
+    &["SET SESSION TRANSACTION READ ONLY", "START TRANSACTION"],
+    &["SET SESSION TRANSACTION READ ONLY", "SET autocommit = 0"],
+];
+
+/// What ends one, and all of its kind.
+const ENDS: &[&[&str]] = &[
+    &["COMMIT", "SET autocommit = 1", "SET SESSION TRANSACTION READ WRITE"],
+    &["ROLLBACK", "SET SESSION TRANSACTION READ WRITE", "SET autocommit = 1"],
+    &["SET autocommit = 1", "COMMIT", "SET SESSION TRANSACTION READ WRITE"],
+    &[
+        "COMMIT AND CHAIN",
+        "SELECT id, v, s FROM t ORDER BY id",
+        "COMMIT",
+        "SET SESSION TRANSACTION READ WRITE",
+        "SET autocommit = 1",
+    ],
+    &[
+        "START TRANSACTION READ ONLY",
+        "SELECT k, w FROM u ORDER BY k",
+        "COMMIT",
+        "SET SESSION TRANSACTION READ WRITE",
+        "SET autocommit = 1",
+    ],
+    &[
+        "CREATE TABLE IF NOT EXISTS made (a INT)",
+        "DROP TABLE IF EXISTS made",
+        "COMMIT",
+        "SET SESSION TRANSACTION READ WRITE",
+        "SET autocommit = 1",
+    ],
+    &[
+        "START TRANSACTION",
+        "INSERT INTO t (v, s) VALUES (1, 'new')",
+        "ROLLBACK",
+        "SET SESSION TRANSACTION READ WRITE",
+        "SET autocommit = 1",
+    ],
+];
+
+const SAFE_READS: &[&str] = &[
+    "SELECT id, v, s FROM t ORDER BY id",
+    "SELECT id, v FROM t WHERE id = {n}",
+    "SELECT k, w FROM u ORDER BY k",
+    "SELECT id, 1/0 FROM t ORDER BY id LIMIT 2",
+    "SELECT 1, 'ä', HEX('ä'), CHARSET('x'), COLLATION('x')",
+    "SELECT 1 FROM missing",
+    "SELECT 1, DATABASE()",
+    "SHOW COLUMNS FROM u",
+    "(SELECT id FROM t WHERE id < 3 ORDER BY id) UNION ALL (SELECT k FROM u ORDER BY k)",
+];
+
+const OUTCOMES_OF_READS: &[&str] = &[
+    "SHOW WARNINGS",
+    "SHOW ERRORS",
+    "SELECT @@warning_count",
+    "SELECT ROW_COUNT()",
+    "SHOW COUNT(*) ERRORS",
+];
+
+/// What a READ ONLY transaction has of its own.
+const AT_HOME: &[&str] = &[
+    "SAVEPOINT a",
+    "ROLLBACK TO a",
+    "RELEASE SAVEPOINT a",
+    "SET NAMES utf8mb4",
+    "SET NAMES latin1",
+    "SET sql_mode = 'ANSI_QUOTES'",
+    "SET sql_mode = DEFAULT",
+    "SET group_concat_max_len = 1{n}",
+    "USE {db}",
+    "UNLOCK TABLES",
+    "SET TRANSACTION READ WRITE",
+    "SET autocommit = 0",
+];
+
+const REFUSED: &[&str] = &[
+    "INSERT INTO t (v, s) VALUES ({n}, 'new')",
+    "UPDATE t SET v = v + 1 WHERE id = {n}",
+    "DELETE FROM t WHERE id > 10{n}",
+    "REPLACE INTO u VALUES ({n}, {n})",
+    "INSERT INTO missing VALUES (1)",
+    "CREATE TEMPORARY TABLE refused (a INT)",
+];
+
 const TRANSACTIONS: &[&str] = &[
     "BEGIN",
     "START TRANSACTION",
-    "START TRANSACTION READ ONLY",
+    "/* rwproxy: primary */ START TRANSACTION READ ONLY",
     "START TRANSACTION WITH CONSISTENT SNAPSHOT",
     "COMMIT",
     "COMMIT",

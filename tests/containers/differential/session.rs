@@ -20,7 +20,7 @@ use crate::support::raw::{OLD, Raw, sorted_changes, without_numbers};
 use crate::support::{Cluster, Flavour};
 
 /// The answers to a session's operations.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Transcript {
     answers: Vec<String>,
 }
@@ -35,6 +35,17 @@ impl Transcript {
 
     pub fn truncate(&mut self, operations: usize) {
         self.answers.truncate(operations);
+    }
+
+    /// Ends this, of a proxied session, and `direct` before the first answer by which a READ ONLY
+    /// transaction on a replica refuses what the primary alone may run, and says where that is: from
+    /// there on the session has not done what it does directly.
+    pub fn end_at_refusal(&mut self, direct: &mut Transcript) -> Option<usize> {
+        let refused = |answer: &String| answer.contains("rwproxy: it runs on a replica and");
+        let at = self.answers.iter().position(refused)?;
+        self.answers.truncate(at);
+        direct.answers.truncate(at);
+        Some(at)
     }
 
     pub fn at(&self, number: usize) -> &str {

@@ -71,10 +71,11 @@ async fn difference(
     plan: &[Operation],
 ) -> Option<(usize, String)> {
     make_one(cluster, NUMBER).await;
-    let direct = run(cluster.primary_address(), NUMBER, plan, None).await;
+    let mut direct = run(cluster.primary_address(), NUMBER, plan, None).await;
     make_one(cluster, NUMBER).await;
     settler.settle().await;
-    let proxied = run(proxy.address, NUMBER, plan, Some(settler)).await;
+    let mut proxied = run(proxy.address, NUMBER, plan, Some(settler)).await;
+    proxied.end_at_refusal(&mut direct);
     let last = direct.first_difference(&proxied).filter(|at| *at < plan.len())?;
     let steps = plan[..=last].iter().enumerate().map(|(at, operation)| {
         let (direct, proxied) = (direct.at(at), proxied.at(at));
