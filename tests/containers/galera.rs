@@ -2,6 +2,7 @@
 //! fail. The long ones run in `make cluster`.
 
 use mysql_async::prelude::Queryable;
+use serde_json::Value;
 
 use crate::groups::{
     assert_no_switchover, assert_split, await_out, await_primary, kill, read_what_was_written,
@@ -9,10 +10,14 @@ use crate::groups::{
 };
 use crate::support::chaos::docker;
 use crate::support::writers::{self, Writers};
-use crate::support::{Cluster, Flavour, Proxy};
+use crate::support::{Cluster, Flavour, Proxy, Server};
 
 /// Longer than a cluster takes to part with a node that is lost.
 const PATIENT: &str = "[routing]\nwrite_hold = \"1m\"\nslow_start = \"0s\"";
+
+/// What a node answers that loses its cluster while it commits: whether the others have got the
+/// transaction it cannot know.
+const ERROR_DURING_COMMIT: u16 = 1180;
 
 async fn start() -> Cluster {
     let cluster = Cluster::start(Flavour::MariaDb, &["KIND=galera"]);
@@ -57,24 +62,43 @@ async fn one_node_is_written() {
     outcome.assert_no_errors();
     assert_written(&cluster, &["primary"]).await;
     assert_no_switchover(&proxy, &cluster, "labelled primary").await;
+    // Whatever is misjudged, a node that is not the writer refuses it.
+    for server in ["replica1", "replica2"] {
+        let closed = cluster.count_logged(server, "SET SESSION TRANSACTION READ ONLY").await;
+        assert!(closed > 0, "{server} takes reads on connections that could write");
+    }
 
     cluster.run_on("replica1", "SET GLOBAL wsrep_desync = ON").await;
     await_out(&proxy, &cluster, "replica1", "a donor, or desynced");
     cluster.run_on("replica1", "SET GLOBAL wsrep_desync = OFF").await;
     await_primary(&proxy, &cluster, "primary");
 
-    // So does the writer lose its part: nobody waits for it.
+    // A writer that refuses all statements at once (1047), before the proxy has noticed: what it
+    // refuses waits, and is done by the next one.
     let writers = again(&proxy, false).await;
     writers.go_on().await;
-    cluster.run_on("primary", "SET GLOBAL wsrep_desync = ON").await;
+    cluster.run_on("primary", "SET GLOBAL wsrep_reject_queries = 'ALL'").await;
+    await_out(&proxy, &cluster, "primary", "wsrep_reject_queries");
+    writers.go_on().await;
+    cluster.run_on("primary", "SET GLOBAL wsrep_reject_queries = 'NONE'").await;
+    await_primary(&proxy, &cluster, "replica1");
+    let outcome = writers.end().await;
+    outcome.assert_unknown_at_most();
+    in_step(&cluster).await;
+    outcome.assert_on(&cluster, "primary").await;
+
+    // A desynced writer loses its part, too: nobody waits for it.
+    let writers = again(&proxy, false).await;
+    writers.go_on().await;
+    cluster.run_on("replica1", "SET GLOBAL wsrep_desync = ON").await;
     proxy.wait_until("another node is written", |status| {
-        ["replica1", "replica2"].iter().any(|it| shown(status, &cluster, it)["role"] == "primary")
+        shown(status, &cluster, "primary")["role"] == "primary"
     });
     writers.go_on().await;
     let outcome = writers.end().await;
     outcome.assert_unknown_at_most();
     in_step(&cluster).await;
-    outcome.assert_on(&cluster, "replica1").await;
+    outcome.assert_on(&cluster, "primary").await;
 }
 
 /// Clients that write what was written before by others.
@@ -105,14 +129,9 @@ async fn a_killed_writer_is_replaced() {
     // so that the third may be the writer by now.
     docker(&["start", &cluster.primary().container.clone()]).await;
     cluster.refresh();
+    let serve = all_serve(&cluster);
     proxy.wait_until("it takes reads, as another one does", |status| {
-        let reads = |it: &&crate::support::Server| {
-            let shown = shown(status, &cluster, &it.server);
-            shown["role"] == "replica" && shown["takes_reads"] == 1
-        };
-        cluster.servers.iter().filter(reads).count() == 2
-            && reads(&cluster.primary())
-            && status["writes"]["to"].is_string()
+        serve(status) && shown(status, &cluster, "primary")["takes_reads"] == 1
     });
     cluster.log_statements().await;
     let writers = again(&proxy, true).await;
@@ -130,4 +149,54 @@ async fn a_killed_writer_is_replaced() {
     proxy.wait_until("writes are stopped", |status| {
         status["writes"]["stopped"].to_string().contains("not in the primary component")
     });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a minute of waiting for nodes: make cluster"]
+async fn a_writer_that_leaves_is_replaced() {
+    let cluster = start().await;
+    let proxy = Proxy::start(&cluster, PATIENT).ready();
+    await_primary(&proxy, &cluster, "primary");
+    let writers = Writers::start_beside(&proxy, false, &[ERROR_DURING_COMMIT]);
+    writers.go_on().await;
+
+    // Cut off from the others, and from nobody else.
+    let isolate = |how| format!("SET GLOBAL wsrep_provider_options = 'gmcast.isolate={how}'");
+    cluster.run_on("primary", &isolate(1)).await;
+    await_out(&proxy, &cluster, "primary", "not in the primary component");
+    proxy.wait_until("another node is written", |status| {
+        shown(status, &cluster, "replica1")["role"] == "primary"
+    });
+    writers.go_on().await;
+    cluster.run_on("primary", &isolate(0)).await;
+    proxy.wait_until("all nodes serve", all_serve(&cluster));
+    writers.go_on().await;
+    let outcome = writers.end().await;
+    outcome.assert_unknown_at_most();
+    in_step(&cluster).await;
+    for server in &cluster.servers {
+        outcome.assert_on(&cluster, &server.server).await;
+    }
+
+    // Told to stop.
+    let writers = again(&proxy, false).await;
+    writers.go_on().await;
+    let status = proxy.status();
+    let mut servers = cluster.servers.iter();
+    let writer = servers.find(|it| shown(&status, &cluster, &it.server)["role"] == "primary");
+    let writer = writer.expect("one is written");
+    docker(&["stop", &writer.container]).await;
+    writers.go_on().await;
+    let outcome = writers.end().await;
+    outcome.assert_unknown_at_most();
+    let left = cluster.servers.iter().find(|it| it.server != writer.server).expect("others");
+    outcome.assert_on(&cluster, &left.server).await;
+}
+
+/// One node is written, the others take reads.
+fn all_serve(cluster: &Cluster) -> impl Fn(&Value) -> bool {
+    |status| {
+        let reads = |it: &&Server| shown(status, cluster, &it.server)["takes_reads"] == 1;
+        cluster.servers.iter().filter(reads).count() == 2 && status["writes"]["to"].is_string()
+    }
 }

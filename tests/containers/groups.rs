@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::chaos::docker;
 use crate::support::writers::{self, Writers};
-use crate::support::{Cluster, Flavour, Proxy, marker};
+use crate::support::{Cluster, Flavour, Proxy, Server, marker};
 
 /// Longer than a group takes to elect another primary.
 const PATIENT: &str = "[routing]\nwrite_hold = \"1m\"\nslow_start = \"0s\"";
@@ -93,7 +93,7 @@ async fn start(kind: &str) -> Cluster {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_is_followed() {
-    let cluster = start("KIND=group").await;
+    let mut cluster = start("KIND=group").await;
     let proxy = Proxy::start(&cluster, PATIENT).ready();
     await_primary(&proxy, &cluster, "primary");
     let status = proxy.status();
@@ -123,10 +123,23 @@ async fn a_group_is_followed() {
     cluster.run_on("replica1", change).await;
     await_primary(&proxy, &cluster, "replica1");
     writers.go_on().await;
+    // It is told to stop.
+    docker(&["stop", &cluster.server("replica1").container]).await;
+    writers.go_on().await;
     let outcome = writers.end().await;
-    outcome.assert_on(&cluster, "replica1").await;
     outcome.assert_unknown_at_most();
-    assert_split(&proxy, &cluster, "replica1").await;
+    docker(&["start", &cluster.server("replica1").container]).await;
+    cluster.refresh();
+    cluster.await_server("replica1").await;
+    cluster.run_on("replica1", "START GROUP_REPLICATION").await;
+    let serves = |status: &Value, it: &Server| {
+        let shown = shown(status, &cluster, &it.server);
+        shown["role"] == "primary" || shown["takes_reads"] == 1
+    };
+    proxy.wait_until("all serve", |it| cluster.servers.iter().all(|server| serves(it, server)));
+    for server in &cluster.servers {
+        outcome.assert_on(&cluster, &server.server).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -161,10 +174,30 @@ async fn a_killed_primary_is_replaced_by_its_group() {
     await_primary(&proxy, &cluster, next);
     outcome.assert_on(&cluster, "primary").await;
 
+    // One that sleeps while the others go on, and wakes as the primary that it no longer is.
+    let writers = again(&proxy).await;
+    writers.go_on().await;
+    docker(&["pause", &cluster.server(next).container]).await;
+    proxy.wait_until("the group has another primary", |status| {
+        ["primary", other].iter().any(|it| shown(status, &cluster, it)["role"] == "primary")
+    });
+    writers.go_on().await;
+    docker(&["unpause", &cluster.server(next).container]).await;
+    proxy.wait_until("it has joined again", |status| {
+        shown(status, &cluster, next)["takes_reads"] == 1
+    });
+    writers.go_on().await;
+    let outcome = writers.end().await;
+    outcome.assert_unknown_at_most();
+    for server in &cluster.servers {
+        outcome.assert_on(&cluster, &server.server).await;
+    }
+
     // Without a majority nothing is written, and reads go on.
     let mut conn = proxy.app().await;
-    for server in ["primary", other] {
-        kill(&cluster, server).await;
+    let writer = proxy.status()["writes"]["to"].to_string();
+    for server in cluster.servers.iter().filter(|it| !writer.contains(&it.container)) {
+        kill(&cluster, &server.server).await;
     }
     proxy.wait_until("writes are stopped for want of a majority", |status| {
         status["writes"]["stopped"].to_string().contains("without a majority")
@@ -172,6 +205,12 @@ async fn a_killed_primary_is_replaced_by_its_group() {
     let count: Option<u64> =
         conn.query_first("SELECT COUNT(*) FROM app.written").await.expect("a read");
     assert!(count > Some(0));
+}
+
+/// Clients that write what was written before by others.
+async fn again(proxy: &Proxy) -> Writers {
+    proxy.app().await.query_drop("DELETE FROM app.written").await.expect("a write");
+    Writers::start(proxy, false)
 }
 
 pub async fn kill(cluster: &Cluster, server: &str) {

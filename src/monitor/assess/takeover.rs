@@ -73,39 +73,39 @@ pub fn awaited(
     let name = &next.server.name;
     let is_late = now.saturating_duration_since(takeover.since) >= PATIENCE;
     if takeover.wanted.is_none() {
-        let Received { waiting, transactions } = received(said);
         let has_all = said.started >= takeover.since
-            && (is_late || (waiting == 0 && let_go(next, said, last, members, takeover.since)));
+            && (is_late
+                || (unordered(said) == 0 && let_go(next, said, last, members, takeover.since)));
         if !has_all {
             return Some(format!("{name} is to be written next, once its group says that it has got all that was written before").into());
         }
-        takeover.wanted = transactions;
+        takeover.wanted = Some(said.received.clone().unwrap_or_default());
     }
     let lacks = match (&takeover.wanted, &said.gtids) {
         (Some(wanted), Gtids::MySql(executed)) => !executed.contains(wanted),
         _ => false,
     };
+    // What has come and will never be applied (it was skipped, or rolled back) is no reason to stop
+    // writes for good.
+    let lacks = lacks && !(is_late && is_idle(said));
     lacks.then(|| {
         format!("{name} is to be written next, once it has applied what was written before").into()
     })
 }
 
-/// What has come to a member.
-struct Received {
-    /// So many transactions have no place in the order of all yet, or (Galera) are not applied.
-    waiting: u64,
-    /// The others, where they are known by GTID.
-    transactions: Option<Arc<GtidSet>>,
+/// How many transactions have come to a member and have no place in the order of all yet, or (Galera)
+/// are not applied.
+fn unordered(said: &Observation) -> u64 {
+    match &said.membership {
+        Membership::Group(own) => own.certifier_queue,
+        Membership::Galera(node) => node.receive_queue,
+        Membership::Alone => 0,
+    }
 }
 
-fn received(said: &Observation) -> Received {
-    match &said.membership {
-        Membership::Group(own) => {
-            Received { waiting: own.certifier_queue, transactions: said.received.clone() }
-        }
-        Membership::Galera(node) => Received { waiting: node.receive_queue, transactions: None },
-        Membership::Alone => Received { waiting: 0, transactions: None },
-    }
+/// Nothing waits there.
+fn is_idle(said: &Observation) -> bool {
+    said.membership.queues().iter().all(|(_, length)| *length == 0)
 }
 
 /// Whether all that the last writer has written has come to the next: its view has changed since,

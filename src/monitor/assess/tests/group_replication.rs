@@ -1,5 +1,7 @@
 //! Members of Group Replication.
 
+use proptest::prelude::*;
+
 use super::world::*;
 use super::*;
 use crate::monitor::observation::ReadOnly;
@@ -190,6 +192,20 @@ fn the_next_primary_is_written_once_it_has_applied_what_the_last_one_wrote() {
 }
 
 #[test]
+fn what_is_never_applied_is_not_waited_for_without_end() {
+    let mut world = group();
+    world.change(1, |server| server.standing = Standing::NotRunning("killed".into()));
+    let seen = [(2, Online, Primary), (3, Online, Secondary)];
+    let elected = Said { received: vec![(GROUP, 12)], ..of_group(4, 10, &seen) };
+    world.says(2, change(elected.clone(), |member| member.applier_queue = 2));
+    world.ticks(400);
+    world.writes_stopped(&["db2 is to be written next", "once it has applied"]);
+    world.says(2, elected);
+    world.tick();
+    world.writes_to(2);
+}
+
+#[test]
 fn a_planned_change_of_the_primary_is_followed() {
     let mut world = group();
     for number in 1..=3 {
@@ -347,6 +363,106 @@ fn two_groups_do_not_share_a_primary() {
     world.add(4, stranger);
     world.ticks(20);
     world.writes_stopped(&["db1, db4 are all writable", "none of them holds all"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// Whatever members say in whatever order: nobody is written who is out of the group, without
+    /// a majority, or behind the latest view, and nobody is read who is cut off from a primary.
+    #[test]
+    fn never(events in proptest::collection::vec((1..=3u8, event(), 1..8usize), 1..40)) {
+        let mut world = group();
+        for (number, event, ticks) in events {
+            happen(&mut world, number, event);
+            for _ in 0..ticks {
+                let before = world.topology.clone();
+                world.tick();
+                check(&world, &before)?;
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Event {
+    /// How it sees itself and the two others, in which view, what it has and what has come to it.
+    Says {
+        seen: [(Seen, GroupRole); 3],
+        view: u64,
+        executed: u64,
+        received: u64,
+        single: bool,
+    },
+    Fails,
+    Stops,
+    Starts,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let state = || {
+        prop_oneof![
+            5 => Just(Online),
+            1 => Just(Recovering),
+            1 => Just(Offline),
+            1 => Just(Error),
+            2 => Just(Unreachable),
+        ]
+    };
+    let role = || prop_oneof![Just(Primary), Just(Secondary)];
+    let seen = || (state(), role());
+    let says = ([seen(), seen(), seen()], 3..7u64, 8..14u64, 8..14u64, prop::bool::weighted(0.8));
+    prop_oneof![
+        8 => says.prop_map(|(seen, view, executed, received, single)| {
+            Event::Says { seen, view, executed, received, single }
+        }),
+        1 => Just(Event::Fails),
+        1 => Just(Event::Stops),
+        1 => Just(Event::Starts),
+    ]
+}
+
+fn happen(world: &mut World, number: u8, event: Event) {
+    match event {
+        Event::Says { seen, view, executed, received, single } => {
+            let order = [number, number % 3 + 1, (number + 1) % 3 + 1];
+            let peers: Vec<_> = order
+                .iter()
+                .zip(seen)
+                .map(|(number, (state, role))| (*number, state, role))
+                .collect();
+            let said =
+                Said { received: vec![(GROUP, received)], ..of_group(view, executed, &peers) };
+            world.says(number, change(said, |member| member.single_primary = single));
+        }
+        Event::Fails => world.fails(number, Failure::Silent("late".into())),
+        Event::Stops => world.change(number, |server| {
+            server.standing = Standing::NotRunning("stopped".into());
+        }),
+        Event::Starts => world.change(number, |server| server.standing = running(number)),
+    }
+}
+
+fn check(world: &World, before: &Topology) -> Result<(), TestCaseError> {
+    let now = &world.topology;
+    let target = |topology: &Topology| topology.primary().map(|primary| primary.id);
+    prop_assert!(target(before) == target(now) || now.epoch > before.epoch, "moved in an epoch");
+    let member = |backend: &Backend| match &backend.membership {
+        Membership::Group(member) => member.clone(),
+        other => panic!("{other:?}"),
+    };
+    if let Some(primary) = now.primary() {
+        let own = member(primary);
+        prop_assert_eq!(own.state, Online);
+        prop_assert!(own.has_majority() && own.role == Some(Primary));
+        prop_assert_eq!(&primary.state, &State::Up);
+    }
+    for backend in now.backends.iter().filter(|backend| backend.reads.is_ok()) {
+        let own = member(backend);
+        prop_assert_eq!(own.state, Online);
+        prop_assert!(own.has_majority() || now.primary().is_none(), "it is cut off");
+    }
+    Ok(())
 }
 
 #[test]
