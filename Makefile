@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build image images packages test unit containers fuzz-smoke lint demo demo-down bench soak suites clean
+.PHONY: help build image images packages test unit containers cluster fuzz-smoke lint demo demo-down bench soak suites clean
 
 # FLAVOUR: mysql | mariadb. IMAGE: another database image by name, such as mysql:8.4, where a registry is reachable.
 FLAVOUR ?= mysql
@@ -35,6 +35,9 @@ unit: ## tests without servers
 
 containers: ## tests against real servers in containers
 	tests/run.sh packages images containers
+
+cluster: ## Group Replication and Galera: members that fail, majorities that are lost
+	tests/run.sh packages images cluster
 
 fuzz-smoke: ## a short run of each fuzz target
 	tests/run.sh fuzz-smoke

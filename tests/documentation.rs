@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rwproxy::metrics::{self, BackendState, Destination, Metrics, PoolState};
+use rwproxy::routing::membership::galera::State;
+use rwproxy::routing::membership::{Membership, Node};
 use rwproxy::routing::semi_sync::Source;
 
 const README: &str = include_str!("../README.md");
@@ -106,6 +108,21 @@ fn metrics_of_the_readme_exist() {
             waiting: 0,
             clock_failures: 0,
         }),
+        membership: Membership::Galera(Arc::new(Node {
+            cluster: "c".into(),
+            in_primary_component: true,
+            view: 1,
+            size: 1,
+            state: State::Synced,
+            is_ready: true,
+            is_connected: true,
+            replicates: true,
+            rejects_queries: false,
+            last_committed: 1,
+            receive_queue: 0,
+            send_queue: 0,
+            is_throttled: false,
+        })),
     };
     let pool = PoolState { backend: "db1".into(), ..Default::default() };
     let text = metrics::text(&metrics, vec![backend], vec![pool]);

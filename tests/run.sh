@@ -37,6 +37,12 @@ containers() {
     cargo test --test containers
 }
 
+# What waits for groups to notice, and to elect, is ignored otherwise.
+cluster() {
+    require_docker
+    cargo test --test containers -- groups:: galera:: --include-ignored --test-threads=2
+}
+
 fuzz_smoke() { fuzz/smoke.sh; }
 bench()      { benches/system/run.sh; }
 soak()       { tests/soak/run.sh; }

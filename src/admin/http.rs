@@ -122,6 +122,7 @@ fn status(admin: &Arc<Admin>) -> Response<Full<Bytes>> {
         "backends": admin.backend_table().to_json(),
         "pools": admin.pool_table().to_json(),
         "semi_sync": admin.semi_sync_table().to_json(),
+        "groups": admin.group_table().to_json(),
         "events": admin.event_table(None, EVENTS_SHOWN).to_json(),
     });
     respond(StatusCode::OK, "application/json", format!("{status:#}\n"))
@@ -176,6 +177,8 @@ mod tests {
         assert_eq!(head, "HTTP/1.1 200 OK");
         assert!(body.contains("rwproxy_backend_lag_seconds{backend=\"db2\"} 0.25\n"), "{body}");
         assert!(body.contains("rwproxy_pool_connections{backend=\"db1\",state=\"idle\"} 2.0\n"));
+        let queue = "rwproxy_backend_group_queue{backend=\"db2\",queue=\"applier\"} 0.0\n";
+        assert!(body.contains(queue), "{body}");
         let fallbacks = "rwproxy_backend_semi_sync_fallbacks_total{backend=\"db1\"} 3\n";
         assert!(body.contains(fallbacks), "{body}");
         assert!(body.contains("rwproxy_events_total{kind=\"lag_in\"} 1\n"), "{body}");
@@ -189,6 +192,7 @@ mod tests {
         assert_eq!(status["writes"]["to"], "db1");
         assert_eq!(status["pools"][0]["open"], 3);
         assert_eq!(status["semi_sync"][0]["clients"], 2);
+        assert_eq!(status["groups"][1]["reachable"], 2);
         assert_eq!(status["events"][2]["kind"], "lag_in");
         assert!(get("/").await.1.contains("/readyz"));
         assert_eq!(get("/nothing").await.0, "HTTP/1.1 404 Not Found");

@@ -117,6 +117,7 @@ fn backend_row(backend: &Backend) -> BackendRow {
         weight: backend.configured_weight,
         version: backend.version.as_ref().map(|version| version.text.clone()),
         semi_sync: backend.semi_sync,
+        membership: backend.membership.clone(),
         warnings: backend.warnings.join("; "),
     }
 }

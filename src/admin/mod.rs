@@ -2,6 +2,7 @@
 //! the same tables, made from snapshots that a [`View`] gives.
 
 pub mod console;
+mod groups;
 pub mod http;
 mod like;
 pub mod live;

@@ -15,6 +15,10 @@ use crate::metrics::{EventKind, Metrics, PoolState};
 use crate::monitor::events::{Change, EventLog, Severity};
 use crate::net::tls::client::ClientTls;
 use crate::net::tls::server::{Identity, ServerTls};
+use crate::routing::membership::Membership;
+use crate::routing::membership::galera::tests::node;
+use crate::routing::membership::group::tests::member;
+use crate::routing::membership::group::{Role, State};
 use crate::routing::semi_sync::tests::WORKING;
 use crate::routing::semi_sync::{Replica, SemiSync};
 use crate::routing::topology::tests::topology;
@@ -88,6 +92,7 @@ impl View for Fake {
             weight: 1,
             version: Some("9.7.4".into()),
             semi_sync: SemiSync { source: Some(WORKING), replica: None },
+            membership: Membership::Galera(Arc::new(node(17))),
             warnings: String::new(),
         };
         let replica = BackendRow {
@@ -99,6 +104,14 @@ impl View for Fake {
                 source: None,
                 replica: Some(Replica { enabled: true, active: false }),
             },
+            membership: Membership::Group(Arc::new(member(
+                &[
+                    ("a", State::Online, Role::Secondary),
+                    ("b", State::Online, Role::Primary),
+                    ("c", State::Unreachable, Role::Secondary),
+                ],
+                7,
+            ))),
             ..primary.clone()
         };
         vec![primary, replica]

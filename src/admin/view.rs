@@ -11,6 +11,7 @@ use crate::config::diff;
 use crate::metrics::{BackendState, Label, PoolState};
 use crate::monitor::events::{Change, Event};
 use crate::routing::Policy;
+use crate::routing::membership::Membership;
 use crate::routing::semi_sync::{SemiSync, Source};
 
 /// Gives snapshots. Called from the control runtime: answers at once, without waiting for anything.
@@ -51,6 +52,7 @@ pub struct BackendRow {
     pub weight: u32,
     pub version: Option<String>,
     pub semi_sync: SemiSync,
+    pub membership: Membership,
     /// What is wrong though it serves; empty when nothing is.
     pub warnings: String,
 }
@@ -83,6 +85,7 @@ impl Admin {
             let counted = self.metrics.backends.get(&row.name);
             let pool = pools.iter().find(|pool| pool.backend == row.name);
             let semi_sync = semi_sync(&row);
+            let member_state = row.membership.state().map(str::to_owned);
             vec![
                 row.name.into(),
                 row.role.into(),
@@ -91,6 +94,7 @@ impl Admin {
                 row.reads.err().into(),
                 row.lag.map(|lag| lag.as_millis() as u64).into(),
                 semi_sync.into(),
+                member_state.into(),
                 u64::from(row.weight).into(),
                 counted.as_ref().map_or(0, |counted| counted.reads.get()).into(),
                 counted.as_ref().map_or(0, |counted| counted.writes.get()).into(),
@@ -111,6 +115,7 @@ impl Admin {
             text("why_not"),
             number("lag_ms"),
             text("semi_sync"),
+            text("member_state"),
             number("weight"),
             number("reads"),
             number("writes"),
@@ -275,6 +280,7 @@ impl Admin {
             takes_reads: row.reads.is_ok() && row.weight > 0,
             lag: row.lag,
             semi_sync: row.semi_sync.source.filter(|source| source.enabled),
+            membership: row.membership,
         })
         .collect()
     }

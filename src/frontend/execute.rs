@@ -244,17 +244,6 @@ impl Session {
                 false => Failure::End(End::BackendLost),
             });
         }
-        if let Some(usage) = &plan.statement
-            && let Err(error) = self.ready_statement(&mut lease, usage, text).await?
-        {
-            return self.not_prepared(lease, plan, text, error, may_be_rescued).await;
-        }
-        self.close_statements(&mut lease).await?;
-        if plan.tracking != TrackingUse::None {
-            self.show_tracking(&mut lease).await?;
-        }
-        self.state.pin(plan.pins);
-        let mut kill = self.kill_of(&lease);
         let may_be_held = plan.undone_when_refused
             && !kept
             && lease.access == Access::ReadWrite
@@ -265,6 +254,17 @@ impl Session {
             (false, false) => Rescued::NOTHING,
         };
         let rescued = Rescued { no_such_thread: plan.kills.is_some(), ..rescued };
+        if let Some(usage) = &plan.statement
+            && let Err(error) = self.ready_statement(&mut lease, usage, text).await?
+        {
+            return self.not_prepared(lease, plan, text, error, rescued).await;
+        }
+        self.close_statements(&mut lease).await?;
+        if plan.tracking != TrackingUse::None {
+            self.show_tracking(&mut lease).await?;
+        }
+        self.state.pin(plan.pins);
+        let mut kill = self.kill_of(&lease);
         let may_make_room = plan.prepares.is_some()
             && matches!(text, Text::Whole(_))
             && lease.statements.has_shared();
@@ -368,11 +368,15 @@ impl Session {
         plan: &Plan,
         text: &Text,
         error: ServerError,
-        may_be_rescued: bool,
+        rescued: Rescued,
     ) -> Result<(), Failure> {
-        if may_be_rescued && is_rescued(error.code) {
+        if rescued.read && is_rescued(error.code) {
             self.give_back(lease, true);
             return Err(Failure::Refused(error.code));
+        }
+        if rescued.read_only && is_read_only(&error) {
+            self.give_back(lease, true);
+            return Err(Failure::ReadOnly(error));
         }
         self.no_server_asked(plan, &error);
         if let Text::Streamed(incoming) = text {

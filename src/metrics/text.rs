@@ -10,6 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::{Destination, Histogram, Label, Metrics};
+use crate::routing::membership::Membership;
 use crate::routing::semi_sync::Source;
 
 /// The media type of [`text()`].
@@ -30,6 +31,7 @@ pub struct BackendState {
     pub lag: Option<Duration>,
     /// Where commits wait for replicas, or should.
     pub semi_sync: Option<Source>,
+    pub membership: Membership,
 }
 
 /// The connections to a server, as its pool counts them since the server appeared.
@@ -192,6 +194,7 @@ impl Scrape {
                 .filter_map(|b| Some(([("backend", &*b.name)], b.lag?.as_secs_f64()))),
         )?;
         self.semi_sync(&mut *out)?;
+        self.groups(&mut *out)?;
         out.by_label("rwproxy_events", "What has happened to the servers", "kind", |label| {
             self.metrics.events.get(label)
         })
@@ -223,6 +226,29 @@ impl Scrape {
             "Commits that no replica has acknowledged in time",
             None,
             all().map(|(name, it)| (name, it.unacknowledged)),
+        )
+    }
+
+    fn groups(&self, out: &mut Writer<'_>) -> fmt::Result {
+        out.gauges(
+            "rwproxy_backend_group_member",
+            "1 for a member of a group that takes part in it, and can commit by what it sees",
+            None,
+            self.backends.iter().filter_map(|b| {
+                let can_commit = b.membership.can_commit()?;
+                Some(([("backend", &*b.name)], if can_commit { 1.0 } else { 0.0 }))
+            }),
+        )?;
+        out.gauges(
+            "rwproxy_backend_group_queue",
+            "Transactions of its group that wait there",
+            None,
+            self.backends.iter().flat_map(|b| {
+                let queues = b.membership.queues().into_iter();
+                queues.map(|(queue, length)| {
+                    ([("backend", &*b.name), ("queue", queue)], length as f64)
+                })
+            }),
         )
     }
 
@@ -342,6 +368,8 @@ impl Writer<'_> {
 mod tests {
     use super::*;
     use crate::metrics::{EventKind, Refusal};
+    use crate::routing::membership::Node;
+    use crate::routing::membership::galera::tests::node;
     use crate::routing::semi_sync::tests::WORKING;
 
     #[test]
@@ -361,6 +389,7 @@ mod tests {
             takes_reads: true,
             lag: Some(Duration::from_millis(1_500)),
             semi_sync: Some(Source { active: false, ..WORKING }),
+            membership: Membership::Galera(Arc::new(Node { receive_queue: 4, ..node(17) })),
         }];
         let pools =
             vec![PoolState { backend: "db\"1".into(), idle: 3, dials: 4, ..Default::default() }];
@@ -382,6 +411,8 @@ mod tests {
             "rwproxy_backend_semi_sync_active{backend=\"db\\\"1\"} 0.0",
             "rwproxy_backend_semi_sync_clients{backend=\"db\\\"1\"} 2.0",
             "rwproxy_backend_semi_sync_unacknowledged_total{backend=\"db\\\"1\"} 7",
+            "rwproxy_backend_group_member{backend=\"db\\\"1\"} 1.0",
+            "rwproxy_backend_group_queue{backend=\"db\\\"1\",queue=\"receive\"} 4.0",
             "rwproxy_events_total{kind=\"lag_out\"} 1",
             "rwproxy_events_total{kind=\"lag_in\"} 0",
             "# EOF",

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::gtid::{BinlogState, DomainPositions, GtidSet};
+use crate::routing::membership::Membership;
 use crate::routing::semi_sync::SemiSync;
 use crate::routing::topology::{SampleNumber, Thread};
 use crate::wire::ServerVersion;
 
-use super::position::{Applied, FilePosition, History, MariaDbApplied, Position};
+use super::position::{Applied, FilePosition, GaleraPosition, History, MariaDbApplied, Position};
 
 /// Who a server is, by its own word.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +86,9 @@ pub struct Observation {
     pub channels: Vec<Channel>,
     pub max_connections: u32,
     pub semi_sync: SemiSync,
+    pub membership: Membership,
+    /// What Group Replication has certified for it to apply; of its active members alone.
+    pub received: Option<Arc<GtidSet>>,
 }
 
 impl Observation {
@@ -92,26 +96,41 @@ impl Observation {
         self.read_only == ReadOnly::Off
     }
 
-    /// What is written there has a GTID.
+    /// What is written there has a GTID by which it can be asked for on the other servers. A node of
+    /// Galera numbers transactions by itself, unless it was told otherwise (`wsrep_gtid_mode`),
+    /// and what others have written is no part of what it calls replicated (`gtid_slave_pos`).
     pub fn has_gtids(&self) -> bool {
-        matches!(self.gtids, Gtids::MySql(_) | Gtids::MariaDb { state: Some(_), .. })
+        !matches!(self.membership, Membership::Galera(_))
+            && matches!(self.gtids, Gtids::MySql(_) | Gtids::MariaDb { state: Some(_), .. })
     }
 
     /// What replicas must reach to have everything that this server has written.
     pub fn position(&self) -> Option<Position> {
-        match &self.gtids {
+        let logged = match &self.gtids {
             Gtids::MySql(set) => Some(Position::MySql(set.clone())),
             Gtids::MariaDb { logged, state, .. } => {
                 state.as_ref().map(|_| Position::MariaDb(logged.clone()))
             }
             Gtids::None => self.log.clone().map(Position::File),
+        };
+        match self.galera() {
+            Some(committed) => Some(Position::Galera { committed, logged: logged.map(Box::new) }),
+            None => logged,
         }
+    }
+
+    /// How far the node of a Galera cluster has come.
+    fn galera(&self) -> Option<GaleraPosition> {
+        let Membership::Galera(node) = &self.membership else { return None };
+        let (cluster, sequence) = (node.cluster.clone(), node.last_committed);
+        node.is_in_component().then_some(GaleraPosition { cluster, sequence })
     }
 
     /// What this server has applied; `channel` is the one that leads to the primary.
     pub fn applied(&self, channel: Option<&Channel>) -> Applied {
         let mut applied = Applied {
             file: channel.and_then(|channel| channel.applied_file.clone()),
+            galera: self.galera(),
             ..Applied::default()
         };
         match &self.gtids {

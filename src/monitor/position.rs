@@ -42,6 +42,25 @@ pub enum Position {
     MariaDb(DomainPositions),
     /// MySQL without GTIDs.
     File(FilePosition),
+    /// A node of a Galera cluster: by the cluster's own numbers for the other nodes, and by its
+    /// binary log for replicas outside.
+    Galera { committed: GaleraPosition, logged: Option<Box<Position>> },
+}
+
+/// The number of a Galera cluster's transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GaleraPosition {
+    /// `wsrep_cluster_state_uuid`.
+    pub cluster: Arc<str>,
+    /// `wsrep_last_committed`: all up to this one are committed and can be read.
+    pub sequence: u64,
+}
+
+impl GaleraPosition {
+    /// `None` when they are of different clusters.
+    fn reaches(&self, earlier: &GaleraPosition) -> Option<bool> {
+        (self.cluster == earlier.cluster).then_some(self.sequence >= earlier.sequence)
+    }
 }
 
 /// What a replica has applied, in the terms of each kind of position that it can answer for.
@@ -52,6 +71,8 @@ pub struct Applied {
     pub mariadb: Option<MariaDbApplied>,
     /// How far the primary's own binary log is applied; only for a direct replica of it.
     pub file: Option<FilePosition>,
+    /// Of a node of a Galera cluster.
+    pub galera: Option<GaleraPosition>,
 }
 
 /// MariaDB's two views of what is applied.
@@ -79,6 +100,11 @@ impl Position {
                 }))
             }
             Position::File(wanted) => applied.file.as_ref()?.reaches(wanted),
+            Position::Galera { committed, logged } => match &applied.galera {
+                // What a node has in its log says nothing: each numbers by itself.
+                Some(galera) => galera.reaches(committed),
+                None => logged.as_ref()?.is_applied(applied),
+            },
         }
     }
 
@@ -91,6 +117,11 @@ impl Position {
             (Position::File(later), Position::File(earlier)) => {
                 later.reaches(earlier).unwrap_or(false)
             }
+            // Nodes that are written past the proxy number crosswise in one log.
+            (
+                Position::Galera { committed: later, .. },
+                Position::Galera { committed: earlier, .. },
+            ) => later.reaches(earlier).unwrap_or(false),
             _ => false,
         }
     }
@@ -136,11 +167,15 @@ impl History {
         }
     }
 
-    /// The transactions that this server itself has numbered; `None` when there are none.
-    pub fn of(&self, server: &Identity) -> Option<History> {
+    /// The transactions that this server itself has numbered, or its group; `None` when there are
+    /// none.
+    pub fn of(&self, server: &Identity, group: Option<&str>) -> Option<History> {
         match self {
             History::MySql(set) => {
-                let own = set.of(&server.instance);
+                let mut own = set.of(&server.instance);
+                if let Some(group) = group {
+                    own.extend(&set.of(group));
+                }
                 (!own.is_empty()).then(|| History::MySql(Arc::new(own)))
             }
             History::MariaDb(state) => {
@@ -172,6 +207,9 @@ impl fmt::Display for Position {
             Position::MySql(set) => set.fmt(f),
             Position::MariaDb(domains) => domains.fmt(f),
             Position::File(place) => place.fmt(f),
+            Position::Galera { committed, .. } => {
+                write!(f, "{}:{}", committed.cluster, committed.sequence)
+            }
         }
     }
 }
@@ -224,6 +262,32 @@ mod tests {
             assert_eq!(wanted.is_applied(&state), Some(applied), "{replicated} {logged}");
         }
         assert_eq!(wanted.is_applied(&Applied::default()), None);
+    }
+
+    #[test]
+    fn nodes_of_galera_are_compared_by_the_cluster_s_numbers_and_replicas_by_gtid() {
+        let galera = |cluster: &str, sequence| GaleraPosition { cluster: cluster.into(), sequence };
+        let logged = |text| Position::MariaDb(DomainPositions::parse(text).expect("legal"));
+        let at = |cluster, sequence, log| Position::Galera {
+            committed: galera(cluster, sequence),
+            logged: Some(Box::new(logged(log))),
+        };
+        let wanted = at("a", 7, "0-1-100");
+        let node = |cluster, sequence| Applied {
+            galera: Some(galera(cluster, sequence)),
+            // It has numbered the same transactions in its own way.
+            ..mariadb("", "0-2-3")
+        };
+        assert_eq!(wanted.is_applied(&node("a", 7)), Some(true));
+        assert_eq!(wanted.is_applied(&node("a", 6)), Some(false));
+        assert_eq!(wanted.is_applied(&node("b", 9)), None);
+        assert_eq!(wanted.is_applied(&mariadb("0-1-100", "")), Some(true));
+        assert_eq!(wanted.is_applied(&mariadb("0-1-99", "")), Some(false));
+        assert!(at("a", 8, "0-1-101").continues(&wanted));
+        assert!(!at("a", 6, "0-1-101").continues(&wanted));
+        assert!(!at("b", 8, "0-1-101").continues(&wanted));
+        assert!(at("a", 8, "0-1-99").continues(&wanted));
+        assert!(!logged("0-1-101").continues(&wanted));
     }
 
     #[test]

@@ -8,17 +8,19 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::backend::sql_client::{QueryError, Rows, SqlClient};
 use crate::backend::{ConnectError, Credential};
+use crate::gtid::GtidSet;
 use crate::net::tls::client::ClientTls;
+use crate::routing::membership::Membership;
 use crate::routing::semi_sync::SemiSync;
 use crate::routing::topology::{Address, BackendId};
 use crate::wire::proxy_header::Source;
 
 use super::observation::{Failure, Gtids, Observation, Outcome};
-use super::queries::{self, Unreadable};
+use super::queries::{self, Unreadable, galera, group_replication};
 use super::samples::Samples;
 
 /// How often it is asked how semi-synchronous replication is set, and where commits do not wait
-/// for it how it goes, too.
+/// for it how it goes, too; and whether it belongs to a group.
 const SLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two logins that were refused: servers lock accounts after failed ones.
 const REFUSED_INTERVAL: Duration = Duration::from_secs(2);
@@ -58,7 +60,7 @@ pub async fn run(
         client: None,
         abandoned: None,
         semi_sync: SemiSync::default(),
-        semi_sync_settings: Rows::default(),
+        said_settings: Rows::default(),
         slow_at: None,
     };
     let mut silent = Duration::ZERO;
@@ -93,7 +95,8 @@ struct Probe {
     /// The server's number of a connection that was closed with a query still running.
     abandoned: Option<u32>,
     semi_sync: SemiSync,
-    semi_sync_settings: Rows,
+    /// What it has answered last about its settings.
+    said_settings: Rows,
     /// When to ask again for what is asked seldom.
     slow_at: Option<Instant>,
 }
@@ -159,6 +162,11 @@ impl Probe {
         let started = Instant::now();
         let deadline = started + self.settings.timeout;
         let version = client.version().clone();
+        let is_due = self.slow_at.is_none_or(|at| at <= started);
+        if is_due {
+            self.said_settings = client.query(&queries::settings(), deadline).await?;
+            self.slow_at = Some(started + SLOW_INTERVAL);
+        }
         let rows = client.query(queries::variables(&version), deadline).await?;
         let variables = queries::read_variables(&rows, &version)?;
         let rows = client.query(queries::replication(&version), deadline).await?;
@@ -168,8 +176,10 @@ impl Probe {
             let rows = client.query(queries::binary_log(&version), deadline).await?;
             log = queries::read_binary_log(&rows);
         }
+        let (membership, received) =
+            self.observe_membership(client, &variables.identity.instance, deadline).await?;
         let finished = Instant::now();
-        self.observe_semi_sync(client, finished, deadline).await?;
+        self.observe_semi_sync(client, is_due, deadline).await?;
         Ok(Observation {
             number,
             started: started.into_std(),
@@ -182,29 +192,56 @@ impl Probe {
             channels,
             max_connections: variables.max_connections,
             semi_sync: self.semi_sync,
+            membership,
+            received,
         })
+    }
+
+    /// Asked at each probe where there is a group: a majority is lost from one to the next.
+    async fn observe_membership(
+        &self,
+        client: &mut SqlClient,
+        instance: &str,
+        deadline: Instant,
+    ) -> Result<(Membership, Option<Arc<GtidSet>>), ProbeError> {
+        let settings = &self.said_settings;
+        if galera::is_set_up(settings) {
+            let status = client.query(galera::STATUS, deadline).await?;
+            return Ok((Membership::Galera(Arc::new(galera::read(settings, &status))), None));
+        }
+        let Some(group) = group_replication::group(settings) else {
+            return Ok((Membership::Alone, None));
+        };
+        let rows = client.query(group_replication::MEMBERS, deadline).await;
+        let rows = rows.map_err(ProbeError::Group)?;
+        let member = group_replication::read(group, settings, &rows, instance)?;
+        let mut received = None;
+        if member.is_active() {
+            let rows = client.query(group_replication::RECEIVED, deadline).await;
+            let rows = rows.map_err(ProbeError::Group)?;
+            received = Some(group_replication::read_received(&rows)?);
+        }
+        Ok((Membership::Group(Arc::new(member)), received))
     }
 
     /// A primary that falls back is to be noticed at once.
     async fn observe_semi_sync(
         &mut self,
         client: &mut SqlClient,
-        now: Instant,
+        is_due: bool,
         deadline: Instant,
     ) -> Result<(), ProbeError> {
-        let is_due = self.slow_at.is_none_or(|at| at <= now);
         let commits_wait = self.semi_sync.source.is_some_and(|source| source.enabled);
         if !is_due && !commits_wait {
             return Ok(());
         }
         let status = client.query(queries::semi_sync::STATUS, deadline).await?;
         let was_active = self.semi_sync.source.map(|source| source.active);
-        let mut found = queries::semi_sync::read(&status, &self.semi_sync_settings);
+        let mut found = queries::semi_sync::read(&status, &self.said_settings);
         // It also stops working when it is switched off: the two belong together.
-        if is_due || found.source.map(|source| source.active) != was_active {
-            self.semi_sync_settings = client.query(queries::semi_sync::VARIABLES, deadline).await?;
-            found = queries::semi_sync::read(&status, &self.semi_sync_settings);
-            self.slow_at = Some(now + SLOW_INTERVAL);
+        if found.source.map(|source| source.active) != was_active {
+            self.said_settings = client.query(&queries::settings(), deadline).await?;
+            found = queries::semi_sync::read(&status, &self.said_settings);
         }
         self.semi_sync = found;
         Ok(())
@@ -212,7 +249,12 @@ impl Probe {
 
     fn explain(&self, client: &SqlClient, error: &ProbeError) -> Failure {
         match error {
-            ProbeError::Query(QueryError::Server(refusal)) => match refusal.code {
+            ProbeError::Group(QueryError::Server(refusal)) if refusal.code == 1142 => {
+                let grants = group_replication::grants(&self.settings.user);
+                Failure::Denied(format!("{error}; {grants} mends it").into())
+            }
+            ProbeError::Query(QueryError::Server(refusal))
+            | ProbeError::Group(QueryError::Server(refusal)) => match refusal.code {
                 // Killed, or the server shuts down.
                 1053 | 1317 | 1927 | 3169 | 4031 => Failure::Silent(error.to_string().into()),
                 1142..=1143 | 1227 => {
@@ -222,7 +264,7 @@ impl Probe {
                 _ => Failure::Denied(error.to_string().into()),
             },
             ProbeError::Unreadable(_) => Failure::Denied(error.to_string().into()),
-            ProbeError::Query(_) => {
+            ProbeError::Query(_) | ProbeError::Group(_) => {
                 Failure::Silent(format!("the last probe was not answered: {error}").into())
             }
         }
@@ -234,6 +276,9 @@ impl Probe {
 enum ProbeError {
     #[error(transparent)]
     Query(#[from] QueryError),
+    /// What is asked of a member of a group alone.
+    #[error(transparent)]
+    Group(QueryError),
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
 }

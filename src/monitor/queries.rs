@@ -1,5 +1,7 @@
 //! What a server is asked, by flavour and version, and how its answers are read. Pure.
 
+pub mod galera;
+pub mod group_replication;
 pub mod semi_sync;
 
 use std::sync::Arc;
@@ -43,6 +45,28 @@ pub fn replication(version: &ServerVersion) -> &'static str {
         }
         Flavour::MySql => "SHOW SLAVE STATUS",
     }
+}
+
+/// How semi-synchronous replication is set, and whether a server belongs to a group: asked now and
+/// then, for what follows from it to be asked at each probe only where there is such a thing.
+pub fn settings() -> String {
+    let names: Vec<&str> =
+        group_replication::SETTINGS.into_iter().chain(galera::SETTINGS).collect();
+    let names = names.join("', '");
+    format!(
+        "SHOW GLOBAL VARIABLES WHERE Variable_name LIKE 'rpl\\_semi\\_sync\\_%' \
+         OR Variable_name IN ('{names}')"
+    )
+}
+
+/// A variable's value in the rows of SHOW VARIABLES or SHOW STATUS. Names are compared without
+/// regard to case.
+fn value<'a>(rows: &'a Rows, name: &str) -> Option<&'a str> {
+    let is_it = |row: &usize| {
+        rows.str(*row, "Variable_name").is_some_and(|found| found.eq_ignore_ascii_case(name))
+    };
+    let row = (0..rows.len()).find(is_it)?;
+    Some(rows.str(row, "Value").unwrap_or_default())
 }
 
 /// Where the own binary log ends; asked only without GTIDs.
@@ -191,7 +215,7 @@ pub fn read_binary_log(rows: &Rows) -> Option<FilePosition> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn rows(columns: &[(&str, Option<&str>)]) -> Rows {
@@ -200,6 +224,22 @@ mod tests {
             rows: vec![columns.iter().map(|(_, value)| value.map(Into::into)).collect()],
             affected_rows: 0,
         }
+    }
+
+    /// An answer of several rows.
+    pub fn table<const N: usize>(columns: &[&str; N], rows: &[[&str; N]]) -> Rows {
+        let read = |row: &[&str; N]| row.iter().map(|value| Some((*value).into())).collect();
+        Rows {
+            columns: columns.iter().map(|name| (*name).to_owned()).collect(),
+            rows: rows.iter().map(read).collect(),
+            affected_rows: 0,
+        }
+    }
+
+    /// The answer of SHOW VARIABLES or SHOW STATUS.
+    pub fn pairs(pairs: &[(&str, &str)]) -> Rows {
+        let rows: Vec<[&str; 2]> = pairs.iter().map(|(name, value)| [*name, *value]).collect();
+        table(&["Variable_name", "Value"], &rows)
     }
 
     fn version(text: &str) -> ServerVersion {

@@ -5,6 +5,7 @@ pub mod candidates;
 pub mod choice;
 pub mod decide;
 pub mod freshness;
+pub mod membership;
 pub mod rescues;
 pub mod rules;
 pub mod semi_sync;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::membership::Membership;
 use super::semi_sync::SemiSync;
 use crate::wire::ServerVersion;
 
@@ -125,6 +126,7 @@ pub struct Backend {
     /// What it replicates from.
     pub replication: Vec<Replication>,
     pub semi_sync: SemiSync,
+    pub membership: Membership,
     /// The server's `max_connections`, once known.
     pub max_connections: Option<u32>,
     /// What is wrong though it serves, in words for an operator.
@@ -151,6 +153,7 @@ impl Backend {
             has_gtids: false,
             replication: Vec::new(),
             semi_sync: SemiSync::default(),
+            membership: Membership::Alone,
             max_connections: None,
             warnings: Vec::new(),
         }

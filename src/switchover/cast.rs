@@ -10,6 +10,7 @@ use crate::backend::Credential;
 use crate::backend::sql_client::Rows;
 use crate::config::{Account, Secret};
 use crate::monitor::queries;
+use crate::routing::membership::Membership;
 use crate::routing::topology::{Backend, Role, State, Thread, Topology};
 use crate::wire::Flavour;
 use crate::wire::auth;
@@ -166,6 +167,9 @@ fn roles<'a>(topology: &'a Topology, target: &str) -> Result<(&'a Backend, &'a B
     if let State::Down(reason) | State::NoAccess(reason) | State::LeftOut(reason) = &next.state {
         return Err(format!("{name}: {reason}"));
     }
+    if let Some(reason) = group_decides(next) {
+        return Err(reason);
+    }
     if next.role != Role::Replica {
         return Err(format!("{name} is no replica: {}", next.role_reason));
     }
@@ -187,6 +191,24 @@ fn roles<'a>(topology: &'a Topology, target: &str) -> Result<(&'a Backend, &'a B
         return Err("a switchover needs GTIDs, and a binary log, on both servers".to_owned());
     }
     Ok((former, next))
+}
+
+/// Where it is not for a switchover to make a server the primary.
+fn group_decides(next: &Backend) -> Option<String> {
+    let name = &next.name;
+    match &next.membership {
+        Membership::Group(member) if member.is_active() && member.single_primary => Some(format!(
+            "{name} is a member of the group {}, which changes its primary itself: SELECT \
+             group_replication_set_as_primary(@@server_uuid) there makes it the primary, and the \
+             proxy follows",
+            member.group
+        )),
+        membership if membership.active().is_some() => Some(format!(
+            "{name} is in a group whose members all take writes: the one whose role is labelled \
+             primary is written"
+        )),
+        _ => None,
+    }
 }
 
 /// How a replica replicates now.
@@ -268,6 +290,11 @@ fn switches(rows: &Rows) -> Vec<(String, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routing::membership::Member;
+    use crate::routing::membership::galera::tests::node;
+    use crate::routing::membership::group::Role::Secondary;
+    use crate::routing::membership::group::State as Seen;
+    use crate::routing::membership::group::tests::member;
     use crate::routing::topology::tests::topology;
     use crate::routing::topology::{Replication, Writes};
 
@@ -310,6 +337,17 @@ mod tests {
         refused(&|it| it.backends[1].replication[0].applier = Thread::Stopped, "db1", "thread");
         refused(&|it| it.backends[1].replication[0].delay = 30, "db1", "30 s behind");
         refused(&|it| it.backends[0].has_gtids = false, "db1", "needs GTIDs");
+        let seen = [("a", Seen::Online, Secondary), ("b", Seen::Online, Secondary)];
+        let of_group = |it: &mut Topology, single_primary| {
+            let member = Member { single_primary, ..member(&seen, 3) };
+            it.backends[1].membership = Membership::Group(Arc::new(member));
+        };
+        refused(&|it| of_group(it, true), "db1", "SELECT group_replication_set_as_primary");
+        refused(&|it| of_group(it, false), "db1", "labelled primary");
+        let node = |it: &mut Topology| {
+            it.backends[1].membership = Membership::Galera(Arc::new(node(7)));
+        };
+        refused(&node, "db1", "labelled primary");
     }
 
     #[test]

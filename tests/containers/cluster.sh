@@ -5,7 +5,9 @@
 #   cluster.sh up NAME [KEY=VALUE…] [--json] [-- SERVER-OPTION…]
 #       FLAVOUR=mysql     mysql | mariadb | mariadb-11.8: images by build-images.sh
 #       IMAGE=            another image, such as mysql:8.4, mysql:9 or mariadb:11; pulled if need be
-#       REPLICAS=2
+#       KIND=replication  replication: a primary and replicas | group: Group Replication with a single primary |
+#                         multi: the same with several | galera: nodes of a Galera cluster
+#       REPLICAS=2        how many servers beside the first
 #       ROLES=auto        auto: no rwproxy.role label | label: each server carries the role that it has
 #       CLUSTER=NAME      the label rwproxy.cluster
 #       DATA=volume       volume: outlives a stop | tmpfs: emptied by a stop
@@ -28,8 +30,10 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=lib.sh
 . "$here/lib.sh"
-replication="$here/../../compose/replication.sh"
 start_deadline=${START_DEADLINE:-120}
+# shellcheck source=groups.sh
+. "$here/groups.sh"
+replication="$here/../../compose/replication.sh"
 
 usage() { sed -n '2,/^set -euo/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 
@@ -59,8 +63,9 @@ server_options() {
         mariadb)
             # MariaDB has no SET PERSIST: what a restart must find again is given here. The primary's semi-sync is
             # on after a restart, too, but does not wait before a replica is back.
-            printf '%s\n' --gtid-strict-mode=ON --log-slave-updates=ON --binlog-format=ROW --innodb-log-file-size=32M \
-                --rpl-semi-sync-slave-enabled=ON
+            printf '%s\n' --gtid-strict-mode=ON --log-slave-updates=ON --binlog-format=ROW --innodb-log-file-size=32M
+            [ "$kind" = replication ] || return 0
+            printf '%s\n' --rpl-semi-sync-slave-enabled=ON
             if [ "$server" = primary ]; then
                 printf '%s\n' --rpl-semi-sync-master-enabled=ON --rpl-semi-sync-master-wait-no-slave=OFF
             else
@@ -74,11 +79,11 @@ server_options() {
 start_server() {
     local name=$1 server=$2 id=$3 role=replica options arguments=()
     [ "$server" != primary ] || role=primary
-    mapfile -t options < <(server_options "$flavour" "$server" "$id")
+    mapfile -t options < <(server_options "$flavour" "$server" "$id"; member_options "$kind" "$name" "$server" "${replicas:-0}")
     arguments=(
         --detach --name "$(container "$name" "$server")" --hostname "$server" --network-alias "$server"
         --network "$(network "$name")"
-        --label "rwproxy-test=$name"
+        --label "rwproxy-test=$name" --label "rwproxy-test.kind=$kind"
         --env MYSQL_ROOT_PASSWORD=root --env MARIADB_ROOT_PASSWORD=root
         --env MYSQL_INITDB_SKIP_TZINFO=1 --env MARIADB_INITDB_SKIP_TZINFO=1
     )
@@ -92,7 +97,22 @@ start_server() {
         *)      die "DATA=$data: volume or tmpfs" ;;
     esac
     [ "$publish" != yes ] || arguments+=(--publish 127.0.0.1::3306)
+    if [ "$kind" = galera ]; then
+        arguments+=(--entrypoint galera.sh)
+        if [ "$server" = primary ]; then arguments+=(--env GALERA=new); else arguments+=(--env GALERA=join); fi
+    fi
     docker run "${arguments[@]}" "$image" "${options[@]}" ${extra[@]+"${extra[@]}"} >/dev/null
+}
+
+# start_servers NAME SERVER…: all at once.
+start_servers() {
+    local name=$1 server pid pids=() number=1
+    shift
+    for server in "$@"; do
+        [ "$server" = primary ] || number=$((${server#replica} + 1))
+        start_server "$name" "$server" "$number" & pids+=($!)
+    done
+    for pid in "${pids[@]}"; do wait "$pid" || die "cluster $name: a server's container did not start"; done
 }
 
 # replicate NAME SERVER…: runs the script that users have, in the primary's container.
@@ -128,13 +148,14 @@ require_image() {
 
 up() {
     local name=${1:-} argument json=no
-    local flavour=mysql image='' replicas=2 roles=auto cluster='' data=volume publish=no labels='' listed=yes extra=()
+    local kind=replication flavour=mysql image='' replicas=2 roles=auto cluster='' data=volume publish=no labels='' listed=yes extra=()
     check_name "$name"
     shift
     while [ $# -gt 0 ]; do
         argument=$1
         shift
         case $argument in
+            KIND=*)     kind=${argument#*=} ;;
             FLAVOUR=*)  flavour=${argument#*=} ;;
             IMAGE=*)    image=${argument#*=} ;;
             REPLICAS=*) replicas=${argument#*=} ;;
@@ -152,6 +173,10 @@ up() {
     image=${image:-$(default_image "$flavour")}
     require_image "$image" "$flavour"
     flavour=$(image_flavour "$image")
+    case $kind:$flavour in
+        replication:* | group:mysql | multi:mysql | galera:mariadb) ;;
+        *) die "KIND=$kind FLAVOUR=$flavour: there is no such cluster" ;;
+    esac
     cluster=${cluster:-$name}
     [ -z "$(docker ps -aq --filter "label=rwproxy-test=$name")" ] || die "cluster $name is there already"
 
@@ -161,13 +186,19 @@ up() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     docker network create --label "rwproxy-test=$name" "$(network "$name")" >/dev/null
-    local servers=(primary) server pid pids=() number
+    local servers=(primary) number
     for ((number = 1; number <= replicas; number++)); do servers+=("replica$number"); done
-    for number in "${!servers[@]}"; do
-        start_server "$name" "${servers[number]}" $((number + 1)) & pids+=($!)
-    done
-    for pid in "${pids[@]}"; do wait "$pid" || die "cluster $name: a server's container did not start"; done
-    replicate "$name" "${servers[@]:1}" || die "cluster $name: replication was not set up"
+    case $kind in
+        replication)
+            start_servers "$name" "${servers[@]}"
+            replicate "$name" "${servers[@]:1}" || die "cluster $name: replication was not set up"
+            ;;
+        group | multi)
+            start_servers "$name" "${servers[@]}"
+            form_group "$name" "${servers[@]}"
+            ;;
+        galera) form_galera "$name" "${servers[@]}" ;;
+    esac
     trap - EXIT INT TERM
     show "$name" "$json"
 }
@@ -213,6 +244,7 @@ read_settings() {
     local first
     first=$(container "$1" primary)
     image=$(docker inspect --format '{{.Config.Image}}' "$first")
+    kind=$(docker inspect --format '{{index .Config.Labels "rwproxy-test.kind"}}' "$first")
     cluster=$(docker inspect --format '{{index .Config.Labels "rwproxy.cluster"}}' "$first")
     [ -z "$(docker inspect --format '{{index .Config.Labels "rwproxy.role"}}' "$first")" ] || roles=label
     [ "$(docker inspect --format '{{len .HostConfig.Tmpfs}}' "$first")" = 0 ] || data=tmpfs
@@ -224,8 +256,9 @@ add() {
     local name=${1:-} ids number=1
     check_name "$name"
     require_docker
-    local image cluster roles=auto data=volume publish=no labels='' listed=yes flavour extra=()
+    local kind image cluster roles=auto data=volume publish=no labels='' listed=yes flavour extra=()
     read_settings "$name"
+    [ "$kind" = replication ] || die "cluster $name: add is for KIND=replication"
     ids=$(docker ps -a --filter "label=rwproxy-test=$name" --format '{{.Names}}')
     while grep -qx "$(container "$name" "replica$number")" <<<"$ids"; do number=$((number + 1)); done
     start_server "$name" "replica$number" $((number + 1))
@@ -238,9 +271,10 @@ bare() {
     check_name "$name"
     check_name "$server"
     require_docker
-    local image cluster roles=auto data=volume publish=no labels='' listed=no flavour extra=()
+    local kind image cluster roles=auto data=volume publish=no labels='' listed=no flavour extra=()
     read_settings "$name"
     roles=auto
+    kind=replication
     start_server "$name" "$server" 100
     docker inspect --format "server=$server container={{slice .Name 1}} ip={{with index .NetworkSettings.Networks \"$(network "$name")\"}}{{.IPAddress}}{{end}} port=3306" \
         "$(container "$name" "$server")"

@@ -13,6 +13,8 @@ mod drivers;
 mod events;
 mod failover;
 mod failures;
+mod galera;
+mod groups;
 mod hints;
 mod lag;
 mod load;

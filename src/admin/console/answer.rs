@@ -52,11 +52,12 @@ pub async fn answer(query: &str, admin: &Admin, client: u32) -> Answer {
     }
 }
 
-const HELP: [(&str, &str); 13] = [
+const HELP: [(&str, &str); 14] = [
     ("SHOW BACKENDS", "Every server: role, state and why, lag, reads and writes, connections"),
     ("SHOW SESSIONS", "Every client: where it is bound and why, what it has done"),
     ("SHOW POOLS", "The connections to each server"),
     ("SHOW SEMI_SYNC", "Semi-synchronous replication: state, replicas, time-outs of each server"),
+    ("SHOW GROUPS", "Members of Group Replication and nodes of Galera"),
     ("SHOW EVENTS [LIKE 'pattern'] [LIMIT n]", "What has happened to the servers, latest last"),
     ("SHOW CONFIG [LIKE 'pattern']", "The configuration in force"),
     ("SHOW VERSION", "The version of the proxy"),
@@ -79,6 +80,7 @@ fn show(what: Show, pattern: Option<&str>, admin: &Admin) -> Table {
         Show::Sessions => admin.session_table(),
         Show::Pools => admin.pool_table(),
         Show::SemiSync => admin.semi_sync_table(),
+        Show::Groups => admin.group_table(),
         Show::Config => admin.config_table(),
         Show::Events { limit } => {
             let limit = limit.map_or(usize::MAX, |limit| limit as usize);
@@ -183,7 +185,7 @@ mod tests {
     fn tables() {
         assert_eq!(
             row("SHOW BACKENDS", 1),
-            r#"{"address":"172.17.0.2:3306","idle":0,"lag_ms":250,"leased":0,"name":"db2","origin":"proxy.toml","reads":0,"role":"replica","role_reason":"it is writable","semi_sync":"not connected","state":"up","takes_reads":0,"version":"9.7.4","warnings":null,"weight":1,"why_not":"250 ms behind, 100 ms allowed","writes":0}"#
+            r#"{"address":"172.17.0.2:3306","idle":0,"lag_ms":250,"leased":0,"member_state":"ONLINE","name":"db2","origin":"proxy.toml","reads":0,"role":"replica","role_reason":"it is writable","semi_sync":"not connected","state":"up","takes_reads":0,"version":"9.7.4","warnings":null,"weight":1,"why_not":"250 ms behind, 100 ms allowed","writes":0}"#
         );
         assert_eq!(
             row("SHOW SESSIONS", 0),
@@ -192,6 +194,14 @@ mod tests {
         assert_eq!(
             row("SHOW POOLS", 0),
             r#"{"backend":"db1","dial_errors":0,"dials":0,"idle":2,"leased":1,"limit":90,"open":3,"pinned":0,"timeouts":0,"waits":0}"#
+        );
+        assert_eq!(
+            row("SHOW GROUPS", 0),
+            r#"{"apply_queue":0,"certifier_queue":null,"flow_control":"on","group_name":"20e35691-e96e-11f1-bab6-13a7f1f13c84","kind":"galera","member_role":null,"member_state":"Synced","members":3,"name":"db1","reachable":null,"role":"primary","send_queue":0,"view":"3"}"#
+        );
+        assert_eq!(
+            row("SHOW GROUPS", 1),
+            r#"{"apply_queue":0,"certifier_queue":0,"flow_control":"on","group_name":"5fe82f1a-e2ad-6bac-b064-ff351534ec1b","kind":"group_replication","member_role":"SECONDARY","member_state":"ONLINE","members":3,"name":"db2","reachable":2,"role":"replica","send_queue":null,"view":"17:7"}"#
         );
         assert_eq!(
             row("SHOW SEMI_SYNC", 0),

@@ -36,6 +36,7 @@ pub enum Show {
     Sessions,
     Pools,
     SemiSync,
+    Groups,
     Config,
     Events {
         /// The latest so many; all without it.
@@ -144,6 +145,7 @@ fn show<'a>(mut tokens: Tokens<'a>) -> Result<Statement<'a>, SyntaxError<'a>> {
         "SESSIONS" | "PROCESSLIST" => Show::Sessions,
         "POOLS" => Show::Pools,
         "SEMI_SYNC" => Show::SemiSync,
+        "GROUPS" => Show::Groups,
         "CONFIG" => Show::Config,
         "EVENTS" => Show::Events { limit: None },
         "VERSION" => Show::Version,
@@ -246,6 +248,7 @@ mod tests {
             ("SHOW FULL PROCESSLIST", show(Show::Sessions)),
             ("show pools;;", show(Show::Pools)),
             ("show semi_sync", show(Show::SemiSync)),
+            ("SHOW GROUPS", show(Show::Groups)),
             ("SHOW SESSION VARIABLES WHERE Variable_name = 'x'", show(Show::Variables)),
             ("SHOW COUNT(*) WARNINGS", Statement::Nothing),
             ("show events", show(Show::Events { limit: None })),

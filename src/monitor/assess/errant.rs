@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::member::Member;
 use crate::monitor::observation::Observation;
 use crate::monitor::position::History;
+use crate::routing::membership::GroupId;
 
 /// Transactions count as errant when so many comparisons in a row find the same ones.
 const CERTAIN: u8 = 2;
@@ -94,6 +95,10 @@ impl Member {
     /// only so is a transaction that is here and not there no matter of timing.
     pub fn compare_history(&mut self, primary: &Observation) {
         let Some(own) = self.last.as_deref() else { return };
+        // What one has, all others of its group have or will have: it was certified for all.
+        if own.membership.active().is_some_and(|group| primary.membership.active() == Some(group)) {
+            return;
+        }
         let errant = &mut self.errant;
         if own.finished > primary.started || errant.compared == Some(own.finished) {
             return;
@@ -111,7 +116,11 @@ impl Member {
             Some(known) => extra.beyond(known),
             None => Some(extra),
         });
-        let own = fresh.as_ref().and_then(|fresh| fresh.of(&primary.identity));
+        let group = match primary.membership.active() {
+            Some(GroupId::Group(name)) => Some(name),
+            _ => None,
+        };
+        let own = fresh.as_ref().and_then(|fresh| fresh.of(&primary.identity, group.as_deref()));
         let foreign = match (&fresh, &own) {
             (Some(fresh), Some(own)) => fresh.beyond(own),
             _ => fresh,

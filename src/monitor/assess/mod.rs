@@ -5,19 +5,23 @@
 //! |---|---|
 //! | `member` | what is known of one server, and in what state it is |
 //! | `sources` | which of ours does it replicate from |
+//! | `groups` | what follows from its part in a group |
 //! | `primary` | where may writes go |
+//! | `takeover` | may a group's next writer be written yet |
 //! | `hold` | must the primary not be written all the same |
 //! | `reads` | may reads go there: reasons, hysteresis, slow start |
 //! | `errant` | has it transactions that the primary lacks |
 //! | `show` | what is an operator told of it |
 
 mod errant;
+mod groups;
 mod hold;
 mod member;
 mod primary;
 pub mod reads;
 mod show;
 mod sources;
+mod takeover;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +40,7 @@ use super::timeline::{Measured, Timeline};
 use member::{Contact, Member};
 use primary::{Unknowns, Verdict};
 use sources::{Departed, Source, Sources};
+use takeover::Writer;
 
 /// What the assessment goes by.
 #[derive(Debug, Clone, PartialEq)]
@@ -239,6 +244,7 @@ impl Assessor {
                     has_gtids: said.is_some_and(Observation::has_gtids),
                     replication: finding.replication,
                     semi_sync: said.map(|said| said.semi_sync).unwrap_or_default(),
+                    membership: said.map(|said| said.membership.clone()).unwrap_or_default(),
                     max_connections: said.map(|said| said.max_connections),
                     warnings: finding.warnings,
                 }
@@ -282,6 +288,7 @@ impl Assessor {
             return;
         };
         self.primary.established = Some(member.server.key.clone());
+        self.primary.writer = Writer::of(member);
         member.errant.become_primary();
         if self.sampled != target {
             // Another server's positions: what was lost with the old one must not be waited for.
@@ -304,7 +311,11 @@ impl Assessor {
     fn find(&self, member: &Member, clock: Instant, now: Instant) -> Finding {
         let sources = Sources::new(&self.members, &self.departed);
         let (role, role_reason) = self.role(member, sources);
-        let obstacle = reads::obstacle(member, role, &role_reason, sources, &self.policy, now);
+        let obstacle = reads::obstacle(member, role, &role_reason, sources, &self.policy, now)
+            .or_else(|| {
+                let writer = self.writer().and_then(|writer| writer.last.as_deref());
+                groups::bars_reads(member.last.as_deref()?, writer, &self.members)
+            });
         Finding {
             obstacle,
             measured: self.measure(member, sources, clock),
@@ -327,6 +338,11 @@ impl Assessor {
         self.timeline.measure(&said.applied(direct.map(|(channel, _)| channel)), clock)
     }
 
+    /// Where writes go.
+    fn writer(&self) -> Option<&Member> {
+        self.members.iter().find(|member| Some(member.id) == self.writing)
+    }
+
     /// What a server is, and why.
     fn role(&self, member: &Member, sources: Sources<'_>) -> (Role, Arc<str>) {
         if self.writing == Some(member.id) {
@@ -346,6 +362,14 @@ impl Assessor {
                 false => (Role::Unknown, "it has not answered yet".into()),
             };
         };
+        let may_go_on = was_primary
+            && said.is_writable()
+            && groups::bars_writes(member, &self.members).is_none();
+        let writer = self.writer();
+        let writer = writer.and_then(|it| Some((&it.server.name, it.last.as_deref()?)));
+        if let Some(found) = groups::role(said, writer).filter(|_| !may_go_on) {
+            return found;
+        }
         if let Some(source) =
             sources.channels(member).find_map(|(_, source)| source.name().cloned())
         {

@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 use crate::config::RoleSetting;
 use crate::routing::topology::BackendId;
 
+use super::groups;
 use super::member::Member;
 use super::sources::{Source, Sources};
+use super::takeover::{self, Takeover, Writer};
 use crate::monitor::position::History;
+use crate::routing::membership::Membership;
 
 /// How long a second writable server must be seen to hold all that the first has before writes
 /// move to it. They stop meanwhile.
@@ -26,6 +29,10 @@ pub enum Verdict {
 pub struct Memory {
     /// The server (by its key) to which writes went last.
     pub established: Option<Arc<str>>,
+    /// The same, if it is in a group.
+    pub writer: Option<Writer>,
+    /// The next writer of that group.
+    takeover: Option<Takeover>,
     /// Since when another server's history has been ahead of all the other candidates'.
     ahead_since: Option<(BackendId, Instant)>,
 }
@@ -47,12 +54,13 @@ pub fn decide(
     now: Instant,
 ) -> Verdict {
     let candidates: Vec<&Member> =
-        members.iter().filter(|member| obstacle(member, sources).is_none()).collect();
+        members.iter().filter(|member| obstacle(member, members, sources).is_none()).collect();
     let candidates = without_newcomers(candidates);
     let established = candidates
         .iter()
         .copied()
         .find(|member| memory.established.as_ref() == Some(&member.server.key));
+    let candidates = groups::one_writer_each(candidates, memory.established.as_ref());
     if established.is_none() {
         // Who has not spoken yet may be the primary: the first to answer is not therefore right.
         if let Some(reason) = waiting(members, unknowns) {
@@ -63,18 +71,25 @@ pub fn decide(
         [] => Verdict::Stopped(nobody(members, sources, unknowns, memory)),
         [one] => {
             memory.ahead_since = None;
-            Verdict::Primary(one.id)
+            let Memory { writer, takeover, .. } = memory;
+            match takeover::awaited(one, writer.as_ref(), members, takeover, now) {
+                Some(reason) => Verdict::Stopped(reason),
+                None => Verdict::Primary(one.id),
+            }
         }
         several => among(several, established, memory, now),
     }
 }
 
 /// Why a server is no candidate; `None` when it is one.
-fn obstacle(member: &Member, sources: Sources<'_>) -> Option<String> {
+fn obstacle(member: &Member, members: &[Member], sources: Sources<'_>) -> Option<String> {
     let name = &member.server.name;
     let Some(said) = member.voice() else {
         return Some(format!("{name}: {}", member.silence()));
     };
+    if let Some(reason) = groups::bars_writes(member, members) {
+        return Some(format!("{name}: {reason}"));
+    }
     if !said.is_writable() {
         return Some(format!("{name} is read-only"));
     }
@@ -119,8 +134,10 @@ fn without_newcomers(candidates: Vec<&Member>) -> Vec<&Member> {
     candidates.iter().copied().filter(|member| !is_newcomer(member)).collect()
 }
 
+/// The nodes of Galera each number for themselves.
 fn history(member: &Member) -> Option<History> {
-    member.voice().and_then(|said| said.history())
+    let said = member.voice().filter(|said| !matches!(said.membership, Membership::Galera(_)))?;
+    said.history()
 }
 
 fn waiting(members: &[Member], unknowns: Unknowns<'_>) -> Option<Arc<str>> {
@@ -150,8 +167,11 @@ fn nobody(
     let last =
         members.iter().find(|member| Some(&member.server.key) == memory.established.as_ref());
     let each = members.iter().filter(|member| last.is_none_or(|last| last.id != member.id));
-    let reasons: Vec<_> =
-        last.into_iter().chain(each).filter_map(|member| obstacle(member, sources)).collect();
+    let reasons: Vec<_> = last
+        .into_iter()
+        .chain(each)
+        .filter_map(|member| obstacle(member, members, sources))
+        .collect();
     format!("no server takes writes: {}", reasons.join("; ")).into()
 }
 

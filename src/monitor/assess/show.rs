@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::groups;
 use super::member::Member;
 use super::sources::{Source, Sources};
 use crate::config::RoleSetting;
@@ -30,7 +31,7 @@ pub fn dialled(channel: &Channel) -> Arc<str> {
 pub fn warnings(member: &Member, role: Role, sources: Sources<'_>) -> Vec<Arc<str>> {
     let mut warnings: Vec<Arc<str>> = Vec::new();
     let Some(said) = member.last.as_deref() else { return warnings };
-    if role == Role::Replica && said.is_writable() {
+    if role == Role::Replica && said.is_writable() && !said.membership.may_be_written() {
         let statement = member.read_only_statement();
         warnings.push(format!("a replica that is writable: {statement} mends it").into());
     }
@@ -52,6 +53,7 @@ pub fn warnings(member: &Member, role: Role, sources: Sources<'_>) -> Vec<Arc<st
             warnings.push(format!("it replicates from {source} too, which is not listed").into());
         }
     }
+    warnings.extend(groups::warnings(said));
     if role == Role::Replica {
         warnings.extend(member.errant.warning());
     }

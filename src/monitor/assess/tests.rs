@@ -1,5 +1,7 @@
 //! Scripted histories: what discovery and the servers say over time, and what must follow.
 
+mod galera;
+mod group_replication;
 mod random;
 mod reads;
 mod world;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::is_on;
+use super::{is_on, value};
 use crate::backend::sql_client::Rows;
 use crate::routing::semi_sync::{Replica, SemiSync, Source};
 
@@ -15,12 +15,7 @@ pub const VARIABLES: &str = "SHOW GLOBAL VARIABLES LIKE 'rpl\\_semi\\_sync\\_%'"
 /// old names, always.
 pub fn read(status: &Rows, variables: &Rows) -> SemiSync {
     let named = |rows: &Rows, side: &str, name: &str| -> Option<String> {
-        let name = format!("rpl_semi_sync_{side}_{name}");
-        let is_it = |row: &usize| {
-            rows.str(*row, "Variable_name").is_some_and(|found| found.eq_ignore_ascii_case(&name))
-        };
-        let row = (0..rows.len()).find(is_it)?;
-        Some(rows.str(row, "Value").unwrap_or_default().to_owned())
+        value(rows, &format!("rpl_semi_sync_{side}_{name}")).map(str::to_owned)
     };
     let state =
         |name: &str| named(status, "source", name).or_else(|| named(status, "master", name));
@@ -53,20 +48,13 @@ pub fn read(status: &Rows, variables: &Rows) -> SemiSync {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::pairs;
     use super::*;
 
     #[test]
     fn both_sides_under_both_sets_of_names() {
-        let table = |pairs: &[(&str, &str)]| Rows {
-            columns: vec!["Variable_name".to_owned(), "Value".to_owned()],
-            rows: pairs
-                .iter()
-                .map(|(name, value)| vec![Some((*name).into()), Some((*value).into())])
-                .collect(),
-            affected_rows: 0,
-        };
         // As MySQL 9.7 answers.
-        let status = table(&[
+        let status = pairs(&[
             ("Rpl_semi_sync_source_clients", "2"),
             ("Rpl_semi_sync_source_no_times", "3"),
             ("Rpl_semi_sync_source_no_tx", "4"),
@@ -75,7 +63,7 @@ mod tests {
             ("Rpl_semi_sync_source_wait_sessions", "1"),
             ("Rpl_semi_sync_source_yes_tx", "5"),
         ]);
-        let variables = table(&[
+        let variables = pairs(&[
             ("rpl_semi_sync_source_enabled", "ON"),
             ("rpl_semi_sync_source_timeout", "10000"),
             ("rpl_semi_sync_source_wait_for_replica_count", "2"),
@@ -106,12 +94,12 @@ mod tests {
         assert_eq!(read(&renamed(&status), &renamed(&variables)), expected);
 
         // MariaDB has both sides, and no number of replicas to wait for.
-        let status = table(&[
+        let status = pairs(&[
             ("Rpl_semi_sync_master_clients", "0"),
             ("Rpl_semi_sync_master_status", "OFF"),
             ("Rpl_semi_sync_slave_status", "ON"),
         ]);
-        let variables = table(&[
+        let variables = pairs(&[
             ("rpl_semi_sync_master_enabled", "OFF"),
             ("rpl_semi_sync_master_timeout", "500"),
             ("rpl_semi_sync_slave_enabled", "ON"),
@@ -122,6 +110,6 @@ mod tests {
         assert_eq!((source.enabled, source.active, source.wait_for), (false, false, 1));
         assert_eq!(source.timeout, Duration::from_millis(500));
 
-        assert_eq!(read(&table(&[]), &table(&[])), SemiSync::default());
+        assert_eq!(read(&pairs(&[]), &pairs(&[])), SemiSync::default());
     }
 }

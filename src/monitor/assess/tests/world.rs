@@ -7,6 +7,7 @@ use crate::discovery::servers::Source as Listed;
 use crate::discovery::{Server, Spec, Standing};
 use crate::gtid::GtidSet;
 use crate::monitor::observation::{Channel, Failure, Gtids, Identity, ReadOnly};
+use crate::routing::membership::Membership;
 use crate::routing::semi_sync::SemiSync;
 use crate::routing::topology::Thread;
 use crate::wire::ServerVersion;
@@ -24,6 +25,9 @@ pub struct Said {
     pub executed: Vec<(u8, u64)>,
     pub channels: Vec<Channel>,
     pub semi_sync: SemiSync,
+    pub membership: Membership,
+    /// What its group has certified for it, like `executed`.
+    pub received: Vec<(u8, u64)>,
 }
 
 pub fn primary(executed: &[(u8, u64)]) -> Said {
@@ -32,6 +36,8 @@ pub fn primary(executed: &[(u8, u64)]) -> Said {
         executed: executed.to_vec(),
         channels: Vec::new(),
         semi_sync: SemiSync::default(),
+        membership: Membership::Alone,
+        received: Vec::new(),
     }
 }
 
@@ -54,6 +60,8 @@ pub fn replica(of: u8, executed: &[(u8, u64)]) -> Said {
         executed: executed.to_vec(),
         channels: vec![channel],
         semi_sync: SemiSync::default(),
+        membership: Membership::Alone,
+        received: Vec::new(),
     }
 }
 
@@ -210,9 +218,11 @@ impl World {
         self.number += 1;
         let number: u8 = name[2..].parse().expect("names are db and a number");
         let said = &self.wanted[name];
-        let executed: Vec<_> =
-            said.executed.iter().map(|(by, last)| format!("{}:1-{last}", uuid(*by))).collect();
-        let set = GtidSet::parse(&executed.join(",")).expect("a legal set");
+        let set = |executed: &[(u8, u64)]| {
+            let each = executed.iter().map(|(by, last)| format!("{}:1-{last}", uuid(*by)));
+            let text = each.collect::<Vec<String>>().join(",");
+            Arc::new(GtidSet::parse(&text).expect("a legal set"))
+        };
         let started = self.now - Duration::from_millis(50) + offset;
         Outcome::Answered(Arc::new(Observation {
             number: SampleNumber(self.number),
@@ -221,11 +231,13 @@ impl World {
             version: ServerVersion::parse("8.4.0"),
             identity: Identity { instance: uuid(number).into(), server_id: u32::from(number) },
             read_only: said.read_only,
-            gtids: Gtids::MySql(Arc::new(set)),
+            gtids: Gtids::MySql(set(&said.executed)),
             log: None,
             channels: said.channels.clone(),
             max_connections: 151,
             semi_sync: said.semi_sync,
+            membership: said.membership.clone(),
+            received: Some(set(&said.received)),
         }))
     }
 
