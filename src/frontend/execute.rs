@@ -383,7 +383,11 @@ impl Session {
             self.discard(*incoming).await.map_err(Failure::End)?;
         }
         if plan.expect.is_some() {
-            self.answer_error(1, &error).await.map_err(Failure::End)?;
+            let answered = match plan.after.errors_add_up {
+                true => self.answer_further_error(&error).await,
+                false => self.answer_error(1, &error).await,
+            };
+            answered.map_err(Failure::End)?;
         }
         self.give_back(lease, true);
         self.publish_state();
@@ -497,6 +501,9 @@ impl Session {
         let wrote = may_have_written(plan, &reply);
         self.transaction_wrote = self.state.in_transaction()
             && (wrote || (was_in_transaction && self.transaction_wrote));
+        if plan.reads_tables || plan.only_reads || plan.may_write {
+            self.state.may_have_used_a_table();
+        }
         self.follow_freshness(&lease, plan, &mut reply, was_in_transaction);
         self.follow_insert_id(&mut lease, plan, &reply);
         self.follow_statements(&mut lease, plan, &reply);

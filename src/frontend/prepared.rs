@@ -48,8 +48,7 @@ impl Session {
         usage: &StatementUse,
         text: &mut Text,
     ) -> Result<Result<(), ServerError>, Failure> {
-        let untyped = self.is_untyped(usage, text);
-        if untyped {
+        if usage.untyped {
             self.shun_strangers_types(lease, usage);
         }
         let number = match &usage.home {
@@ -57,7 +56,7 @@ impl Session {
             Home::Anywhere(prepared) => match self.number_here(lease, usage, prepared).await? {
                 Ok(number) => number,
                 // Where it was prepared before, it is the execution that is refused.
-                Err(_) if untyped && self.says_types_are_missing() => {
+                Err(_) if usage.untyped && self.says_types_are_missing() => {
                     return Ok(Err(errors::no_types()));
                 }
                 Err(error) => {
@@ -81,21 +80,6 @@ impl Session {
         !self.client.capabilities.contains(Capabilities::QUERY_ATTRIBUTES)
     }
 
-    /// True when an execution relies on types that were never sent, or may rely on them.
-    fn is_untyped(&self, usage: &StatementUse, text: &Text) -> bool {
-        let Some((_, prepared)) = self.state.statements().find(usage.id) else { return false };
-        if !executes(usage) || !prepared.types.is_empty() {
-            return false;
-        }
-        let packet: &[u8] = match text {
-            Text::Whole(packet) => packet,
-            Text::Streamed(_) => self.client.packets.buffered(),
-        };
-        let payload = packet.get(HEADER..).unwrap_or_default();
-        let sent = types(usage.command, payload, prepared.parameters, self.client.capabilities);
-        !matches!(sent, Ok(Types::Sent(_) | Types::None))
-    }
-
     /// A client that has never sent types must not find those of another on the statement that
     /// they share: it gets one of its own, and the server's error.
     fn shun_strangers_types(&self, lease: &mut Lease, usage: &StatementUse) {
@@ -116,7 +100,7 @@ impl Session {
         if let Some(number) = lease.statements.find(text, owner) {
             return Ok(Ok(number));
         }
-        if matches!(usage.command, Command::StmtReset | Command::StmtSendLongData) {
+        if usage.untyped || !executes(usage) {
             self.remember_diagnostics(lease).await?;
         }
         let mut answer = self.prepare_on(lease, text).await?;
@@ -134,7 +118,7 @@ impl Session {
     }
 
     /// Preparing a statement clears the list of warnings and errors, which a command that does not
-    /// run it leaves alone.
+    /// come to run it leaves alone.
     async fn remember_diagnostics(&mut self, lease: &mut Lease) -> Result<(), Failure> {
         if self.state.outcome.diagnostics != Diagnostics::OnConnection {
             return Ok(());

@@ -113,6 +113,8 @@ pub struct StatementUse {
     pub home: Home,
     /// The statement on the server is to be this session's alone.
     pub exclusive: bool,
+    /// An execution that relies on types which were never sent, or may rely on them: it is refused.
+    pub untyped: bool,
     /// A bulk execution that answers with the results of its units.
     pub unit_results: bool,
 }

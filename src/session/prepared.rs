@@ -11,7 +11,9 @@ use crate::routing::Request;
 use crate::sql::{Dialect, Effects, Kind, Statement, classify};
 use crate::wire::Flavour;
 use crate::wire::command::Command;
-use crate::wire::execute::{asks_for_cursor, asks_for_unit_results, attribute, statement_id};
+use crate::wire::execute::{
+    asks_for_cursor, asks_for_unit_results, attribute, leaves_types_out, statement_id,
+};
 use crate::wire::reply::ServerError;
 use crate::wire::scanner::Expect;
 
@@ -128,10 +130,17 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
     };
     let at_server = prepared.cursor || prepared.long_data;
     let pinned = matches!(prepared.home, Home::Here(_));
-    let run = |plan: Plan, exclusive| {
+    let untyped = prepared.types.is_empty()
+        && leaves_types_out(command, arguments, prepared.parameters, situation.capabilities);
+    let run = |mut plan: Plan, exclusive| {
+        if untyped && situation.dialect.flavour == Flavour::MySql {
+            // Refused before the list of the statement before is cleared.
+            plan.after.clears_diagnostics = false;
+            plan.after.errors_add_up = true;
+        }
         let home = prepared.home.clone();
         let unit_results = asks_for_unit_results(command, arguments);
-        let usage = StatementUse { command, id, home, exclusive, unit_results };
+        let usage = StatementUse { command, id, home, exclusive, untyped, unit_results };
         Action::Run(Plan { statement: Some(usage), ..plan })
     };
     let plain = || Plan {

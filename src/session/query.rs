@@ -246,7 +246,10 @@ pub(super) fn clears_diagnostics(sql: &[u8], statement: &Statement, dialect: Dia
         (Flavour::MySql, Kind::Select) => true,
         (Flavour::MySql, _) => !effects.contains(Effects::READS_DIAGNOSTICS),
         (Flavour::MariaDb, Kind::Dml) => true,
-        (Flavour::MariaDb, Kind::Select | Kind::Explain) => effects.contains(Effects::READS_TABLES),
+        // Several statements: what comes behind one that clears them is told.
+        (Flavour::MariaDb, Kind::Select | Kind::Explain | Kind::Multi) => {
+            effects.contains(Effects::READS_TABLES)
+        }
         (Flavour::MariaDb, Kind::Show | Kind::Ddl | Kind::Lock) => uses_table(sql, dialect),
         (Flavour::MariaDb, _) => false,
     }

@@ -185,6 +185,12 @@ impl State {
         self.with_statements(Statements::abandon);
     }
 
+    /// A statement may have used a table: outside a transaction that was one of its own, of which
+    /// SET TRANSACTION had spoken. Whether so the server knows alone.
+    pub fn may_have_used_a_table(&mut self) {
+        self.next = None;
+    }
+
     /// What is said of the next transaction; `None` when that is not known.
     pub fn next_transaction(&self) -> Option<Characteristics> {
         match self.pins.contains(Pins::NEXT_TRANSACTION) {
@@ -507,6 +513,18 @@ mod tests {
         assert!(state.in_transaction());
         state.observe(&Observation { status: Some(Status::empty()), ..Observation::default() });
         assert_eq!(state.pins(), Pins::NEXT_TRANSACTION);
+    }
+
+    #[test]
+    fn a_statement_of_its_own_may_be_the_next_transaction() {
+        let mut state = fresh();
+        let read_only = Characteristics { isolation: None, read_only: Some(true) };
+        state.pin(Pins::NEXT_TRANSACTION);
+        state.apply(&[Change::NextTransaction(read_only)], &Told::default());
+        assert_eq!(state.begins_on_replica(None), Some(read_only));
+        state.may_have_used_a_table();
+        assert_eq!((state.next_transaction(), state.begins_on_replica(None)), (None, None));
+        assert_eq!(state.pins(), Pins::NEXT_TRANSACTION, "the connection knows");
     }
 
     #[test]

@@ -98,9 +98,33 @@ pub fn types(
     parameters: u16,
     capabilities: Capabilities,
 ) -> Result<Types<'_>, Malformed> {
-    let mut reader = Reader::new(payload);
-    let at = |reader: &Reader<'_>| payload.len() - reader.remaining();
-    reader.bytes(5)?;
+    find_types(command, payload, 5, parameters, capabilities)
+}
+
+/// True when an execution does not say of what types its parameters are. `arguments` is what stands
+/// behind its first byte, possibly only the beginning of it.
+pub fn leaves_types_out(
+    command: Command,
+    arguments: &[u8],
+    parameters: u16,
+    capabilities: Capabilities,
+) -> bool {
+    let executes = matches!(command, Command::StmtExecute | Command::StmtBulkExecute);
+    let found = || find_types(command, arguments, 4, parameters, capabilities);
+    executes && !matches!(found(), Ok(Types::Sent(_) | Types::None))
+}
+
+/// `ahead` bytes stand before the execution's flags.
+fn find_types(
+    command: Command,
+    bytes: &[u8],
+    ahead: usize,
+    parameters: u16,
+    capabilities: Capabilities,
+) -> Result<Types<'_>, Malformed> {
+    let mut reader = Reader::new(bytes);
+    let at = |reader: &Reader<'_>| bytes.len() - reader.remaining();
+    reader.bytes(ahead)?;
     if command == Command::StmtBulkExecute {
         let place = at(&reader);
         if parameters == 0 {
@@ -137,7 +161,7 @@ pub fn types(
             reader.lenenc_bytes()?;
         }
     }
-    Ok(Types::Sent(&payload[begin..at(&reader)]))
+    Ok(Types::Sent(&bytes[begin..at(&reader)]))
 }
 
 /// The same packet, or beginning of one, with the types that it has left out `at` this place of
@@ -197,6 +221,10 @@ mod tests {
         assert_eq!(types(EXECUTE, b"\x17\x07\0\0\0\0\x01\0\0\0", 0, PLAIN), Ok(Types::None));
         assert_eq!(types(EXECUTE, b"\x17\x07\0\0\0\0\x01\0\0\0", 0, ATTRIBUTES), Ok(Types::None));
         assert!(types(EXECUTE, b"\x17\x07\0\0\0\0\x01\0", 1, PLAIN).is_err());
+        let left_out = |sent: &[u8]| leaves_types_out(EXECUTE, &sent[1..], 2, PLAIN);
+        assert_eq!([SENT, LEFT_OUT, &SENT[..9]].map(left_out), [false, true, true]);
+        assert!(!leaves_types_out(EXECUTE, b"\x07\0\0\0\0\x01\0\0\0", 0, PLAIN));
+        assert!(!leaves_types_out(Command::StmtFetch, &LEFT_OUT[1..], 2, PLAIN));
         assert_eq!(statement_id(&SENT[1..]), Some(7));
         let mut patched = packet(SENT);
         put_statement_id(&mut patched, 0x0102_0304);

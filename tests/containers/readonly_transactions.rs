@@ -17,6 +17,7 @@ crate::on_both_flavours!(what_it_has_not_begun_to_read_may_move_to_the_primary);
 crate::on_both_flavours!(what_has_read_stays_and_refuses_the_rest);
 crate::on_both_flavours!(what_ends_it_by_itself_runs_on_the_primary);
 crate::on_both_flavours!(cursors_end_with_it);
+crate::on_both_flavours!(a_statement_of_its_own_is_the_next_transaction);
 crate::on_both_flavours!(a_replica_that_lags_lets_it_finish_and_one_that_dies_loses_it);
 
 /// A replica that stands still is not left out for its lag, and every choice is even.
@@ -508,4 +509,21 @@ fn takes_reads(status: &serde_json::Value, server: &str) -> Option<bool> {
     let named =
         |it: &&serde_json::Value| it["name"].as_str().is_some_and(|it| it.ends_with(server));
     backends.iter().find(named).map(|it| it["takes_reads"] == 1)
+}
+
+/// What SET TRANSACTION has said holds for one transaction: that of an autocommit statement, too.
+async fn a_statement_of_its_own_is_the_next_transaction(flavour: Flavour) {
+    let cluster = Cluster::shared(flavour);
+    table(cluster, "readonly_next").await;
+    let proxy = Proxy::start(cluster, "");
+    for mut conn in [direct(cluster).await, proxy.app().await] {
+        run(&mut conn, &["SET TRANSACTION READ ONLY", "SELECT v FROM readonly_next", "BEGIN"])
+            .await;
+        run(&mut conn, &["UPDATE readonly_next SET v = v + 1", "COMMIT"]).await;
+        // But not of one that uses no table.
+        run(&mut conn, &["SET TRANSACTION READ ONLY", "SELECT 1", "BEGIN"]).await;
+        let (code, _) = refused(&mut conn, "UPDATE readonly_next SET v = v + 1").await;
+        assert_eq!(code, 1792);
+        run(&mut conn, &["ROLLBACK"]).await;
+    }
 }
