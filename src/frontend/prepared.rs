@@ -26,7 +26,9 @@ use crate::wire::packet::{HEADER, put_packet};
 use crate::wire::reply::ServerError;
 use crate::wire::scanner::Expect;
 
+const COM_PING: u8 = 0x0E;
 const COM_STMT_CLOSE: u8 = 0x19;
+const COM_STMT_RESET: u8 = 0x1A;
 /// So many are sent together: a server takes several commands out of one compressed frame, but not
 /// one out of two that begins in the first.
 const CLOSED_AT_ONCE: usize = 1024;
@@ -50,6 +52,18 @@ impl Session {
     ) -> Result<Result<(), ServerError>, Failure> {
         if usage.untyped {
             self.shun_strangers_types(lease, usage);
+        }
+        if usage.command == Command::StmtReset
+            && let (Home::Anywhere(prepared), Text::Whole(packet)) = (&usage.home, &mut *text)
+        {
+            let number = lease.statements.find(prepared, self.owner(usage));
+            packet.clear();
+            match number.map(u32::to_le_bytes) {
+                Some([a, b, c, d]) => put_packet(packet, 0, &[COM_STMT_RESET, a, b, c, d]),
+                // There is nothing to reset, but how the server stands is to be told.
+                None => put_packet(packet, 0, &[COM_PING]),
+            };
+            return Ok(Ok(()));
         }
         let number = match &usage.home {
             Home::Here(number) => *number,

@@ -453,7 +453,13 @@ fn planned(command: Command, arguments: &[u8], whole: bool, situation: Situation
             fit: Fit::Serves,
             ..Plan::primary(command, Why::Command)
         }),
-        Statistics | Ping => run(Plan { fit: Fit::Serves, ..Plan::primary(command, Why::Command) }),
+        Ping => run(Plan {
+            amendment: repeated_warnings(situation),
+            fit: Fit::Serves,
+            after,
+            ..Plan::primary(command, Why::Command)
+        }),
+        Statistics => run(Plan { fit: Fit::Serves, ..Plan::primary(command, Why::Command) }),
         CreateDb | DropDb | Shutdown | ProcessInfo | Debug | Unknown(_) => {
             run(Plan::primary(command, Why::Command))
         }

@@ -10,6 +10,7 @@ use super::statements::{Home, Prepared, PreparedText};
 use crate::routing::Request;
 use crate::sql::{Dialect, Effects, Kind, Statement, classify};
 use crate::wire::Flavour;
+use crate::wire::amend::Amendment;
 use crate::wire::command::Command;
 use crate::wire::execute::{
     asks_for_cursor, asks_for_unit_results, attribute, leaves_types_out, statement_id,
@@ -60,8 +61,9 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
                 after: After {
                     is_statement: true,
                     found_rows: FoundRowsAfter::Kept,
-                    // The tables of a routine's definition, too, are tables that it uses.
-                    clears_diagnostics: statement.effects.contains(Effects::CALLS_ROUTINE)
+                    // The tables of a function's definition, too, are tables that it uses.
+                    clears_diagnostics: (statement.effects.contains(Effects::CALLS_ROUTINE)
+                        && statement.kind != Kind::Call)
                         || query::clears_diagnostics(&text.sql, &statement, situation.dialect),
                     ..After::UNKNOWN
                 },
@@ -152,7 +154,9 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
     // MySQL counts its warnings, and leaves those of the statement before in the list.
     let is_statement = situation.dialect.flavour == Flavour::MySql;
     let after = After { is_statement, found_rows: FoundRowsAfter::Kept, ..After::UNKNOWN };
-    let reset = || Plan { after, ..plain() };
+    // Where the statement is not prepared it is a COM_PING, whose OK repeats them.
+    let amendment = is_statement.then_some(Amendment::Warnings(0));
+    let reset = || Plan { after, amendment: amendment.clone(), ..plain() };
     match command {
         StmtClose if pinned || at_server => run(plain(), at_server),
         StmtClose => Action::Close(id),

@@ -47,6 +47,16 @@ impl Operation {
         }
     }
 
+    /// Whether it begins a transaction by its own words.
+    pub fn begins(&self) -> bool {
+        match self {
+            Operation::Query(sql) => {
+                ["BEGIN", "START TRANSACTION"].iter().any(|head| sql.starts_with(head))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether replicas may differ from the primary for a while after it.
     pub fn writes(&self) -> bool {
         const READING: [&str; 11] = [

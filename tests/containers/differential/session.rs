@@ -89,7 +89,7 @@ pub async fn run(
             Ok(packets) => {
                 let packets = match operation.uses() {
                     true => sorted_changes(packets, client.capabilities),
-                    false => without_schema(packets, client.capabilities),
+                    false => without_schema(packets, client.capabilities, operation.begins()),
                 };
                 transcript.answers.push(text(&packets));
             }
@@ -185,7 +185,10 @@ fn without_row_count(mut reply: Vec<Packet>) -> Vec<Packet> {
 /// and announces that with an EOF, too. MySQL announces something and tells nothing where a
 /// transaction that has written ends with the begin of the next; which of several causes it has
 /// cannot be told, see the limits in README.md.
-fn without_schema(packets: Vec<Packet>, capabilities: Capabilities) -> Vec<Packet> {
+///
+/// A BEGIN that ends a READ ONLY transaction on a replica is told by the primary, of which the state
+/// of transactions has not changed: see the limits, too.
+fn without_schema(packets: Vec<Packet>, capabilities: Capabilities, begins: bool) -> Vec<Packet> {
     let mut packets = sorted_changes(packets, capabilities);
     for packet in &mut packets {
         let mut payload = packet.payload.to_vec();
@@ -197,12 +200,20 @@ fn without_schema(packets: Vec<Packet>, capabilities: Capabilities) -> Vec<Packe
         {
             let mut session_state = Vec::new();
             for change in ok.changes().flatten() {
-                if !matches!(change, StateChange::Schema(_)) {
+                let is_left = match change {
+                    StateChange::Schema(_) => false,
+                    StateChange::TransactionState(_) => !begins,
+                    _ => true,
+                };
+                if is_left {
                     change.put(&mut session_state);
                 }
             }
             payload.clear();
-            let ok = OkPacket { session_state: &session_state, ..ok };
+            let mut ok = OkPacket { session_state: &session_state, ..ok };
+            if begins && session_state.is_empty() {
+                ok.status.remove(Status::SESSION_STATE_CHANGED);
+            }
             put_ok(&mut payload, &ok, capabilities);
         }
         packet.payload = payload.into();

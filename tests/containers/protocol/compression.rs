@@ -55,7 +55,7 @@ fn combinations(flavour: Flavour) -> Vec<(&'static str, Capabilities)> {
 }
 
 async fn the_same_packets_over_every_kind_of_stream(flavour: Flavour) {
-    let cluster = Cluster::shared(flavour);
+    let cluster = Cluster::unlogged(flavour);
     let [old, .., newest] = kinds();
     for (to_servers, way) in combinations(flavour) {
         let proxy = Proxy::start(cluster, &pool(to_servers));
@@ -64,7 +64,7 @@ async fn the_same_packets_over_every_kind_of_stream(flavour: Flavour) {
 }
 
 async fn the_longest_packets(flavour: Flavour) {
-    let cluster = Cluster::shared(flavour);
+    let cluster = Cluster::unlogged(flavour);
     let (_, last) = *ways(flavour).last().expect("at least one");
     for (to_servers, way) in [("none", Capabilities::COMPRESS), ("zlib", last)] {
         let proxy = Proxy::start(cluster, &pool(to_servers));
@@ -77,7 +77,7 @@ async fn the_longest_packets(flavour: Flavour) {
 }
 
 async fn results_of_all_lengths(flavour: Flavour) {
-    let cluster = Cluster::shared(flavour);
+    let cluster = Cluster::unlogged(flavour);
     let proxy = Proxy::start(cluster, "");
     let tls = ClientTls::required().expect("TLS");
     for tls in [&ClientTls::Disabled, &tls] {
@@ -98,7 +98,7 @@ async fn results_of_all_lengths(flavour: Flavour) {
 }
 
 async fn commands_sent_at_once(flavour: Flavour) {
-    let cluster = Cluster::shared(flavour);
+    let cluster = Cluster::unlogged(flavour);
     for (to_servers, way) in combinations(flavour) {
         let proxy = Proxy::start(cluster, &pool(to_servers));
         commands_at_once(Raw::app(proxy.address, OLD | way).await).await;
@@ -106,7 +106,7 @@ async fn commands_sent_at_once(flavour: Flavour) {
 }
 
 async fn only_what_is_offered(flavour: Flavour) {
-    let cluster = Cluster::shared(flavour);
+    let cluster = Cluster::unlogged(flavour);
     let both = Capabilities::COMPRESS | Capabilities::ZSTD_COMPRESSION;
     for (setting, offered) in [
         ("[]", Capabilities::empty()),
@@ -158,7 +158,7 @@ async fn answer(address: std::net::SocketAddr, way: Capabilities, bytes: &[u8]) 
 }
 
 async fn frames_that_make_no_sense(flavour: Flavour) {
-    let cluster = Cluster::shared(flavour);
+    let cluster = Cluster::unlogged(flavour);
     let proxy = Proxy::start(cluster, "");
     let mut bystander = Raw::app(proxy.address, OLD | Capabilities::COMPRESS).await;
     let ping = b"\x01\0\0\0\x0E";
@@ -219,7 +219,7 @@ async fn printed(command: &mut Command) -> Vec<u8> {
 }
 
 async fn programs_of_others(flavour: Flavour) {
-    let cluster = Cluster::shared(flavour);
+    let cluster = Cluster::unlogged(flavour);
     let python = std::env::var_os("RWPROXY_TEST_PYTHON").map_or_else(
         || {
             let target = PathBuf::from(env!("CARGO_BIN_EXE_rwproxy"));

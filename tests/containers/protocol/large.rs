@@ -25,7 +25,7 @@ fn filled(begin: &str, end: &str, length: usize) -> Vec<u8> {
 }
 
 async fn long_statements(flavour: Flavour) {
-    let cluster = Cluster::shared(flavour);
+    let cluster = Cluster::unlogged(flavour);
     let proxy = Proxy::start(cluster, "");
     same_statements(cluster, &proxy, OLD).await;
 }
@@ -57,7 +57,7 @@ pub async fn same_statements(cluster: &Cluster, proxy: &Proxy, capabilities: Cap
 }
 
 async fn long_rows(flavour: Flavour) {
-    let cluster = Cluster::shared(flavour);
+    let cluster = Cluster::unlogged(flavour);
     let proxy = Proxy::start(cluster, "");
     let new = OLD | Capabilities::DEPRECATE_EOF;
     for (capabilities, lengths) in [(OLD, &LENGTHS[..]), (new, &LENGTHS[..2])] {
@@ -79,7 +79,7 @@ pub async fn same_rows(mut direct: Raw, mut proxied: Raw, lengths: &[usize]) {
 }
 
 async fn long_parameters(flavour: Flavour) {
-    let cluster = Cluster::shared(flavour);
+    let cluster = Cluster::unlogged(flavour);
     let proxy = Proxy::start(cluster, "");
     // As part of the statement's execution; behind its number 13 bytes, and 4 of the length.
     let inline = |length: usize| {
@@ -109,7 +109,7 @@ async fn long_parameters(flavour: Flavour) {
 
 /// Beyond the servers' max_allowed_packet.
 async fn a_statement_that_is_too_long(flavour: Flavour) {
-    let cluster = Cluster::shared(flavour);
+    let cluster = Cluster::unlogged(flavour);
     let proxy = Proxy::start(cluster, "");
     let query = filled("SELECT LENGTH('", "')", (64 << 20) + 1);
     for address in [primary(cluster), proxy.address] {

@@ -65,14 +65,23 @@ impl Cluster {
 
     /// The cluster of this flavour that tests share which leave it as they found it.
     pub fn shared(flavour: Flavour) -> &'static Cluster {
-        static MYSQL: OnceLock<Cluster> = OnceLock::new();
-        static MARIADB: OnceLock<Cluster> = OnceLock::new();
-        let cell = match flavour {
-            Flavour::MySql => &MYSQL,
-            Flavour::MariaDb => &MARIADB,
-        };
-        cell.get_or_init(|| {
-            let name = format!("{}-shared-{}", run(), flavour.name());
+        static CLUSTERS: [OnceLock<Cluster>; 2] = [const { OnceLock::new() }; 2];
+        Self::one_of(&CLUSTERS, flavour, "shared")
+    }
+
+    /// Another one, for tests that send so much that nobody could search the general log afterwards.
+    pub fn unlogged(flavour: Flavour) -> &'static Cluster {
+        static CLUSTERS: [OnceLock<Cluster>; 2] = [const { OnceLock::new() }; 2];
+        Self::one_of(&CLUSTERS, flavour, "unlogged")
+    }
+
+    fn one_of(
+        clusters: &'static [OnceLock<Cluster>; 2],
+        flavour: Flavour,
+        kind: &str,
+    ) -> &'static Cluster {
+        clusters[flavour as usize].get_or_init(|| {
+            let name = format!("{}-{kind}-{}", run(), flavour.name());
             // An earlier run under the same name may have left it, for the next to be quick.
             match try_script(&["status", &name, "--json"]) {
                 Ok(printed) => Self::read(name, flavour, &printed, false),
