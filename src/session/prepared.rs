@@ -151,7 +151,7 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
         fit: Fit::Serves,
         ..Plan::primary(command, Why::Prepared)
     };
-    // MySQL counts its warnings, and leaves those of the statement before in the list.
+    // MySQL counts their warnings, and leaves those of the statement before in the list.
     let is_statement = situation.dialect.flavour == Flavour::MySql;
     let after = After { is_statement, found_rows: FoundRowsAfter::Kept, ..After::UNKNOWN };
     // Where the statement is not prepared it is a COM_PING, whose OK repeats them.
@@ -170,7 +170,10 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
             let (pins, fit) = (Pins::LONG_DATA, Fit::Lasts);
             run(Plan { pins, fit, then: Then::LongData, ..plain() }, true)
         }
-        StmtFetch if prepared.cursor || pinned => run(plain(), true),
+        StmtFetch if prepared.cursor || pinned => {
+            let after = After { errors_add_up: is_statement, ..after };
+            run(Plan { after, ..plain() }, true)
+        }
         StmtFetch => refuse_unread(no_cursor(called, situation.dialect.flavour), situation),
         _ => execute(command, arguments, (id, prepared), situation, run),
     }
