@@ -81,7 +81,8 @@ fuzz_target!(|input: Input<'_>| {
         | Action::Quit
         | Action::ChangeUser
         | Action::Close(_)
-        | Action::Refuse { .. } => return,
+        | Action::Refuse { .. }
+        | Action::RefuseBesides(_) => return,
     };
     let _ = Why::names()[plan.why.index()];
     assert_eq!(plan.expect, command.expects());
