@@ -533,17 +533,15 @@ impl Session {
         };
         let error = reply.error.as_ref();
         self.state.outcome.note(plan.after, ending, reply.warnings, error, left);
-        if !left && plan.pins.contains(Pins::UNKNOWN_EFFECTS) {
-            let is_mysql = self.dialect.flavour == Flavour::MySql;
-            let diagnostics = &mut self.state.outcome.diagnostics;
-            match diagnostics {
-                // The connection that it pins knows what code within has left, or cleared.
-                _ if plan.after.clears_diagnostics || is_mysql => *diagnostics = Diagnostics::None,
-                // They are of another connection. Code that uses no table leaves them alone, but
-                // most of it uses some.
-                Diagnostics::Known(_) => *diagnostics = Diagnostics::None,
-                Diagnostics::None | Diagnostics::OnConnection => {}
-            }
+        // The connection that code unseen pins knows what that has left, or cleared. What is known of
+        // another connection is gone as well: on MariaDB such code leaves it alone if it uses no
+        // table, but most of it uses some.
+        if !left
+            && plan.pins.contains(Pins::UNKNOWN_EFFECTS)
+            && (self.dialect.flavour == Flavour::MySql
+                || self.state.outcome.diagnostics != Diagnostics::OnConnection)
+        {
+            self.state.outcome.diagnostics = Diagnostics::None;
         }
         self.give_back(lease, clean);
         self.publish_state();

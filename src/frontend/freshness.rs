@@ -50,19 +50,19 @@ impl Session {
     }
 
     fn scope(&self, traffic: &Traffic) -> Option<Scope> {
-        match (traffic.consistency, traffic.token_scope) {
-            (Consistency::Eventual, _) | (Consistency::Session, TokenScope::Session) => None,
-            (Consistency::Global, _) => Some(Scope::Everybody),
-            (Consistency::Session, TokenScope::User) => {
-                Some(Scope::User(self.account.user.clone()))
-            }
+        if !self.shares_writes(traffic) {
+            return None;
+        }
+        Some(match (traffic.consistency, traffic.token_scope) {
+            (Consistency::Session, TokenScope::User) => Scope::User(self.account.user.clone()),
             (Consistency::Session, TokenScope::Database) => {
-                Some(Scope::Database(self.state.settings().database.clone()))
+                Scope::Database(self.state.settings().database.clone())
             }
             (Consistency::Session, TokenScope::Application) => {
-                Some(Scope::Application(self.application.clone()))
+                Scope::Application(self.application.clone())
             }
-        }
+            _ => Scope::Everybody,
+        })
     }
 
     /// How the relay notes what a statement writes before its client hears of it: others must see

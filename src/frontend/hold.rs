@@ -7,8 +7,6 @@
 //! function keeps its older value.) So that its value is the session's own in any case, a
 //! connection is given the session's before a statement that may read it, change it or leave it.
 
-use std::sync::Arc;
-
 use super::acquire::watched;
 use super::relay::Reply;
 use super::session::{End, Session};
@@ -70,8 +68,7 @@ impl Session {
             }
             // Each of these questions clears what the ones before it ask for.
             if keeps_diagnostics && outcome.diagnostics == Diagnostics::OnConnection {
-                let report = lease.capture(deadline).await?;
-                outcome.diagnostics = Diagnostics::Known(Arc::new(report));
+                outcome.reported(lease.capture(deadline).await?);
             } else if outcome.found_rows == FoundRows::OnConnection {
                 outcome.found_rows = FoundRows::Known(lease.found_rows(deadline).await?);
             }
@@ -100,22 +97,28 @@ impl Session {
             Diagnostics::Known(_) => false,
         };
         let Some(mut lease) = self.lease.take_if(|_| knows) else { return Ok(()) };
-        let deadline = self.context.traffic.load().connect_timeout;
-        match watched(&mut self.client, lease.capture(deadline)).await? {
-            Ok(report) => {
-                // The questions have changed what FOUND_ROWS() gives, too.
-                self.state.outcome.lost();
-                self.state.outcome.diagnostics = Diagnostics::Known(Arc::new(report));
+        match self.take_diagnostics(&mut lease).await? {
+            true => {
                 self.give_back(lease, true);
                 self.publish_state();
             }
+            false => self.lose_quietly(lease),
+        }
+        Ok(())
+    }
+
+    /// The same of this connection. False when that fails: it is of no further use.
+    pub(super) async fn take_diagnostics(&mut self, lease: &mut Lease) -> Result<bool, End> {
+        let deadline = self.context.traffic.load().connect_timeout;
+        match watched(&mut self.client, lease.capture(deadline)).await? {
+            Ok(report) => self.state.outcome.reported(report),
             Err(error) => {
                 let backend = &lease.pool().name;
                 tracing::debug!(%backend, %error, "what a connection knows could not be read");
-                self.lose_quietly(lease);
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Makes LAST_INSERT_ID() on this connection to the primary the session's own.

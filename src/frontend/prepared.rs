@@ -114,8 +114,14 @@ impl Session {
         if let Some(number) = lease.statements.find(text, owner) {
             return Ok(Ok(number));
         }
-        if usage.untyped || !executes(usage) {
-            self.remember_diagnostics(lease).await?;
+        // Preparing a statement clears the list of warnings and errors, which a command that does not
+        // come to run it leaves alone.
+        let runs = executes(usage) && !usage.untyped;
+        if !runs
+            && self.state.outcome.diagnostics == Diagnostics::OnConnection
+            && !self.take_diagnostics(lease).await.map_err(Failure::End)?
+        {
+            return Err(Failure::Unsent);
         }
         let mut answer = self.prepare_on(lease, text).await?;
         if matches!(&answer, Err(error) if error.code == TOO_MANY) {
@@ -129,27 +135,6 @@ impl Session {
             lease.statements.insert(text, owner, number, capacity);
         }
         Ok(answer)
-    }
-
-    /// Preparing a statement clears the list of warnings and errors, which a command that does not
-    /// come to run it leaves alone.
-    async fn remember_diagnostics(&mut self, lease: &mut Lease) -> Result<(), Failure> {
-        if self.state.outcome.diagnostics != Diagnostics::OnConnection {
-            return Ok(());
-        }
-        let deadline = self.context.traffic.load().connect_timeout;
-        let asked = watched(&mut self.client, lease.capture(deadline)).await;
-        match asked.map_err(|error| Failure::End(error.into()))? {
-            Ok(report) => {
-                self.state.outcome.diagnostics = Diagnostics::Known(Arc::new(report));
-                Ok(())
-            }
-            Err(error) => {
-                let backend = &lease.pool().name;
-                tracing::info!(%backend, %error, "warnings could not be read");
-                Err(Failure::Unsent)
-            }
-        }
     }
 
     async fn prepare_on(
@@ -210,10 +195,7 @@ impl Session {
         }
         let owner = self.owner(usage);
         let capabilities = self.client.capabilities;
-        let packet: &[u8] = match text {
-            Text::Whole(packet) => packet,
-            Text::Streamed(_) => self.client.packets.buffered(),
-        };
+        let packet = self.packet(text);
         let remembered = self.state.statements().find(usage.id);
         let Some((_, prepared)) = remembered else { return Ok(()) };
         let payload = packet.get(HEADER..).unwrap_or_default();
@@ -254,17 +236,21 @@ impl Session {
             return;
         }
         let Some((_, prepared)) = self.state.statements().find(usage.id) else { return };
-        let packet: &[u8] = match text {
-            Text::Whole(packet) => packet,
-            Text::Streamed(_) => self.client.packets.buffered(),
-        };
-        let payload = packet.get(HEADER..).unwrap_or_default();
+        let payload = self.packet(text).get(HEADER..).unwrap_or_default();
         let capabilities = self.client.capabilities;
         if let Ok(Types::Sent(sent)) =
             types(usage.command, payload, prepared.parameters, capabilities)
         {
             let sent = sent.to_vec();
             self.set_types(usage.id, sent);
+        }
+    }
+
+    /// The command's packet, or the beginning of it.
+    fn packet<'a>(&'a self, text: &'a Text) -> &'a [u8] {
+        match text {
+            Text::Whole(packet) => packet,
+            Text::Streamed(_) => self.client.packets.buffered(),
         }
     }
 

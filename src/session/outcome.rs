@@ -228,6 +228,13 @@ impl Outcome {
         }
     }
 
+    /// The connection that knew warnings and errors has been asked for them, which has changed what
+    /// it gives for FOUND_ROWS().
+    pub fn reported(&mut self, report: Report) {
+        self.lost();
+        self.diagnostics = Diagnostics::Known(Arc::new(report));
+    }
+
     /// The connection that knew more is gone.
     pub fn lost(&mut self) {
         if self.diagnostics == Diagnostics::OnConnection {

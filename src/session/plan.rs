@@ -78,7 +78,7 @@ pub struct Plan {
     pub concerns_logins: bool,
     /// True when running it twice, or on another server, is the same: nobody can tell.
     pub repeatable: bool,
-    /// What it means to a READ ONLY transaction on a replica.
+    /// What it means to a READ ONLY transaction on a replica, while one is open.
     pub fit: Fit,
     /// A transaction in which it has run cannot be begun anew on another server.
     pub anchors: bool,

@@ -154,9 +154,12 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
     // MySQL counts their warnings, and leaves those of the statement before in the list.
     let is_statement = situation.dialect.flavour == Flavour::MySql;
     let after = After { is_statement, found_rows: FoundRowsAfter::Kept, ..After::UNKNOWN };
-    // Where the statement is not prepared it is a COM_PING, whose OK repeats them.
-    let amendment = is_statement.then_some(Amendment::Warnings(0));
-    let reset = || Plan { after, amendment: amendment.clone(), ..plain() };
+    let reset = || Plan {
+        after,
+        // Where the statement is not prepared it is a COM_PING, whose OK repeats them.
+        amendment: is_statement.then_some(Amendment::Warnings(0)),
+        ..plain()
+    };
     match command {
         StmtClose if pinned || at_server => run(plain(), at_server),
         StmtClose => Action::Close(id),

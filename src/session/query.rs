@@ -146,7 +146,9 @@ pub(super) fn judged(
         // What the rest may do to the session nobody has looked at.
         plan.pins |= unseen(&statement, situation.capabilities);
     }
-    plan.fit = fit(sql, whole, &statement, &plan, Situation { dialect, ..situation });
+    if situation.state.on_replica().is_some() {
+        plan.fit = fit(sql, whole, &statement, &plan, Situation { dialect, ..situation });
+    }
     Action::Run(plan)
 }
 
