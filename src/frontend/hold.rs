@@ -89,38 +89,6 @@ impl Session {
         Ok(())
     }
 
-    /// Asks the connection that is kept for the warnings and errors that it alone may know.
-    pub(super) async fn take_diagnostics_along(&mut self) -> Result<(), End> {
-        let knows = match self.state.outcome.diagnostics {
-            Diagnostics::OnConnection => true,
-            Diagnostics::None => self.state.keeps_connection(),
-            Diagnostics::Known(_) => false,
-        };
-        let Some(mut lease) = self.lease.take_if(|_| knows) else { return Ok(()) };
-        match self.take_diagnostics(&mut lease).await? {
-            true => {
-                self.give_back(lease, true);
-                self.publish_state();
-            }
-            false => self.lose_quietly(lease),
-        }
-        Ok(())
-    }
-
-    /// The same of this connection. False when that fails: it is of no further use.
-    pub(super) async fn take_diagnostics(&mut self, lease: &mut Lease) -> Result<bool, End> {
-        let deadline = self.context.traffic.load().connect_timeout;
-        match watched(&mut self.client, lease.capture(deadline)).await? {
-            Ok(report) => self.state.outcome.reported(report),
-            Err(error) => {
-                let backend = &lease.pool().name;
-                tracing::debug!(%backend, %error, "what a connection knows could not be read");
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     /// Makes LAST_INSERT_ID() on this connection to the primary the session's own.
     pub(super) async fn bring_insert_id(
         &mut self,

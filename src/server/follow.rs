@@ -54,6 +54,7 @@ async fn follow_config(mut config: watch::Receiver<Arc<Config>>, context: Arc<Co
         }
         spill_limit = config.routing.spill_limit;
         context.traffic.store(Arc::new(traffic));
+        context.login.write_hold.store(Arc::new(config.routing.write_hold));
         context.login.accounts.list(build::listed_users(&config));
     }
 }

@@ -7,7 +7,7 @@ mod tests;
 use std::sync::Arc;
 
 pub(super) use self::route::Route;
-use super::outcome::{After, Diagnostics, FoundRows, FoundRowsAfter, Report};
+use super::outcome::{After, Diagnostics, DiagnosticsAfter, FoundRows, FoundRowsAfter, Report};
 use super::plan::{Action, KillScope, Plan, Situation, Then, TrackingUse, Why};
 use super::read_only::fit;
 use super::settings::has_true_default;
@@ -217,7 +217,7 @@ fn after(sql: &[u8], statement: &Statement, dialect: Dialect) -> After {
     After {
         is_statement: true,
         found_rows: found_rows_after(sql, statement),
-        clears_diagnostics: clears_diagnostics(sql, statement, dialect),
+        diagnostics: diagnostics_after(sql, statement, dialect),
         row_count_outlives_no_table: dialect.flavour == Flavour::MariaDb
             && matches!(statement.kind, Kind::Show | Kind::Explain)
             && describes_table(sql, dialect),
@@ -242,9 +242,13 @@ fn found_rows_after(sql: &[u8], statement: &Statement) -> FoundRowsAfter {
 
 /// MySQL clears warnings and errors with every statement but those that show them; MariaDB with
 /// those that use a table, and those include most of SHOW.
-pub(super) fn clears_diagnostics(sql: &[u8], statement: &Statement, dialect: Dialect) -> bool {
+pub(super) fn diagnostics_after(
+    sql: &[u8],
+    statement: &Statement,
+    dialect: Dialect,
+) -> DiagnosticsAfter {
     let effects = statement.effects;
-    match (dialect.flavour, statement.kind) {
+    let clears = match (dialect.flavour, statement.kind) {
         (Flavour::MySql, Kind::Select) => true,
         (Flavour::MySql, _) => !effects.contains(Effects::READS_DIAGNOSTICS),
         (Flavour::MariaDb, Kind::Dml) => true,
@@ -254,6 +258,12 @@ pub(super) fn clears_diagnostics(sql: &[u8], statement: &Statement, dialect: Dia
         }
         (Flavour::MariaDb, Kind::Show | Kind::Ddl | Kind::Lock) => uses_table(sql, dialect),
         (Flavour::MariaDb, _) => false,
+    };
+    let unseen = runs_unseen_code(statement) || statement.kind == Kind::Prepare;
+    match clears {
+        true => DiagnosticsAfter::Replaced,
+        false if unseen && dialect.flavour == Flavour::MariaDb => DiagnosticsAfter::Unknown,
+        false => DiagnosticsAfter::Kept,
     }
 }
 

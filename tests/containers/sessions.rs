@@ -73,6 +73,55 @@ const SCRIPTS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "warnings of a replica's behind a routine",
+        &[
+            "CREATE TABLE t (id INT)",
+            "INSERT INTO t VALUES (1), (2)",
+            "CREATE PROCEDURE p() SET @a = 1",
+            "SELECT CAST('x' AS SIGNED) FROM t",
+            "CALL p()",
+            "SHOW WARNINGS",
+            "SHOW COUNT(*) WARNINGS",
+        ],
+    ),
+    (
+        "warnings of a replica's behind a routine that uses a table",
+        &[
+            "CREATE TABLE t (id INT)",
+            "INSERT INTO t VALUES (1), (2)",
+            "CREATE PROCEDURE p() SELECT COUNT(*) INTO @a FROM t",
+            "SELECT CAST('x' AS SIGNED) FROM t",
+            "CALL p()",
+            "SHOW WARNINGS",
+            "SELECT FOUND_ROWS()",
+        ],
+    ),
+    (
+        "warnings of a replica's behind a routine with its own",
+        &[
+            "CREATE TABLE t (id INT)",
+            "INSERT INTO t VALUES (1), (2)",
+            "CREATE PROCEDURE p() SET @a = CAST('y' AS SIGNED)",
+            "SELECT CAST('x' AS SIGNED) FROM t",
+            "CALL p()",
+            "SHOW WARNINGS",
+        ],
+    ),
+    (
+        "warnings of a replica's behind a text that is prepared",
+        &[
+            "CREATE TABLE t (id INT)",
+            "INSERT INTO t VALUES (1), (2)",
+            "SELECT CAST('x' AS SIGNED) FROM t",
+            "PREPARE s FROM 'SELECT 1'",
+            "SHOW WARNINGS",
+            "PREPARE s FROM 'SELECT * FROM t'",
+            "SHOW WARNINGS",
+            "EXECUTE s",
+            "SHOW WARNINGS",
+        ],
+    ),
+    (
         "row counts",
         &[
             "CREATE TABLE t (id INT PRIMARY KEY)",

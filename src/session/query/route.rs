@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::clears_diagnostics;
+use super::diagnostics_after;
 use crate::routing::rules::Rule;
 use crate::routing::{Choice, Request, Sender, Wish};
 use crate::session::outcome::Diagnostics;
@@ -64,7 +64,7 @@ impl Route {
         if reads
             && begins.is_none()
             && state.outcome.diagnostics == Diagnostics::OnConnection
-            && !clears_diagnostics(sql, &statement, situation.dialect)
+            && diagnostics_after(sql, &statement, situation.dialect).may_keep()
         {
             // They stay where they are, and so does the session.
             return Route::of(Request::Previous(situation.previous), why);

@@ -543,32 +543,36 @@ fn what_a_connection_knows_is_asked_of_it() {
 
 #[test]
 fn what_a_statement_leaves_to_be_asked() {
-    use FoundRowsAfter::*;
+    use DiagnosticsAfter::{Kept as Left, Replaced, Unknown as Unseen};
+    use FoundRowsAfter::{Counted, Kept, Sent, Unknown};
     let table = [
-        ("SELECT a FROM t LIMIT 3", Sent, true, true),
-        ("SELECT 1", Sent, true, false),
-        ("SELECT a FROM t LIMIT 3, 2", Unknown, true, true),
-        ("SELECT a FROM t LIMIT ? OFFSET ?", Unknown, true, true),
-        ("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1", Counted, true, true),
-        ("SELECT f(a) FROM t", Unknown, true, true),
-        ("BEGIN", Kept, true, false),
-        ("UPDATE t SET a = 1", Unknown, true, true),
-        ("SET sql_mode = ''", Unknown, true, false),
-        ("SHOW WARNINGS", Unknown, false, false),
-        ("SHOW TABLES", Unknown, true, true),
-        ("SHOW FULL PROCESSLIST", Unknown, true, false),
-        ("SHOW CREATE TABLE t", Unknown, true, true),
-        ("SHOW CREATE PROCEDURE p", Unknown, true, false),
-        ("SHOW PROCEDURE STATUS", Unknown, true, true),
-        ("CREATE OR REPLACE TABLE t (a INT)", Unknown, true, true),
-        ("DROP DATABASE d", Unknown, true, false),
-        ("SELECT @@warning_count", Sent, true, false),
+        ("SELECT a FROM t LIMIT 3", Sent, Replaced, Replaced),
+        ("SELECT 1", Sent, Replaced, Left),
+        ("SELECT a FROM t LIMIT 3, 2", Unknown, Replaced, Replaced),
+        ("SELECT a FROM t LIMIT ? OFFSET ?", Unknown, Replaced, Replaced),
+        ("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1", Counted, Replaced, Replaced),
+        ("SELECT f(a) FROM t", Unknown, Replaced, Replaced),
+        ("BEGIN", Kept, Replaced, Left),
+        ("UPDATE t SET a = 1", Unknown, Replaced, Replaced),
+        ("SET sql_mode = ''", Unknown, Replaced, Left),
+        ("SHOW WARNINGS", Unknown, Left, Left),
+        ("SHOW TABLES", Unknown, Replaced, Replaced),
+        ("SHOW FULL PROCESSLIST", Unknown, Replaced, Left),
+        ("SHOW CREATE TABLE t", Unknown, Replaced, Replaced),
+        ("SHOW CREATE PROCEDURE p", Unknown, Replaced, Left),
+        ("SHOW PROCEDURE STATUS", Unknown, Replaced, Replaced),
+        ("CREATE OR REPLACE TABLE t (a INT)", Unknown, Replaced, Replaced),
+        ("DROP DATABASE d", Unknown, Replaced, Left),
+        ("SELECT @@warning_count", Sent, Replaced, Left),
+        ("CALL p()", Unknown, Replaced, Unseen),
+        ("SELECT f(1)", Unknown, Replaced, Unseen),
+        ("PREPARE a FROM 'SELECT 1'", Unknown, Replaced, Unseen),
+        ("EXECUTE a", Unknown, Replaced, Unseen),
     ];
-    for (sql, found_rows, mysql_clears, mariadb_clears) in table {
-        for (dialect, clears_diagnostics) in [(MYSQL, mysql_clears), (MARIADB, mariadb_clears)] {
+    for (sql, found_rows, on_mysql, on_mariadb) in table {
+        for (dialect, diagnostics) in [(MYSQL, on_mysql), (MARIADB, on_mariadb)] {
             let after = Case::new(dialect).plan(sql).after;
-            let expected =
-                After { is_statement: true, found_rows, clears_diagnostics, ..After::UNKNOWN };
+            let expected = After { is_statement: true, found_rows, diagnostics, ..After::UNKNOWN };
             assert_eq!(after, expected, "{sql}");
         }
     }
