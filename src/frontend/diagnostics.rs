@@ -4,10 +4,11 @@
 use super::acquire::watched;
 use super::session::{End, Session};
 use crate::backend::connection::PrivateError;
-use crate::backend::connection::diagnostics::marked;
+use crate::backend::connection::diagnostics::Mark;
 use crate::backend::pool::Lease;
 use crate::session::outcome::{Diagnostics, DiagnosticsAfter, FoundRows};
 use crate::session::plan::Plan;
+use crate::wire::reply::ServerError;
 
 impl Session {
     /// Asks the connection that is kept for the warnings and errors that it alone may know.
@@ -42,33 +43,61 @@ impl Session {
         Ok(true)
     }
 
+    /// The proxy has refused a command by itself. Where the session keeps a connection, code that
+    /// runs there may ask for the outcome.
+    pub(super) async fn tell_of_refusal(&mut self, error: &ServerError) -> Result<(), End> {
+        let keeps = self.state.keeps_connection();
+        let Some(mut lease) = self.lease.take_if(|_| keeps) else { return Ok(()) };
+        let deadline = self.context.traffic.load().connect_timeout;
+        match watched(&mut self.client, lease.take_over_error(error, deadline)).await? {
+            Ok(knows) => {
+                if knows {
+                    self.state.outcome.diagnostics = Diagnostics::OnConnection;
+                }
+                self.give_back(lease, true);
+                self.publish_state();
+            }
+            Err(error) => self.give_up(lease, &error),
+        }
+        Ok(())
+    }
+
+    /// Loses a connection that has not answered a question of the proxy's.
+    fn give_up(&mut self, lease: Lease, error: &PrivateError) {
+        let backend = &lease.pool().name;
+        tracing::debug!(%backend, %error, "what a connection knows could not be read");
+        self.lose_quietly(lease);
+    }
+
     /// Of warnings and errors that the session knows, and this connection does not, code that nobody
     /// has looked at may leave them or clear them. A mark in the connection's list tells it
-    /// afterwards, by [`follow_mark`](Self::follow_mark). False where none is needed or could be set.
+    /// afterwards, by [`follow_mark`](Self::follow_mark). None where that is not needed, or refused.
     pub(super) async fn mark_diagnostics(
         &mut self,
         lease: &mut Lease,
         plan: &Plan,
-    ) -> Result<Result<bool, PrivateError>, End> {
-        if plan.after.diagnostics != DiagnosticsAfter::Unknown || !self.state.outcome.is_reported()
-        {
-            return Ok(Ok(false));
-        }
+    ) -> Result<Result<Option<Mark>, PrivateError>, End> {
+        let reported = self.state.outcome.reported_elsewhere();
+        let Some(report) = reported.filter(|_| plan.after.diagnostics == DiagnosticsAfter::Unknown)
+        else {
+            return Ok(Ok(None));
+        };
+        let report = report.clone();
         let deadline = self.context.traffic.load().connect_timeout;
-        Ok(match watched(&mut self.client, lease.mark_diagnostics(deadline)).await? {
-            Ok(()) => Ok(true),
-            Err(PrivateError::Refused(_)) => Ok(false),
+        Ok(match watched(&mut self.client, lease.mark_diagnostics(&report, deadline)).await? {
+            Ok(mark) => Ok(Some(mark)),
+            Err(PrivateError::Refused(_)) => Ok(None),
             Err(error) => Err(error),
         })
     }
 
     /// Finds out what such code has done to what the session knew.
-    pub(super) async fn follow_mark(&mut self, plan: &Plan, was_set: bool) -> Result<(), End> {
-        if plan.after.diagnostics != DiagnosticsAfter::Unknown || !self.state.outcome.is_reported()
-        {
+    pub(super) async fn follow_mark(&mut self, plan: &Plan, mark: Option<Mark>) -> Result<(), End> {
+        let is_known = self.state.outcome.reported_elsewhere().is_some();
+        if plan.after.diagnostics != DiagnosticsAfter::Unknown || !is_known {
             return Ok(());
         }
-        let Some(mut lease) = self.lease.take_if(|_| was_set) else {
+        let Some((mark, mut lease)) = mark.and_then(|mark| Some((mark, self.lease.take()?))) else {
             // Most of it uses some table, which clears them.
             self.state.outcome.diagnostics = Diagnostics::None;
             return Ok(());
@@ -82,21 +111,19 @@ impl Session {
             }
             outcome.found_rows = FoundRows::Known(lease.found_rows(deadline).await?);
             let report = lease.capture(deadline).await?;
-            if !marked(&report) {
+            if !mark.is_all_of(&report) {
                 outcome.reported(report);
             }
             Ok::<(), PrivateError>(())
         })
         .await?;
         match asked {
-            Ok(()) => self.give_back(lease, true),
-            Err(error) => {
-                let backend = &lease.pool().name;
-                tracing::debug!(%backend, %error, "what a connection knows could not be read");
-                self.lose_quietly(lease);
+            Ok(()) => {
+                self.give_back(lease, true);
+                self.publish_state();
             }
+            Err(error) => self.give_up(lease, &error),
         }
-        self.publish_state();
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ use super::rescue::{
 };
 use super::session::{End, Incoming, Session};
 use super::upstream::{copy_run, send};
+use crate::backend::connection::diagnostics::Mark;
 use crate::backend::connection::{Access, PrivateError};
 use crate::backend::pool::Lease;
 use crate::metrics::{Destination, Label};
@@ -228,7 +229,7 @@ impl Session {
         // What the primary itself says of a read is the answer.
         let may_be_rescued = reads && (!kept || self.may_move()) && !self.is_primary(backend);
         self.tell_characteristics(&mut lease, plan).await?;
-        let Ok(marked) = self.bring_along(&mut lease, plan).await.map_err(Failure::End)? else {
+        let Ok(mark) = self.bring_along(&mut lease, plan).await.map_err(Failure::End)? else {
             // Nothing was sent yet: another connection will do, if another may.
             return Err(match may_retry && !kept {
                 true => Failure::Elsewhere,
@@ -331,7 +332,7 @@ impl Session {
                 let over = plan.expect == Some(Expect::Stream)
                     && reply.error.as_ref().is_none_or(|error| !REFUSED.contains(&error.code));
                 self.settle(lease, plan, reply, clean);
-                self.follow_mark(plan, marked).await.map_err(Failure::End)?;
+                self.follow_mark(plan, mark).await.map_err(Failure::End)?;
                 if over {
                     return Err(Failure::End(End::Streamed));
                 }
@@ -365,7 +366,7 @@ impl Session {
         &mut self,
         lease: &mut Lease,
         plan: &Plan,
-    ) -> Result<Result<bool, PrivateError>, End> {
+    ) -> Result<Result<Option<Mark>, PrivateError>, End> {
         if plan.needs_insert_id
             && lease.access == Access::ReadWrite
             && let Err(error) = self.bring_insert_id(lease).await?

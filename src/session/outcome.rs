@@ -216,9 +216,12 @@ impl Outcome {
         self.diagnostics == Diagnostics::OnConnection || self.found_rows == FoundRows::OnConnection
     }
 
-    /// True while warnings or errors are known that are on no connection.
-    pub fn is_reported(&self) -> bool {
-        matches!(&self.diagnostics, Diagnostics::Known(report) if !report.is_empty())
+    /// Warnings or errors that are known, and on no connection.
+    pub fn reported_elsewhere(&self) -> Option<&Arc<Report>> {
+        match &self.diagnostics {
+            Diagnostics::Known(report) if !report.is_empty() => Some(report),
+            _ => None,
+        }
     }
 
     /// Takes over what a command has left: how its reply `ended`, or with which `error`, with how

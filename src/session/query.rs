@@ -259,7 +259,12 @@ pub(super) fn diagnostics_after(
         (Flavour::MariaDb, Kind::Show | Kind::Ddl | Kind::Lock) => uses_table(sql, dialect),
         (Flavour::MariaDb, _) => false,
     };
-    let unseen = runs_unseen_code(statement) || statement.kind == Kind::Prepare;
+    let unseen = match statement.kind {
+        // GET DIAGNOSTICS looks at the list.
+        Kind::Other => !effects.contains(Effects::READS_DIAGNOSTICS),
+        Kind::Prepare => true,
+        _ => runs_unseen_code(statement),
+    };
     match clears {
         true => DiagnosticsAfter::Replaced,
         false if unseen && dialect.flavour == Flavour::MariaDb => DiagnosticsAfter::Unknown,

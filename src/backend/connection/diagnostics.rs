@@ -4,10 +4,27 @@ use std::time::Duration;
 
 use super::{Connection, PrivateError, number};
 use crate::session::outcome::Report;
-use crate::wire::amend::{diagnostic, text_rows};
+use crate::wire::amend::{TextRow, diagnostic, text_rows};
+use crate::wire::codec::Reader;
+use crate::wire::reply::ServerError;
 
-/// A condition that nothing else leaves.
-const MARK: (u16, &str) = (1642, "rwproxy: has the next statement cleared this?");
+/// A condition that nothing else leaves: ER_SIGNAL_WARN, and its text.
+const UNMISTAKABLE: (u16, &str) = (1642, "rwproxy: has the next statement cleared this?");
+/// Of warnings that a SIGNAL leaves.
+const WARNING: &[u8; 5] = b"01000";
+/// Most bytes of a message in a SIGNAL.
+const LONGEST: usize = 128;
+
+/// One condition that a connection was made to list.
+#[derive(Debug)]
+pub struct Mark(TextRow);
+
+impl Mark {
+    /// Whether it is still there, and nothing else.
+    pub fn is_all_of(&self, report: &Report) -> bool {
+        matches!(&*report.warnings, [row] if *row == self.0)
+    }
+}
 
 impl Connection {
     /// Notes whether a statement has `left` warnings or errors, and whether it has surely cleared
@@ -29,14 +46,41 @@ impl Connection {
         Ok(())
     }
 
-    /// Makes SHOW WARNINGS list one condition by which [`marked`] is told whether the next statement
-    /// has cleared it. After an error other than a refusal the connection must be closed.
-    pub async fn mark_diagnostics(&mut self, deadline: Duration) -> Result<(), PrivateError> {
-        let (code, message) = MARK;
+    /// Gives the connection an error that its session was told of without it: for SHOW WARNINGS and
+    /// ROW_COUNT(). False where the error cannot be said so. After an error the connection must be
+    /// closed.
+    pub async fn take_over_error(
+        &mut self,
+        error: &ServerError,
+        deadline: Duration,
+    ) -> Result<bool, PrivateError> {
+        let Some(signal) = signal(error) else { return Ok(false) };
+        match self.statement(&signal, deadline).await {
+            Err(PrivateError::Refused(refused)) => {
+                self.has_diagnostics = true;
+                Ok(refused.code == error.code)
+            }
+            other => other.map(|()| false),
+        }
+    }
+
+    /// Makes SHOW WARNINGS list one condition, by which it shows afterwards whether a statement has
+    /// cleared the list: the one that is `listed`, if it is alone and can be said by a SIGNAL. After
+    /// an error other than a refusal the connection must be closed.
+    pub async fn mark_diagnostics(
+        &mut self,
+        listed: &Report,
+        deadline: Duration,
+    ) -> Result<Mark, PrivateError> {
+        let alone = match &*listed.warnings {
+            [row] => said_by(row),
+            _ => None,
+        };
+        let (code, message) = UNMISTAKABLE;
+        let said = alone.unwrap_or_else(|| ServerError::new(code, WARNING, message));
         self.has_diagnostics = true;
-        let signal =
-            format!("SIGNAL SQLSTATE '01000' SET MYSQL_ERRNO = {code}, MESSAGE_TEXT = '{message}'");
-        self.statement(&signal, deadline).await
+        self.statement(&signal(&said).unwrap_or_default(), deadline).await?;
+        Ok(Mark(diagnostic("Warning", said.code, &said.message)))
     }
 
     /// The warnings and errors of the last statement, as the server shows them. After an error the
@@ -56,8 +100,24 @@ impl Connection {
     }
 }
 
-/// Whether this is what [`Connection::mark_diagnostics`] has left, and nothing else.
-pub fn marked(report: &Report) -> bool {
-    let (code, message) = MARK;
-    *report.warnings == [diagnostic("Warning", code, message.as_bytes())]
+/// A listed condition as a SIGNAL can leave it.
+fn said_by(row: &TextRow) -> Option<ServerError> {
+    let mut row = Reader::new(row);
+    let (_level, code) = (row.lenenc_bytes().ok()?, row.lenenc_bytes().ok()?);
+    let code = std::str::from_utf8(code).ok()?.parse().ok()?;
+    let said = ServerError::new(code, WARNING, row.lenenc_bytes().ok()?);
+    signal(&said).is_some().then_some(said)
+}
+
+/// The SIGNAL that leaves this condition, if its text is the same under every `sql_mode` and
+/// character set.
+fn signal(said: &ServerError) -> Option<String> {
+    let tame = |byte: &u8| (b' '..=b'~').contains(byte) && !matches!(byte, b'\'' | b'\\');
+    let message = std::str::from_utf8(&said.message).ok()?;
+    let state = std::str::from_utf8(&said.state).ok()?;
+    let fits = message.len() <= LONGEST && message.bytes().chain(state.bytes()).all(|it| tame(&it));
+    fits.then(|| {
+        let code = said.code;
+        format!("SIGNAL SQLSTATE '{state}' SET MYSQL_ERRNO = {code}, MESSAGE_TEXT = '{message}'")
+    })
 }
