@@ -38,7 +38,7 @@ impl Session {
             self.context.metrics.errors.increment(ErrorKind::BackendProtocol);
         }
         drop(lease);
-        if forwarded || matches!(text, Text::Streamed(_)) {
+        if forwarded || matches!(text, Text::Streamed(..)) {
             // The client's stream has half a reply, or ours half a command.
             return Err(Failure::End(End::BackendLost));
         }

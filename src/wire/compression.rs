@@ -10,12 +10,10 @@
 //! |---|---|
 //! | [`frames`] | a stream of packets to frames and back, with both kinds of sequence numbers |
 //! | `inflate`, `deflate` | one payload |
-//! | `numbering` | where in a stream of packets the sequence numbers stand |
 
 mod deflate;
 pub mod frames;
 mod inflate;
-mod numbering;
 #[cfg(test)]
 mod tests;
 

@@ -4,8 +4,8 @@ use bytes::{Buf, BytesMut};
 
 use super::deflate::{Deflater, deflate};
 use super::inflate::Inflater;
-use super::numbering::{Mark, Position};
 use super::{Algorithm, FRAME_HEADER, FrameError, FrameHeader, LEAST_COMPRESSED, MOST_PAYLOAD};
+use crate::wire::numbering::{Mark, Position};
 
 /// Packets up to this size are put whole into one frame, which is closed once it holds as much: it
 /// is compressed in one go, and no other session of the thread should have to wait long for that.
