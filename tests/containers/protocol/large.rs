@@ -108,8 +108,8 @@ async fn long_parameters(flavour: Flavour) {
     }
 }
 
-/// The types come with a short execution, on a replica. The long one runs on the primary, to which
-/// they must be told: with some lengths that takes one packet more.
+/// The types come with a short execution, on a replica. The long one runs in a transaction on the
+/// primary, which must be told them: with some lengths that takes one packet more.
 async fn long_parameters_without_types(flavour: Flavour) {
     let cluster = Cluster::unlogged(flavour);
     let proxy = Proxy::start(cluster, "[routing]\nconsistency = \"eventual\"");
@@ -131,9 +131,10 @@ async fn long_parameters_without_types(flavour: Flavour) {
             let script = [
                 Step::Prepare(Box::leak(format!("SELECT ?, '{select}'").into_boxed_str())),
                 Step::Statement(0x17, short_execution(capabilities)),
+                Step::Query("BEGIN"),
                 Step::Statement(0x17, long_execution(length, capabilities)),
+                Step::Query("ROLLBACK"),
                 Step::Statement(0x17, long_execution(100, capabilities)),
-                Step::Query("SELECT 1"),
             ];
             for (number, step) in script.iter().enumerate() {
                 let what = format!("{length} bytes, {capabilities:?}, step {number}");
