@@ -154,6 +154,10 @@ impl Relay<'_> {
     /// Copies the reply to a command that was just sent. A running statement has no deadline: it
     /// ends with its server, its client, or mail.
     pub async fn run(mut self, expect: Expect) -> Result<Reply, RelayError> {
+        if expect == Expect::Stream {
+            self.client.packets.stream_mut().begin_stream();
+            self.server.packets.stream_mut().begin_stream();
+        }
         let mut scanner = Scanner::new(expect, self.server.capabilities);
         let mut reply = Reply::default();
         loop {

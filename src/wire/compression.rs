@@ -10,8 +10,10 @@
 //! |---|---|
 //! | [`frames`] | a stream of packets to frames and back, with both kinds of sequence numbers |
 //! | `inflate`, `deflate` | one payload |
+//! | `events` | where numbers begin anew in a stream of the binary log |
 
 mod deflate;
+mod events;
 pub mod frames;
 mod inflate;
 #[cfg(test)]

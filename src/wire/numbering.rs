@@ -50,6 +50,11 @@ impl Position {
         Some(Mark::End)
     }
 
+    /// True behind a header and before the end of its payload.
+    pub fn is_within(&self) -> bool {
+        self.seen == HEADER
+    }
+
     /// True between two logical packets.
     pub fn is_between(&self) -> bool {
         self.seen == 0 && !self.continued
