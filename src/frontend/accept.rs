@@ -114,6 +114,7 @@ async fn serve(mut socket: Socket, peer: Option<SocketAddr>, context: Arc<Contex
         | End::Drained
         | End::Idle
         | End::WaitTimeout
+        | End::ByServer(_)
         | End::Killed => {
             tracing::debug!(%id, ?end, "a session ended");
         }

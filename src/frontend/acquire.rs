@@ -194,6 +194,11 @@ impl Session {
             self.lease = Some(lease);
             return;
         }
+        self.leave(lease);
+    }
+
+    /// Closes a kept connection that is lost; the client hears of it when it next asks for something.
+    pub(super) fn leave(&mut self, lease: Lease) {
         if self.state.keeps_connection() {
             self.lost = Some(lease.pool().name.clone());
         }

@@ -54,6 +54,14 @@ impl From<io::Error> for ClientError {
     }
 }
 
+/// Of whom something has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    Client,
+    /// The server has said something, or closed.
+    Server,
+}
+
 #[derive(Debug)]
 pub struct Client {
     pub packets: PacketStream,
@@ -66,22 +74,45 @@ impl Client {
     /// Waits until more bytes of the client are buffered. Ends early with mail of the kinds
     /// `wanted`. Cancel safe.
     pub async fn fill(&mut self, wanted: Mail) -> Result<(), ClientError> {
-        let wanted = wanted | ENDING;
+        poll_fn(|context| self.poll_filled(context, wanted)).await
+    }
+
+    /// The same, watching a connection to a server that has nothing to say, unless it closes. Cancel
+    /// safe.
+    pub async fn fill_beside(
+        &mut self,
+        mut server: Option<&mut PacketStream>,
+        wanted: Mail,
+    ) -> Result<Heard, ClientError> {
         poll_fn(|context| {
-            // Bytes first: a command that is there already is served before a drain ends it.
-            if let Poll::Ready(count) = self.packets.poll_fill(context) {
-                return Poll::Ready(match count? {
-                    0 => Err(ClientError::Closed),
-                    _ => Ok(()),
-                });
+            if let Poll::Ready(filled) = self.poll_filled(context, wanted) {
+                return Poll::Ready(filled.map(|()| Heard::Client));
             }
-            let mail = self.handle.mailbox.poll(context, wanted);
-            if !mail.is_empty() {
-                return Poll::Ready(Err(ClientError::Interrupted(mail)));
+            match &mut server {
+                Some(server) => server.poll_fill(context).map(|_| Ok(Heard::Server)),
+                None => Poll::Pending,
             }
-            Poll::Pending
         })
         .await
+    }
+
+    fn poll_filled(
+        &mut self,
+        context: &mut Context<'_>,
+        wanted: Mail,
+    ) -> Poll<Result<(), ClientError>> {
+        // Bytes first: a command that is there already is served before a drain ends it.
+        if let Poll::Ready(count) = self.packets.poll_fill(context) {
+            return Poll::Ready(match count? {
+                0 => Err(ClientError::Closed),
+                _ => Ok(()),
+            });
+        }
+        let mail = self.handle.mailbox.poll(context, wanted | ENDING);
+        if !mail.is_empty() {
+            return Poll::Ready(Err(ClientError::Interrupted(mail)));
+        }
+        Poll::Pending
     }
 
     /// [`fill`](Self::fill) for the rest of a command, which a client may not keep back for long.

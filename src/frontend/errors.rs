@@ -138,15 +138,6 @@ pub fn frames(cause: FrameError) -> ServerError {
     }
 }
 
-/// The types of its parameters are not known to the server that it goes to, and cannot be told.
-pub fn execution_too_long() -> ServerError {
-    error(
-        1105,
-        b"HY000",
-        "rwproxy: an execution of 16 MiB and more must send its parameters' types".into(),
-    )
-}
-
 /// ER_NO_SUCH_THREAD.
 pub fn no_such_session(id: u64) -> ServerError {
     error(1094, b"HY000", format!("Unknown thread id: {id}"))

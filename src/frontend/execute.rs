@@ -16,7 +16,7 @@ use super::rescue::{
     is_farewell, is_read_only, is_rescued, remembered_for,
 };
 use super::session::{End, Incoming, Session};
-use super::upstream::{copy_run, send};
+use super::upstream::{copy_run, copy_spliced, send};
 use crate::backend::connection::diagnostics::Mark;
 use crate::backend::connection::{Access, PrivateError};
 use crate::backend::pool::Lease;
@@ -34,6 +34,7 @@ use crate::wire::query;
 use crate::wire::reply::ServerError;
 use crate::wire::run::RunEnd;
 use crate::wire::scanner::Expect;
+use crate::wire::splice::Splice;
 
 /// On how many servers a read is tried before its client hears of a failure.
 const TRIES: usize = 4;
@@ -47,8 +48,8 @@ const REFUSED: [u16; 5] = [1044, 1064, 1142, 1227, 1290];
 pub(super) enum Text {
     /// All of it: it can be sent again.
     Whole(BytesMut),
-    /// It passes through as it arrives.
-    Streamed(Incoming),
+    /// It passes through as it arrives, with this put in.
+    Streamed(Incoming, Option<Splice>),
 }
 
 /// How an attempt to serve a command ended that did not end in a reply.
@@ -79,7 +80,7 @@ impl Session {
         let mut text = if incoming.whole {
             Text::Whole(self.client.packets.take(HEADER + incoming.header.length))
         } else {
-            Text::Streamed(incoming)
+            Text::Streamed(incoming, None)
         };
         if self.was_rescued(&plan, started) {
             to_primary(&mut plan);
@@ -90,7 +91,7 @@ impl Session {
                 Ok(found) => found,
                 Err(Refusal::End(end)) => return Err(end),
                 Err(Refusal::Error(error)) => {
-                    if let Text::Streamed(incoming) = text {
+                    if let Text::Streamed(incoming, _) = text {
                         self.discard(incoming).await?;
                     }
                     self.context.metrics.errors.increment(errors::label(&error));
@@ -197,7 +198,7 @@ impl Session {
                 .filter(|_| packet.get(HEADER) == Some(&COM_QUERY))
                 .and_then(|arguments| query::text(arguments, self.client.capabilities).ok())
                 .map(|sql| digest::text(sql, self.dialect, LONGEST_SHAPE)),
-            Text::Streamed(_) => None,
+            Text::Streamed(..) => None,
         };
         tracing::warn!(
             session = %self.client.handle.id,
@@ -395,7 +396,7 @@ impl Session {
             return Err(Failure::ReadOnly(error));
         }
         self.no_server_asked(plan, &error);
-        if let Text::Streamed(incoming) = text {
+        if let Text::Streamed(incoming, _) = text {
             self.discard(*incoming).await.map_err(Failure::End)?;
         }
         if plan.expect.is_some() {
@@ -454,10 +455,14 @@ impl Session {
             gone
         };
         lease.packets.begin_command();
+        let mut renumbering = None;
         match text {
             Text::Whole(bytes) => send(&self.client, lease, bytes, &mut on_mail).await?,
-            Text::Streamed(_) => {
+            Text::Streamed(_, None) => {
                 copy_run(&mut self.client, lease, RunEnd::Payload, &mut on_mail).await?;
+            }
+            Text::Streamed(_, Some(splice)) => {
+                renumbering = copy_spliced(&mut self.client, lease, splice, &mut on_mail).await?;
             }
         }
         let Some(expect) = plan.expect else {
@@ -497,6 +502,7 @@ impl Session {
             announces,
             amendment,
             writes,
+            renumbering,
             on_mail,
         };
         limited(limit, relay.run(expect)).await

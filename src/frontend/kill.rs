@@ -12,9 +12,9 @@ use super::context::Context;
 use super::mailbox::Mail;
 use super::registry::Handle;
 use super::session::Session;
-use crate::backend::Credential;
 use crate::backend::pool::Lease;
 use crate::backend::sql_client::SqlClient;
+use crate::backend::{ConnectError, Credential};
 use crate::routing::BackendId;
 use crate::wire::proxy_header::Source;
 
@@ -162,17 +162,27 @@ pub(super) async fn side_connection(
     announce: Option<Source>,
     backend: BackendId,
 ) -> Option<SqlClient> {
-    let deadline = Instant::now() + PATIENCE;
-    let topology = context.topology.load_full();
-    let address = topology.backend(backend)?.address.as_ref()?;
-    let tls = &context.backend_tls;
-    match SqlClient::connect(address, credential, tls, announce, deadline).await {
+    match dial_aside(context, credential, announce, backend).await? {
         Ok(client) => Some(client),
         Err(error) => {
             tracing::debug!(%error, "no connection for a KILL");
             None
         }
     }
+}
+
+/// The same, or why there is none; `None` if the server is not known any more.
+pub(super) async fn dial_aside(
+    context: &Context,
+    credential: &Credential,
+    announce: Option<Source>,
+    backend: BackendId,
+) -> Option<Result<SqlClient, ConnectError>> {
+    let deadline = Instant::now() + PATIENCE;
+    let topology = context.topology.load_full();
+    let address = topology.backend(backend)?.address.as_ref()?;
+    let tls = &context.backend_tls;
+    Some(SqlClient::connect(address, credential, tls, announce, deadline).await)
 }
 
 /// Makes these roles, if any, the active ones; false if the server refuses.

@@ -1,13 +1,22 @@
 //! What the loss of a server means to the client whose statement ran on it.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::acquire::{Refusal, Trouble, attempted};
 use super::errors;
 use super::execute::{Failure, Text};
+use super::kill::dial_aside;
 use super::relay::RelayError;
+use super::rescue::is_farewell;
 use super::session::{End, Session};
+use crate::backend::connection::Access;
 use crate::backend::pool::Lease;
 use crate::metrics::ErrorKind;
 use crate::session::Pins;
 use crate::session::plan::Plan;
+use crate::wire::reply::ErrPacket;
 
 /// What was so before a statement whose server is lost was sent.
 pub(super) struct Loss {
@@ -16,7 +25,53 @@ pub(super) struct Loss {
     pub repeatable: bool,
 }
 
+/// How long a server that has begun to say why it closes may take to say it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The most that it may say.
+const MOST_WORDS: usize = 4096;
+
 impl Session {
+    /// The connection that the session cannot do without was closed while nothing ran, or is about to
+    /// be. If its server lives, that has let it wait too long for the client
+    /// (`idle_transaction_timeout`, `wait_timeout`), or was told to KILL it: the client's ends as it
+    /// would there. If not, the client hears of it when it next asks for something.
+    pub(super) async fn hear_farewell(&mut self) -> Result<(), End> {
+        let Some(mut lease) = self.lease.take() else { return Ok(()) };
+        let said = timeout(LAST_WORDS, lease.packets.read_packet(MOST_WORDS, None)).await;
+        let words = said.ok().and_then(Result::ok).and_then(|packet| {
+            ErrPacket::parse(&packet.payload).ok().map(|error| error.to_owned())
+        });
+        let stops = words.as_ref().is_some_and(|words| is_farewell(words.code));
+        if !stops && self.is_alive(&lease).await? {
+            return Err(End::ByServer(words));
+        }
+        self.leave(lease);
+        Ok(())
+    }
+
+    /// Whether a server lets the account in, or refuses it, now.
+    async fn is_alive(&mut self, lease: &Lease) -> Result<bool, End> {
+        let (backend, writes) = (lease.backend(), lease.access == Access::ReadWrite);
+        let (context, credential) = (self.context.clone(), self.credential.clone());
+        if !context.topology.load().may_finish(backend, writes) {
+            return Ok(false);
+        }
+        let dialling = dial_aside(&context, &credential, self.announces(), backend);
+        let answers = match attempted(&mut self.client, &context, backend, dialling).await {
+            Ok(Some(Ok(client))) => {
+                client.close().await;
+                true
+            }
+            Ok(Some(Err(error))) => {
+                error.server_error().is_some_and(|refused| !is_farewell(refused.code))
+            }
+            Ok(None) => false,
+            Err(Trouble::Refusal(Refusal::End(end))) => return Err(end),
+            Err(_) => false,
+        };
+        Ok(answers && context.topology.load().may_finish(backend, writes))
+    }
+
     /// The server is gone, before or in the middle of its reply.
     pub(super) async fn lost(
         &mut self,
@@ -38,7 +93,7 @@ impl Session {
             self.context.metrics.errors.increment(ErrorKind::BackendProtocol);
         }
         drop(lease);
-        if forwarded || matches!(text, Text::Streamed(_)) {
+        if forwarded || matches!(text, Text::Streamed(..)) {
             // The client's stream has half a reply, or ours half a command.
             return Err(Failure::End(End::BackendLost));
         }

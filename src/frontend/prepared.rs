@@ -21,7 +21,7 @@ use crate::sql::Kind;
 use crate::wire::Capabilities;
 use crate::wire::capabilities::Status;
 use crate::wire::command::Command;
-use crate::wire::execute::{Types, put_statement_id, types, with_types};
+use crate::wire::execute::{Types, put_in, put_statement_id, types};
 use crate::wire::packet::{HEADER, put_packet};
 use crate::wire::reply::ServerError;
 use crate::wire::scanner::Expect;
@@ -50,6 +50,9 @@ impl Session {
         usage: &StatementUse,
         text: &mut Text,
     ) -> Result<Result<(), ServerError>, Failure> {
+        if let Text::Streamed(_, put_in) = text {
+            *put_in = None;
+        }
         if usage.untyped {
             self.shun_strangers_types(lease, usage);
         }
@@ -79,12 +82,10 @@ impl Session {
                 }
             },
         };
-        if let Err(error) = self.bring_types(lease, usage, text) {
-            return Ok(Err(error));
-        }
+        self.bring_types(lease, usage, text);
         match text {
             Text::Whole(packet) => put_statement_id(packet, number),
-            Text::Streamed(_) => put_statement_id(self.client.packets.buffered_mut(), number),
+            Text::Streamed(..) => put_statement_id(self.client.packets.buffered_mut(), number),
         }
         Ok(Ok(()))
     }
@@ -184,20 +185,15 @@ impl Session {
 
     /// Takes note of the parameters' types that an execution sends. One that leaves them out gets
     /// them put in, where the statement on this connection has others or none.
-    fn bring_types(
-        &mut self,
-        lease: &mut Lease,
-        usage: &StatementUse,
-        text: &mut Text,
-    ) -> Result<(), ServerError> {
+    fn bring_types(&mut self, lease: &mut Lease, usage: &StatementUse, text: &mut Text) {
         if !executes(usage) {
-            return Ok(());
+            return;
         }
         let owner = self.owner(usage);
         let capabilities = self.client.capabilities;
         let packet = self.packet(text);
         let remembered = self.state.statements().find(usage.id);
-        let Some((_, prepared)) = remembered else { return Ok(()) };
+        let Some((_, prepared)) = remembered else { return };
         let payload = packet.get(HEADER..).unwrap_or_default();
         match types(usage.command, payload, prepared.parameters, capabilities) {
             Ok(Types::Sent(sent)) => {
@@ -210,23 +206,23 @@ impl Session {
                 }
             }
             Ok(Types::LeftOut { at }) => {
-                let Home::Anywhere(shared) = &usage.home else { return Ok(()) };
+                let Home::Anywhere(shared) = &usage.home else { return };
                 let there = lease.statements.types(shared, owner);
                 if prepared.types.is_empty() || there == prepared.types {
-                    return Ok(());
+                    return;
                 }
-                let whole = with_types(usage.command, packet, at, &prepared.types);
-                let whole = whole.ok_or_else(errors::execution_too_long)?;
+                let Some(splice) = put_in(usage.command, payload, at, &prepared.types) else {
+                    return;
+                };
                 lease.statements.set_types(shared, owner, &prepared.types);
                 match text {
-                    Text::Whole(packet) => *packet = whole,
-                    Text::Streamed(_) => self.client.packets.replace(whole),
+                    Text::Whole(packet) => *packet = splice.applied(packet),
+                    Text::Streamed(_, put_in) => *put_in = Some(splice),
                 }
             }
             // The server has the right error for it.
             Ok(Types::None) | Err(_) => {}
         }
-        Ok(())
     }
 
     /// A server keeps the types of an execution that it refuses, too.
@@ -250,7 +246,7 @@ impl Session {
     fn packet<'a>(&'a self, text: &'a Text) -> &'a [u8] {
         match text {
             Text::Whole(packet) => packet,
-            Text::Streamed(_) => self.client.packets.buffered(),
+            Text::Streamed(..) => self.client.packets.buffered(),
         }
     }
 

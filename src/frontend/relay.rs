@@ -25,6 +25,7 @@ use crate::wire::packet::{HEADER, Header, put_packet};
 use crate::wire::reply::{EOF, ErrPacket, OkPacket, ServerError, StateChange, put_ok};
 use crate::wire::run::RunEnd;
 use crate::wire::scanner::{Expect, Scanner, Significant};
+use crate::wire::splice::Renumbering;
 use crate::wire::{Capabilities, Flavour};
 
 /// What a reply, seen whole, has told.
@@ -100,6 +101,8 @@ pub struct Relay<'a> {
     pub amendment: Option<(&'a Amendment, Encoding)>,
     /// Who else must see what is written.
     pub writes: Option<WriteWatch>,
+    /// The command has had one packet more than the client has sent.
+    pub renumbering: Option<Renumbering>,
     pub on_mail: &'a mut OnMail<'a>,
 }
 
@@ -151,6 +154,10 @@ impl Relay<'_> {
     /// Copies the reply to a command that was just sent. A running statement has no deadline: it
     /// ends with its server, its client, or mail.
     pub async fn run(mut self, expect: Expect) -> Result<Reply, RelayError> {
+        if expect == Expect::Stream {
+            self.client.packets.stream_mut().begin_stream();
+            self.server.packets.stream_mut().begin_stream();
+        }
         let mut scanner = Scanner::new(expect, self.server.capabilities);
         let mut reply = Reply::default();
         loop {
@@ -389,6 +396,7 @@ impl Relay<'_> {
                 self.pass_on().await?;
             }
             let (client, server) = (&mut *self.client, &mut *self.server);
+            let before = server.packets.buffered().len();
             let event = poll_fn(|context| {
                 if let Poll::Ready(count) = server.packets.poll_fill(context) {
                     return Poll::Ready(count.map(|count| match count {
@@ -410,7 +418,12 @@ impl Relay<'_> {
             })
             .await;
             match event {
-                Ok(Event::Bytes) => return Ok(()),
+                Ok(Event::Bytes) => {
+                    if let Some(renumbering) = &mut self.renumbering {
+                        renumbering.renumber(&mut self.server.packets.buffered_mut()[before..]);
+                    }
+                    return Ok(());
+                }
                 Ok(Event::End) => {
                     return Err(RelayError::Server { cause: PacketError::Closed, forwarded });
                 }

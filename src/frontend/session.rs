@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout_at;
 
 use super::accounts::Account;
-use super::client::{Client, ClientError};
+use super::client::{Client, ClientError, Heard};
 use super::context::Context;
 use super::errors;
 use super::hold::InsertId;
@@ -28,6 +28,7 @@ use crate::wire::auth::Nonce;
 use crate::wire::command::Command;
 use crate::wire::packet::{HEADER, Header};
 use crate::wire::proxy_header::Source;
+use crate::wire::reply::ServerError;
 use crate::wire::{Capabilities, Flavour};
 
 /// A command of at most this many bytes is read whole before anything is done with it: it can be
@@ -59,6 +60,9 @@ pub enum End {
     Idle,
     /// The client has said nothing for the session's own `wait_timeout`.
     WaitTimeout,
+    /// Its server has closed the connection that it could not do without, after a time-out or a KILL
+    /// there: with these words, if any.
+    ByServer(Option<ServerError>),
     /// The server went away in the middle of a reply, or with state that cannot be rebuilt.
     BackendLost,
     /// COM_CHANGE_USER was refused.
@@ -77,7 +81,7 @@ impl End {
             }
             End::Client(ClientError::Frames(_)) => Some(ErrorKind::ClientProtocol),
             End::Client(_) => None,
-            End::Killed => Some(ErrorKind::Killed),
+            End::Killed | End::ByServer(_) => Some(ErrorKind::Killed),
             End::Drained => Some(ErrorKind::Shutdown),
             End::BackendLost => Some(ErrorKind::BackendLost),
             End::Protocol(_) => Some(ErrorKind::ClientProtocol),
@@ -276,6 +280,7 @@ impl Session {
             End::Idle => errors::idle_too_long(),
             // MariaDB goes without a word.
             End::WaitTimeout if self.dialect.flavour == Flavour::MySql => errors::idle_too_long(),
+            End::ByServer(Some(words)) => words.clone(),
             End::Protocol(_) => errors::malformed(),
             End::Client(ClientError::Frames(error)) => errors::frames(*error),
             _ => return,
@@ -391,15 +396,21 @@ impl Session {
                 wanted |= Mail::DRAIN | Mail::ACCOUNT | Mail::RELEASE;
             }
             let begun = !self.client.packets.buffered().is_empty();
-            let filled = match patience.filter(|_| !begun) {
-                Some(patience) => match timeout_at(patience, self.client.fill(wanted)).await {
-                    Ok(filled) => filled,
+            // One that is kept without need can close as it likes; a server may have something to
+            // say about data that were sent to it.
+            let bound = self.state.keeps_connection() && !begun;
+            let kept = self.lease.as_mut().filter(|lease| bound && !lease.awaits_word);
+            let filling = self.client.fill_beside(kept.map(|lease| &mut lease.packets), wanted);
+            let heard = match patience.filter(|_| !begun) {
+                Some(patience) => match timeout_at(patience, filling).await {
+                    Ok(heard) => heard,
                     Err(_) => return Err(End::WaitTimeout),
                 },
-                None => self.client.fill(wanted).await,
+                None => filling.await,
             };
-            match filled {
-                Ok(()) => {}
+            match heard {
+                Ok(Heard::Client) => {}
+                Ok(Heard::Server) => self.hear_farewell().await?,
                 Err(ClientError::Interrupted(mail)) => self.receive(mail).await?,
                 Err(error) => return Err(error.into()),
             }

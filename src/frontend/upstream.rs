@@ -3,11 +3,14 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
+use bytes::BytesMut;
+
 use super::client::{Client, ClientError};
 use super::mailbox::Mail;
 use super::relay::{OnMail, RelayError, WHILE_RUNNING};
 use crate::backend::connection::Connection;
 use crate::wire::run::{PacketRun, RunEnd};
+use crate::wire::splice::{Renumbering, Splice, Spliced};
 
 /// Deals with mail while a command is under way.
 pub(super) fn receive(
@@ -70,9 +73,36 @@ pub async fn copy_run(
         if run.is_done() {
             return Ok(());
         }
-        match client.fill_in_time(Mail::BACKEND).await {
-            Err(ClientError::Interrupted(mail)) => receive(client, on_mail, mail, false)?,
-            filled => filled?,
+        more(client, on_mail).await?;
+    }
+}
+
+/// The same for a command into which something is put. How its reply is to be numbered, if in
+/// another way than it comes.
+pub async fn copy_spliced(
+    client: &mut Client,
+    server: &mut Connection,
+    splice: &Splice,
+    on_mail: &mut OnMail<'_>,
+) -> Result<Option<Renumbering>, RelayError> {
+    let mut run = Spliced::new(splice);
+    let mut out = BytesMut::new();
+    loop {
+        let count = run.advance(client.packets.buffered(), &mut out);
+        client.packets.consume(count);
+        send(client, server, &out, on_mail).await?;
+        out.clear();
+        if run.is_done() {
+            return Ok(run.adds_packet().then(Renumbering::default));
         }
+        more(client, on_mail).await?;
+    }
+}
+
+/// Waits for more of the client's command.
+async fn more(client: &mut Client, on_mail: &mut OnMail<'_>) -> Result<(), RelayError> {
+    match client.fill_in_time(Mail::BACKEND).await {
+        Err(ClientError::Interrupted(mail)) => receive(client, on_mail, mail, false),
+        filled => Ok(filled?),
     }
 }

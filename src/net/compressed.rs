@@ -41,6 +41,10 @@ impl Compressed {
         self.frames.begin_command();
     }
 
+    pub fn begin_stream(&mut self) {
+        self.frames.begin_stream();
+    }
+
     /// True when everything that was read has been taken.
     pub fn is_drained(&self) -> bool {
         self.raw.is_empty() && self.frames.is_between()

@@ -104,11 +104,6 @@ impl PacketStream {
         self.buffer.split_to(count)
     }
 
-    /// Puts other bytes in place of those buffered.
-    pub fn replace(&mut self, bytes: BytesMut) {
-        self.buffer = bytes;
-    }
-
     /// The stream itself, for an upgrade to TLS. `None` when bytes are buffered that would be
     /// lost or, worse, taken for encrypted ones.
     pub fn into_stream(self) -> Option<Stream> {

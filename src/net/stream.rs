@@ -50,6 +50,13 @@ impl Stream {
         }
     }
 
+    /// The reply is a stream of the binary log: frames are numbered as there.
+    pub fn begin_stream(&mut self) {
+        if let Stream::Compressed(compressed) = self {
+            compressed.begin_stream();
+        }
+    }
+
     /// Gives back what is not needed while nothing is read or written.
     pub fn give_back(&mut self) {
         if let Stream::Compressed(compressed) = self {

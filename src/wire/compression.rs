@@ -10,12 +10,12 @@
 //! |---|---|
 //! | [`frames`] | a stream of packets to frames and back, with both kinds of sequence numbers |
 //! | `inflate`, `deflate` | one payload |
-//! | `numbering` | where in a stream of packets the sequence numbers stand |
+//! | `events` | where numbers begin anew in a stream of the binary log |
 
 mod deflate;
+mod events;
 pub mod frames;
 mod inflate;
-mod numbering;
 #[cfg(test)]
 mod tests;
 

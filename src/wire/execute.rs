@@ -8,11 +8,10 @@
 //! Sources: MySQL source documentation, "COM_STMT_EXECUTE"; MariaDB's protocol documentation,
 //! "COM_STMT_BULK_EXECUTE".
 
-use bytes::{BufMut, BytesMut};
-
 use super::codec::{Malformed, Reader};
 use super::command::Command;
-use super::packet::{HEADER, Header, MAX_PAYLOAD};
+use super::packet::HEADER;
+use super::splice::Splice;
 use super::{Capabilities, attributes};
 
 /// COM_STMT_EXECUTE's flag that asks for a cursor of any kind.
@@ -164,38 +163,25 @@ fn find_types(
     Ok(Types::Sent(&bytes[begin..at(&reader)]))
 }
 
-/// The same packet, or beginning of one, with the types that it has left out `at` this place of
-/// its payload. `None` when they do not fit into one packet.
-pub fn with_types(command: Command, packet: &[u8], at: usize, types: &[u8]) -> Option<BytesMut> {
-    let (header, payload) = (Header::peek(packet)?, packet.get(HEADER..)?);
-    let length = header.length + types.len();
-    let (before, rest) = payload.split_at_checked(at)?;
-    if length >= MAX_PAYLOAD {
-        return None;
-    }
-    let mut out = BytesMut::with_capacity(packet.len() + types.len());
-    Header { length, sequence: header.sequence }.put(&mut out);
-    out.put_slice(before);
-    let flag = match command {
+/// What puts types into an execution that has left them out `at` this place of its payload; `None`
+/// when that is cut off.
+pub fn put_in(command: Command, payload: &[u8], at: usize, types: &[u8]) -> Option<Splice> {
+    let flag = payload.get(at..)?;
+    let sent = match command {
         Command::StmtBulkExecute => {
-            let flags = rest.first_chunk().map(|flags| u16::from_le_bytes(*flags))?;
-            out.put_u16_le(flags | SEND_TYPES);
-            2
+            let flags = flag.first_chunk().map(|flags| u16::from_le_bytes(*flags))?;
+            (flags | SEND_TYPES).to_le_bytes().to_vec()
         }
-        _ => {
-            out.put_u8(1);
-            1
-        }
+        _ => vec![1],
     };
-    out.put_slice(types);
-    out.put_slice(rest.get(flag..)?);
-    Some(out)
+    Some(Splice { at, replaced: sent.len(), bytes: [&sent, types].concat() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::packet::put_packet;
+    use bytes::BytesMut;
     use proptest::prelude::*;
 
     const EXECUTE: Command = Command::StmtExecute;
@@ -208,6 +194,10 @@ mod tests {
         out
     }
 
+    fn with_types(command: Command, payload: &[u8], at: usize, types: &[u8]) -> BytesMut {
+        put_in(command, payload, at, types).expect("a flag").applied(&packet(payload))
+    }
+
     /// COM_STMT_EXECUTE of statement 7 with a LONG (3) of 42 and a NULL string.
     const SENT: &[u8] = b"\x17\x07\0\0\0\0\x01\0\0\0\x02\x01\x03\0\xfe\0\x2a\0\0\0";
     const LEFT_OUT: &[u8] = b"\x17\x07\0\0\0\0\x01\0\0\0\x02\0\x2a\0\0\0";
@@ -216,8 +206,7 @@ mod tests {
     fn types_are_found_and_put_in_again() {
         assert_eq!(types(EXECUTE, SENT, 2, PLAIN), Ok(Types::Sent(b"\x03\0\xfe\0")));
         assert_eq!(types(EXECUTE, LEFT_OUT, 2, PLAIN), Ok(Types::LeftOut { at: 11 }));
-        let whole = with_types(EXECUTE, &packet(LEFT_OUT), 11, b"\x03\0\xfe\0");
-        assert_eq!(whole, Some(packet(SENT)));
+        assert_eq!(with_types(EXECUTE, LEFT_OUT, 11, b"\x03\0\xfe\0"), packet(SENT));
         assert_eq!(types(EXECUTE, b"\x17\x07\0\0\0\0\x01\0\0\0", 0, PLAIN), Ok(Types::None));
         assert_eq!(types(EXECUTE, b"\x17\x07\0\0\0\0\x01\0\0\0", 0, ATTRIBUTES), Ok(Types::None));
         assert!(types(EXECUTE, b"\x17\x07\0\0\0\0\x01\0", 1, PLAIN).is_err());
@@ -259,7 +248,7 @@ mod tests {
         assert_eq!(types(bulk, sent, 1, PLAIN), Ok(Types::Sent(b"\x03\0")));
         let left_out = b"\xfa\x07\0\0\0\0\0\0\x2a\0\0\0";
         assert_eq!(types(bulk, left_out, 1, PLAIN), Ok(Types::LeftOut { at: 5 }));
-        assert_eq!(with_types(bulk, &packet(left_out), 5, b"\x03\0"), Some(packet(sent)));
+        assert_eq!(with_types(bulk, left_out, 5, b"\x03\0"), packet(sent));
         let asked = b"\x07\0\0\0\xc0\0\x03\0\0\x2a\0\0\0";
         assert!(asks_for_unit_results(bulk, asked));
         assert!(!asks_for_unit_results(bulk, &sent[1..]));
@@ -282,7 +271,7 @@ mod tests {
             let capabilities = if attributes { ATTRIBUTES } else { PLAIN };
             let _ = attribute(command, &payload, parameters, capabilities, b"a");
             if let Ok(Types::LeftOut { at }) = types(command, &payload, parameters, capabilities) {
-                let _ = with_types(command, &packet(&payload), at, b"\x03\0");
+                let _ = put_in(command, &payload, at, b"\x03\0");
             }
         }
     }

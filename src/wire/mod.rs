@@ -15,12 +15,14 @@ pub mod compression;
 pub mod execute;
 pub mod handshake;
 pub mod login;
+mod numbering;
 pub mod packet;
 pub mod proxy_header;
 pub mod query;
 pub mod reply;
 pub mod run;
 pub mod scanner;
+pub mod splice;
 pub mod version;
 
 pub use capabilities::Capabilities;

@@ -4,6 +4,7 @@ mod bad_input;
 mod bulk;
 mod commands;
 mod compression;
+mod farewells;
 mod files;
 mod kill;
 mod large;

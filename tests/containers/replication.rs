@@ -12,6 +12,7 @@ use crate::support::raw::{OLD, Raw, error_code};
 use crate::support::{Cluster, Flavour, Proxy, Server, eventually};
 
 crate::on_both_flavours!(a_replica_follows_through_the_proxy);
+crate::on_both_flavours!(a_compressed_replica_acknowledges);
 crate::on_both_flavours!(a_dump_ends_as_on_a_server);
 crate::on_both_flavours!(a_tool_reads_the_binary_log);
 
@@ -24,7 +25,7 @@ const DUMP_NON_BLOCK: u16 = 1;
 
 async fn a_replica_follows_through_the_proxy(flavour: Flavour) {
     let cluster = Cluster::start(flavour, &["REPLICAS=1"]);
-    let (proxy, within) = Proxy::start_within(&cluster);
+    let (proxy, within) = Proxy::start_within(&cluster, "");
     let mut primary = cluster.root("primary").await;
     let before = standing(&proxy);
     let server = cluster.bare("further").await;
@@ -92,6 +93,91 @@ async fn a_replica_follows_through_the_proxy(flavour: Flavour) {
     .await;
 }
 
+/// Source and replica number frames of the compressed protocol anew behind each event that is
+/// acknowledged: on either side of the proxy, on both, in every way.
+async fn a_compressed_replica_acknowledges(flavour: Flavour) {
+    let cluster = Cluster::start(flavour, &["REPLICAS=0"]);
+    let mut primary = cluster.root("primary").await;
+    let server = cluster.bare("further").await;
+    let root = connect(&server.ip, server.port, "root", "root", None).await;
+    let mut follower = Follower { flavour, server, root };
+    // How the replica asks for it, and how the proxy does.
+    let ways: &[[&str; 2]] = match flavour {
+        Flavour::MySql => {
+            &[["uncompressed", "zlib"], ["zlib", "none"], ["zstd", "zlib"], ["zlib", "zstd"]]
+        }
+        Flavour::MariaDb => &[["0", "zlib"], ["1", "none"], ["1", "zlib"]],
+    };
+    let mut number = 0;
+    for [replica, pool] in ways {
+        let what = format!("{replica} to the proxy, {pool} to the primary");
+        let pool = format!("[pool]\ncompression = \"{pool}\"");
+        let (_proxy, within) = Proxy::start_within(&cluster, &pool);
+        if number == 0 {
+            follower.follow(within).await;
+        }
+        follower.run(flavour.stop()).await;
+        let (host, port) = (within.ip(), within.port());
+        match flavour {
+            Flavour::MySql => {
+                follower
+                    .run(&format!(
+                        "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '{host}', \
+                         SOURCE_PORT = {port}, SOURCE_COMPRESSION_ALGORITHMS = '{replica}', \
+                         SOURCE_HEARTBEAT_PERIOD = 1"
+                    ))
+                    .await;
+            }
+            Flavour::MariaDb => {
+                follower.run(&format!("SET GLOBAL slave_compressed_protocol = {replica}")).await;
+                run(&mut primary, "SET GLOBAL slave_compressed_protocol = 1").await;
+                follower
+                    .run(&format!(
+                        "CHANGE MASTER TO MASTER_HOST = '{host}', MASTER_PORT = {port}, \
+                         MASTER_HEARTBEAT_PERIOD = 1"
+                    ))
+                    .await;
+            }
+        }
+        follower.run(flavour.start()).await;
+        let semi_sync = flavour.semi_sync();
+        run(&mut primary, &format!("SET GLOBAL {semi_sync}_timeout = 30000")).await;
+        run(&mut primary, &format!("SET GLOBAL {semi_sync}_enabled = ON")).await;
+        run(&mut primary, "CREATE TABLE IF NOT EXISTS app.heard (n INT, t LONGTEXT)").await;
+        run(&mut primary, &format!("INSERT INTO app.heard VALUES ({number}, 'begun')")).await;
+        let begun = format!("SELECT t FROM app.heard WHERE n = {number}");
+        follower.awaits(&begun, "begun").await;
+        eventually("it has caught up", PATIENCE, async || {
+            let on = format!("SHOW GLOBAL STATUS LIKE '{semi_sync}_status'");
+            let row: Option<(String, String)> = primary.query_first(on).await.expect("a status");
+            row.is_some_and(|(_, on)| on == "ON").then_some(())
+        })
+        .await;
+        let acknowledged = status(&mut primary, &format!("{semi_sync}_yes_tx")).await;
+        let unheard = status(&mut primary, &format!("{semi_sync}_no_tx")).await;
+        let heard = follower.heartbeats().await;
+        for size in [1, 100, 40_000, LARGE, 17, 1 << 20, 1] {
+            number += 1;
+            let insert = format!("INSERT INTO app.heard VALUES ({number}, REPEAT('x', {size}))");
+            run(&mut primary, &insert).await;
+            if size == 17 {
+                eventually("heartbeats arrive", PATIENCE, async || {
+                    (follower.heartbeats().await >= heard + 2).then_some(())
+                })
+                .await;
+            }
+        }
+        let counted = status(&mut primary, &format!("{semi_sync}_no_tx")).await;
+        assert_eq!(counted, unheard, "{what}");
+        let counted = status(&mut primary, &format!("{semi_sync}_yes_tx")).await;
+        assert_eq!(counted, acknowledged + 7, "{what}");
+        let last = format!("SELECT t FROM app.heard WHERE n = {number}");
+        follower.awaits(&last, "x").await;
+        assert_eq!(dumps_through(&mut primary, within).await.len(), 1, "{what}");
+        number += 1;
+    }
+}
+
 /// What a client gets that dumps the log to its end, or may not, and what it can do afterwards.
 async fn a_dump_ends_as_on_a_server(flavour: Flavour) {
     let cluster = Cluster::shared(flavour);
@@ -119,7 +205,7 @@ async fn a_dump_ends_as_on_a_server(flavour: Flavour) {
 
 async fn a_tool_reads_the_binary_log(flavour: Flavour) {
     let cluster = Cluster::start(flavour, &["REPLICAS=0"]);
-    let (_proxy, within) = Proxy::start_within(&cluster);
+    let (_proxy, within) = Proxy::start_within(&cluster, "");
     let mut primary = cluster.root("primary").await;
     run(&mut primary, "CREATE TABLE app.logged (n INT PRIMARY KEY, t LONGTEXT)").await;
     run(&mut primary, &format!("INSERT INTO app.logged VALUES (2, REPEAT('x', {LARGE}))")).await;
@@ -166,8 +252,14 @@ impl Follower {
     async fn start(flavour: Flavour, server: Server, source: SocketAddr) -> Self {
         let root = connect(&server.ip, server.port, "root", "root", None).await;
         let mut follower = Follower { flavour, server, root };
+        follower.follow(source).await;
+        follower
+    }
+
+    /// Begins to replicate from this source.
+    async fn follow(&mut self, source: SocketAddr) {
         let (host, port) = (source.ip(), source.port());
-        let statements = match flavour {
+        let statements = match self.flavour {
             Flavour::MySql => vec![
                 "INSTALL PLUGIN rpl_semi_sync_replica SONAME 'semisync_replica.so'".to_owned(),
                 "SET GLOBAL rpl_semi_sync_replica_enabled = ON".to_owned(),
@@ -191,10 +283,9 @@ impl Follower {
             ],
         };
         for statement in statements {
-            follower.run(&statement).await;
+            self.run(&statement).await;
         }
-        follower.run(flavour.start()).await;
-        follower
+        self.run(self.flavour.start()).await;
     }
 
     async fn run(&mut self, statement: &str) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::scripted::{Front, OK, Say, Server, reply};
 use crate::frontend::mailbox::Mail;
 use crate::frontend::session::End;
-use crate::routing::topology::{Epoch, State, Topology, Writes};
+use crate::routing::topology::{Address, Epoch, State, Topology, Writes};
 use crate::wire::Capabilities;
 
 fn code(payload: &[u8]) -> Option<u16> {
@@ -357,6 +357,33 @@ async fn what_a_session_has_is_not_lost_in_silence() {
     assert_eq!(front.query("SET @a = 4 + 1").await.as_deref(), Some(OK));
     assert_eq!(front.query("DO SLEEP(20) + @a").await.as_deref().and_then(code), Some(1053));
     assert_eq!(front.packet().await, None);
+}
+
+fn begun_and_closed() -> Say {
+    Say::Die(reply(&[BEGUN]))
+}
+
+#[tokio::test]
+async fn what_a_living_server_closes_is_closed_to_the_client() {
+    let server = scripted(&[("BEGIN", begun_and_closed)]).await;
+    let mut front = Front::new(&[&server]).await;
+    assert_eq!(front.query("BEGIN").await.as_deref(), Some(BEGUN));
+    assert_eq!(front.packet().await, None);
+    assert!(matches!(front.ended.await, Ok(End::ByServer(None))));
+}
+
+#[tokio::test]
+async fn the_loss_of_a_server_is_told_when_the_client_asks() {
+    let server = scripted(&[("BEGIN", begun_and_closed)]).await;
+    let mut front = Front::new(&[&server]).await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    assert_eq!(front.query("SELECT 1").await.as_deref(), Some(OK));
+    let mut topology = (*front.context.topology.load_full()).clone();
+    topology.backends[0].address = Some(Address::Ip(nobody));
+    front.context.topology.publish(topology);
+    assert_eq!(front.query("BEGIN").await.as_deref(), Some(BEGUN));
+    until("its connection is closed", || server.open() == 0).await;
+    assert_eq!(front.query("INSERT 1").await.as_deref().and_then(code), Some(1213));
 }
 
 /// The second server is the primary from now on.

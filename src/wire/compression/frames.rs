@@ -3,9 +3,10 @@
 use bytes::{Buf, BytesMut};
 
 use super::deflate::{Deflater, deflate};
+use super::events::Events;
 use super::inflate::Inflater;
-use super::numbering::{Mark, Position};
 use super::{Algorithm, FRAME_HEADER, FrameError, FrameHeader, LEAST_COMPRESSED, MOST_PAYLOAD};
+use crate::wire::numbering::{Mark, Position};
 
 /// Packets up to this size are put whole into one frame, which is closed once it holds as much: it
 /// is compressed in one go, and no other session of the thread should have to wait long for that.
@@ -50,6 +51,10 @@ pub struct Frames {
     incoming: Position,
     outgoing: Position,
     sending: Sending,
+    /// The server streams its binary log.
+    events: Option<Events>,
+    /// An event has ended behind which its source's numbers begin anew.
+    restarts: bool,
     /// The beginning of a short packet, or of a header.
     held: BytesMut,
     frame: Option<Frame>,
@@ -110,6 +115,8 @@ impl Frames {
             incoming: Position::default(),
             outgoing: Position::default(),
             sending: Sending::Packets,
+            events: None,
+            restarts: false,
             held: BytesMut::new(),
             frame: None,
             inflater: None,
@@ -119,6 +126,8 @@ impl Frames {
     /// Begins a command: both sequences start anew.
     pub fn begin_command(&mut self) {
         self.packet_sequence = 0;
+        self.events = None;
+        self.restarts = false;
         // A second command out of one frame: the numbers of the reply go on from the one before,
         // as a server's do.
         if self.frame.is_some() {
@@ -127,6 +136,16 @@ impl Frames {
             self.also = Also::None;
             self.sequence = 0;
         }
+    }
+
+    /// Begins the reply to a command that asks for a stream of the binary log.
+    pub fn begin_stream(&mut self) {
+        self.events = Some(Events::default());
+    }
+
+    /// True for what a replica says while events stream to it: it has numbers of its own.
+    fn is_word(&self, by: Peer) -> bool {
+        self.events.is_some() && self.peer == by
     }
 
     /// True when no frame has been read in part.
@@ -194,13 +213,20 @@ impl Frames {
             raw.advance(FRAME_HEADER);
             let expected = self.sequence;
             let got = header.sequence;
+            let is_word = self.is_word(Peer::Client);
+            if !is_word && std::mem::take(&mut self.restarts) {
+                self.packet_sequence = got;
+                self.also = Also::Any;
+            }
             let fits = match std::mem::replace(&mut self.also, Also::None) {
                 Also::None => got == expected,
                 Also::Zero => got == expected || got == 0,
                 Also::Any => true,
             };
-            self.sequence = got.wrapping_add(1);
-            if !fits {
+            if !is_word {
+                self.sequence = got.wrapping_add(1);
+            }
+            if !fits && !is_word {
                 return Err(FrameError::OutOfOrder { expected, got });
             }
             if header.uncompressed > 0 {
@@ -261,9 +287,22 @@ impl Frames {
     }
 
     fn renumber(&mut self, bytes: &mut [u8]) {
+        if let (Peer::Server, Some(events)) = (self.peer, &mut self.events) {
+            let mut at = 0;
+            while at < bytes.len() {
+                let (count, restarts) = events.pass(&bytes[at..]);
+                at += count;
+                self.restarts = restarts;
+            }
+        }
+        let is_word = self.is_word(Peer::Client);
         let mut at = 0;
         while let Some(mark) = self.incoming.next(bytes, &mut at) {
             if let Mark::Number(place) = mark {
+                if is_word {
+                    bytes[place] = 0;
+                    continue;
+                }
                 bytes[place] = self.packet_sequence;
                 self.packet_sequence = self.packet_sequence.wrapping_add(1);
             }
@@ -273,9 +312,28 @@ impl Frames {
     /// Takes some of `bytes`, at least one, and appends what can be sent of them and of those
     /// before to `out`; how many were taken. At the end of a packet nothing is held back.
     pub fn write(&mut self, bytes: &[u8], out: &mut BytesMut) -> usize {
+        if self.is_word(Peer::Server) {
+            let numbers = (self.sequence, self.packet_sequence, self.restarts);
+            (self.sequence, self.restarts) = (0, false);
+            let count = self.write_some(bytes, out);
+            (self.sequence, self.packet_sequence, self.restarts) = numbers;
+            return count;
+        }
         if self.peer == Peer::Server {
             self.also = Also::Any;
         }
+        let Some(events) = self.events else { return self.write_some(bytes, out) };
+        // An event that is to be acknowledged ends its frame.
+        let mut ahead = events;
+        let (end, _) = ahead.pass(bytes);
+        let count = self.write_some(&bytes[..end], out);
+        if let Some(events) = &mut self.events {
+            self.restarts |= events.pass(&bytes[..count]).1;
+        }
+        count
+    }
+
+    fn write_some(&mut self, bytes: &[u8], out: &mut BytesMut) -> usize {
         match self.sending {
             Sending::Packets => self.write_packets(bytes, out),
             Sending::Long(_) => self.write_long(bytes, out),
@@ -291,6 +349,9 @@ impl Frames {
         while let Some(mark) = here.next(bytes, &mut at) {
             match mark {
                 Mark::Number(place) => {
+                    if std::mem::take(&mut self.restarts) {
+                        self.sequence = bytes[place];
+                    }
                     if here.size().is_some_and(|size| size > SHORT) {
                         if whole > 0 {
                             break;

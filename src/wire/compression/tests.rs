@@ -378,3 +378,56 @@ proptest! {
         prop_assert_eq!(read(&mut Frames::new(way, Peer::Client), &out, piece, room), Ok(bytes));
     }
 }
+
+/// A semi-synchronous replica, a proxy and a source: events go down, what the replica says up.
+#[test]
+fn a_stream_whose_events_are_acknowledged() {
+    let event = |out: &mut BytesMut, sequence, wants: u8, length: usize| {
+        let payload = [&[0, 0xEF, wants, 0, 0, 0, 0][..], &noise(length)].concat();
+        put_packet(out, sequence, &payload)
+    };
+    // MySQL numbers from 0 behind what is to be acknowledged, MariaDB from 1.
+    for (way, first) in [(WAYS[0], 0), (WAYS[1], 0), (WAYS[0], 1)] {
+        for (piece, room) in [(1, 9), (70, 100), (100_000, 4096)] {
+            let [mut source, mut down] =
+                [Peer::Client, Peer::Server].map(|it| Frames::new(way, it));
+            let [mut up, mut replica] = [Peer::Client, Peer::Server].map(|it| Frames::new(way, it));
+            // The command.
+            let command = packets(0, &[30]);
+            let asked = read(&mut up, &framed(&mut replica, &command), 4096, 4096).unwrap();
+            read(&mut source, &framed(&mut down, &asked), 4096, 4096).unwrap();
+            for frames in [&mut source, &mut down, &mut up, &mut replica] {
+                frames.begin_stream();
+            }
+            let mut sequence = 1;
+            for (lengths, wait) in
+                [(&[40, 20][..], true), (&[200], false), (&[100_000, 9], true), (&[70], true)]
+            {
+                let mut events = BytesMut::new();
+                for (at, length) in lengths.iter().enumerate() {
+                    let wants = u8::from(at + 1 == lengths.len());
+                    sequence = event(&mut events, sequence, wants, *length);
+                }
+                sequence = first;
+                let relayed = read(&mut down, &framed(&mut source, &events), piece, room).unwrap();
+                assert!(relayed == events[..], "as they are numbered without compression");
+                let frames = framed(&mut up, &relayed);
+                assert_eq!(frames[3], events[3], "a frame has the number of its first packet");
+                let received = read(&mut replica, &frames, piece, room).unwrap();
+                assert!(received == events[..]);
+                if !wait {
+                    // The source goes on meanwhile.
+                    continue;
+                }
+                let word = packets(0, &[22]);
+                for _ in 0..2 {
+                    let frames = framed(&mut replica, &word);
+                    let said = read(&mut up, &frames, piece, room).unwrap();
+                    let frames = framed(&mut down, &said);
+                    assert_eq!((said == word, frames[3]), (true, 0));
+                    assert_eq!(read(&mut source, &frames, piece, room).unwrap(), word);
+                }
+            }
+        }
+    }
+}

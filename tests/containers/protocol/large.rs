@@ -7,11 +7,12 @@ use rwproxy::wire::packet::{MAX_PAYLOAD, Packet};
 use super::primary;
 use super::step::{Script, Step};
 use crate::support::raw::{OLD, Outcome, Raw, error_code, value};
-use crate::support::{Cluster, Flavour, Proxy};
+use crate::support::{Cluster, Flavour, Proxy, marker};
 
 crate::on_both_flavours!(long_statements);
 crate::on_both_flavours!(long_rows);
 crate::on_both_flavours!(long_parameters);
+crate::on_both_flavours!(long_parameters_without_types);
 crate::on_both_flavours!(a_statement_that_is_too_long);
 
 /// Payloads of one packet, of one and an empty one, of two, of two and an empty one, of three.
@@ -105,6 +106,76 @@ async fn long_parameters(flavour: Flavour) {
         assert_eq!(error_code(&expected), None, "step {number}, directly");
         assert_same(&proxied.take(step).await, &expected, &format!("step {number}"));
     }
+}
+
+/// The types come with a short execution, on a replica. The long one runs in a transaction on the
+/// primary, which must be told them: with some lengths that takes one packet more.
+async fn long_parameters_without_types(flavour: Flavour) {
+    let cluster = Cluster::unlogged(flavour);
+    let proxy = Proxy::start(cluster, "[routing]\nconsistency = \"eventual\"");
+    let new = OLD | Capabilities::DEPRECATE_EOF;
+    let attributes = OLD | Capabilities::QUERY_ATTRIBUTES;
+    let clients = match flavour {
+        Flavour::MySql => &[OLD, attributes][..],
+        Flavour::MariaDb => &[OLD, new],
+    };
+    for &capabilities in clients {
+        let mut direct = Script::new(Raw::app(primary(cluster), capabilities).await);
+        let mut proxied = Script::new(Raw::app(proxy.address, capabilities).await);
+        for length in [MAX_PAYLOAD - 4, MAX_PAYLOAD - 2, MAX_PAYLOAD - 1, MAX_PAYLOAD]
+            .into_iter()
+            .chain([2 * MAX_PAYLOAD - 3, 2 * MAX_PAYLOAD - 1, 2 * MAX_PAYLOAD])
+        {
+            // A text that no connection has been told of.
+            let select = marker("length");
+            let script = [
+                Step::Prepare(Box::leak(format!("SELECT ?, '{select}'").into_boxed_str())),
+                Step::Statement(0x17, short_execution(capabilities)),
+                Step::Query("BEGIN"),
+                Step::Statement(0x17, long_execution(length, capabilities)),
+                Step::Query("ROLLBACK"),
+                Step::Statement(0x17, long_execution(100, capabilities)),
+            ];
+            for (number, step) in script.iter().enumerate() {
+                let what = format!("{length} bytes, {capabilities:?}, step {number}");
+                let expected = direct.take(step).await;
+                assert_eq!(error_code(&expected), None, "{what}, directly");
+                assert_same(&proxied.take(step).await, &expected, &what);
+            }
+        }
+    }
+}
+
+/// What stands behind a statement's number up to the NULL bitmap.
+fn begin_execution(capabilities: Capabilities) -> Vec<u8> {
+    let mut begin = vec![0, 1, 0, 0, 0];
+    if capabilities.contains(Capabilities::QUERY_ATTRIBUTES) {
+        begin.push(1);
+    }
+    begin
+}
+
+/// Of one short string, with its type.
+fn short_execution(capabilities: Capabilities) -> Vec<u8> {
+    let name: &[u8] = match capabilities.contains(Capabilities::QUERY_ATTRIBUTES) {
+        true => &[0],
+        false => &[],
+    };
+    [&begin_execution(capabilities)[..], &[0, 1, 0xFD, 0], name, b"\x05short"].concat()
+}
+
+/// Of one string, without its type; all of the payload has this length.
+fn long_execution(length: usize, capabilities: Capabilities) -> Vec<u8> {
+    let begin = [&begin_execution(capabilities)[..], &[0, 0]].concat();
+    let rest = length - 5 - begin.len();
+    let (prefix, size) = match rest {
+        0..=250 => (vec![], 1),
+        251..=0x100_0002 => (vec![0xFD], 3),
+        _ => (vec![0xFE], 8),
+    };
+    let text = rest - prefix.len() - size;
+    let size = text.to_le_bytes()[..size].to_vec();
+    [begin, prefix, size, vec![b'x'; text]].concat()
 }
 
 /// Beyond the servers' max_allowed_packet.

@@ -24,9 +24,9 @@ pub struct Proxy {
 
 impl Proxy {
     /// A proxy that the cluster's containers reach as well, and where they do.
-    pub fn start_within(cluster: &Cluster) -> (Self, SocketAddr) {
+    pub fn start_within(cluster: &Cluster, extra: &str) -> (Self, SocketAddr) {
         let gateway = cluster.gateway();
-        let listen = format!("[listen]\naddress = [\"127.0.0.1:0\", \"{gateway}:0\"]");
+        let listen = format!("[listen]\naddress = [\"127.0.0.1:0\", \"{gateway}:0\"]\n{extra}");
         let proxy = Self::start(cluster, &listen);
         let within = proxy.listening("clients", &gateway);
         (proxy, within)

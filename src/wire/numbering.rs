@@ -4,7 +4,7 @@ use crate::wire::packet::{HEADER, MAX_PAYLOAD};
 
 /// A position in a stream of packets that is cut anywhere.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Position {
+pub(in crate::wire) struct Position {
     /// Bytes of the present header that have passed; [`HEADER`] within a payload.
     seen: usize,
     /// The payload's length, as far as it was seen.
@@ -17,7 +17,7 @@ pub(super) struct Position {
 
 /// What [`Position::next`] has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(in crate::wire) enum Mark {
     /// Past the sequence number that stands at this place, which ends a header.
     Number(usize),
     /// The end of a packet.
@@ -48,6 +48,11 @@ impl Position {
         }
         *self = Position { continued: self.length == MAX_PAYLOAD, ..Position::default() };
         Some(Mark::End)
+    }
+
+    /// True behind a header and before the end of its payload.
+    pub fn is_within(&self) -> bool {
+        self.seen == HEADER
     }
 
     /// True between two logical packets.
