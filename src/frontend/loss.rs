@@ -1,11 +1,14 @@
 //! What the loss of a server means to the client whose statement ran on it.
 
+use std::time::Instant;
+
 use super::errors;
 use super::execute::{Failure, Text};
 use super::relay::RelayError;
 use super::session::{End, Session};
 use crate::backend::pool::Lease;
 use crate::metrics::ErrorKind;
+use crate::monitor::abandoned::Thread;
 use crate::session::Pins;
 use crate::session::plan::Plan;
 
@@ -17,6 +20,13 @@ pub(super) struct Loss {
 }
 
 impl Session {
+    /// Closes a connection on whose server something of the session's may go on. The server is told
+    /// as soon as it can be reached.
+    pub(super) fn abandon(&self, lease: Lease) {
+        let thread = Thread::new(lease.thread, Instant::now());
+        self.context.abandoned.add(lease.backend(), thread);
+    }
+
     /// The server is gone, before or in the middle of its reply.
     pub(super) async fn lost(
         &mut self,
@@ -37,7 +47,10 @@ impl Session {
         if let RelayError::Malformed { .. } = error {
             self.context.metrics.errors.increment(ErrorKind::BackendProtocol);
         }
-        drop(lease);
+        // What is told now must stay true: a statement that the server has not got may not reach it
+        // behind what the session does next.
+        lease.packets.stream().forget_unsent();
+        self.abandon(lease);
         if forwarded || matches!(text, Text::Streamed(_)) {
             // The client's stream has half a reply, or ours half a command.
             return Err(Failure::End(End::BackendLost));

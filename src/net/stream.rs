@@ -43,6 +43,16 @@ impl Stream {
         }
     }
 
+    /// Has what the peer has not yet got never sent, when this is dropped: the peer may not get it
+    /// minutes later, from the system, when a broken network is whole again. It may not hear of the
+    /// end either.
+    pub fn forget_unsent(&self) {
+        if let Socket::Tcp(stream) = self.socket() {
+            // It fails only for a socket that is closed already.
+            let _ = stream.set_zero_linger();
+        }
+    }
+
     /// Begins a command: frames are numbered anew.
     pub fn begin_command(&mut self) {
         if let Stream::Compressed(compressed) = self {

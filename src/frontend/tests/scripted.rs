@@ -22,7 +22,7 @@ use crate::frontend::registry::Registry;
 use crate::frontend::scopes::Scopes;
 use crate::frontend::session::{End, Session};
 use crate::metrics::Metrics;
-use crate::monitor::Samples;
+use crate::monitor::{Abandoned, Samples};
 use crate::net::rsa::LazyRsaKey;
 use crate::net::stream::Socket;
 use crate::net::tls::client::ClientTls;
@@ -264,6 +264,7 @@ impl Front {
             texts: Texts::default(),
             opinions: Worker::start(Arc::new(Verdicts::new(16, 1)), 4).unwrap(),
             samples: Samples::default(),
+            abandoned: Abandoned::default(),
             scopes: Scopes::default(),
             rescues: Rescues::new(std::time::Instant::now()),
             tickets: AtomicU64::new(0),
