@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -24,6 +25,17 @@ pub enum Stream {
     Tls(Box<TlsStream<Socket>>),
     /// Over one of the others.
     Compressed(Box<Compressed>),
+}
+
+/// How long the peer's system may leave what was sent without a word, or without room for it, before
+/// the connection counts as broken. `None`: a quarter of an hour or so by default (`tcp_retries2`), and
+/// without room for ever. Elsewhere than on Linux that is so in any case.
+pub fn limit_silence(stream: &TcpStream, limit: Option<Duration>) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(stream).set_tcp_user_timeout(limit)?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, limit);
+    Ok(())
 }
 
 impl Stream {
@@ -50,6 +62,14 @@ impl Stream {
         if let Socket::Tcp(stream) = self.socket() {
             // It fails only for a socket that is closed already.
             let _ = stream.set_zero_linger();
+        }
+    }
+
+    /// As the function of this name, for the socket below.
+    pub fn limit_silence(&self, limit: Option<Duration>) {
+        if let Socket::Tcp(stream) = self.socket() {
+            // It fails only for a socket that is closed already.
+            let _ = limit_silence(stream, limit);
         }
     }
 

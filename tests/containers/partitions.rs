@@ -11,11 +11,15 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::consistency::trouble::replicate_asynchronously;
+use crate::lag::{Beat, Watched};
 use crate::support::partition::Partition;
 use crate::support::writers::{self, Writers};
-use crate::support::{Cluster, Flavour, Proxy};
+use crate::support::{Cluster, Flavour, Proxy, eventually, marker};
 
 crate::on_both_flavours!(the_primary_is_lost_to_the_proxy_alone);
+crate::on_both_flavours!(the_primary_is_lost_to_its_replicas_alone);
+crate::on_both_flavours!(a_single_connection_is_lost);
 
 /// Longer than the networks here are broken.
 const PATIENT: &str = "[routing]\nwrite_hold = \"30s\"";
@@ -83,12 +87,16 @@ fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> u16 {
     }
 }
 
-async fn the_primary_is_lost_to_the_proxy_alone(flavour: Flavour) {
-    let cluster = Cluster::start(flavour, &[]);
-    cluster.run_on("primary", writers::TABLE).await;
+async fn make_cells(cluster: &Cluster) {
     let table = "CREATE TABLE app.cell (id INT PRIMARY KEY, v BIGINT NOT NULL)";
     cluster.run_on("primary", table).await;
     cluster.run_on("primary", "INSERT INTO app.cell VALUES (1, 0), (2, 0), (3, 0)").await;
+}
+
+async fn the_primary_is_lost_to_the_proxy_alone(flavour: Flavour) {
+    let cluster = Cluster::start(flavour, &[]);
+    cluster.run_on("primary", writers::TABLE).await;
+    make_cells(&cluster).await;
     cluster.settle().await;
     cluster.log_statements().await;
     let proxy = Proxy::start(&cluster, PATIENT);
@@ -171,4 +179,138 @@ async fn the_primary_is_lost_to_the_proxy_alone(flavour: Flavour) {
         .await
         .expect("a list");
     assert_eq!(left, Some(0), "statements go on for nobody");
+}
+
+/// Nothing is refused anywhere, and the replicas' threads say that they run.
+async fn the_primary_is_lost_to_its_replicas_alone(flavour: Flavour) {
+    let cluster = Cluster::start(flavour, &[]);
+    cluster.run_on("primary", writers::TABLE).await;
+    make_cells(&cluster).await;
+    Beat::prepare(&cluster).await;
+    let timeout = match flavour {
+        Flavour::MySql => "rpl_semi_sync_source_timeout",
+        Flavour::MariaDb => "rpl_semi_sync_master_timeout",
+    };
+    cluster.run_on("primary", &format!("SET GLOBAL {timeout} = 500")).await;
+    cluster.settle().await;
+    cluster.log_statements().await;
+    let proxy = Proxy::start(&cluster, "[routing]\nslow_start = \"0s\"");
+    let readers = Readers::start(&proxy);
+    let writers = Writers::start(&proxy, true);
+    let _beat = Beat::start(&cluster).await;
+    let mut watched = Watched::start(&cluster, &proxy, "replica1").await;
+    writers.go_on().await;
+
+    let replicas: Vec<&str> = cluster.replicas().map(|replica| &*replica.ip).collect();
+    let cut = || Partition::between(&cluster.primary().container, &replicas);
+    // Commits wait for acknowledgements, and after a while no more.
+    let partition = cut();
+    writers.go_on().await;
+    partition.heal();
+    both_take_reads(&proxy).await;
+
+    // What is written is seen at once, and so is missing on the replicas.
+    replicate_asynchronously(&cluster).await;
+    let began = Instant::now();
+    let partition = cut();
+    eventually("the replicas get nothing", RETURN, async || {
+        (watched.truth().await > 1000.0).then_some(())
+    })
+    .await;
+    let samples = watched.compare(&format!("{flavour:?}, cut off from the primary")).await;
+    assert!(samples[samples.len() - 1].1 > samples[0].1, "it does not grow: {samples:.0?}");
+    proxy.wait_until("stale replicas take no reads", |status| {
+        let mut backends = status["backends"].as_array().expect("a list").iter();
+        backends.all(|it| {
+            it["role"] == "primary"
+                || (it["takes_reads"] == 0 && it["why_not"].to_string().contains("max_lag"))
+        })
+    });
+    let marker = marker("stale");
+    let mut session = proxy.app().await;
+    for _ in 0..20 {
+        session.query_drop(format!("SELECT '{marker}' FROM app.cell")).await.expect("a read");
+    }
+    assert_eq!(cluster.count_logged("primary", &marker).await, 20);
+    for replica in ["replica1", "replica2"] {
+        assert_eq!(cluster.count_logged(replica, &marker).await, 0, "{replica} is stale");
+    }
+    writers.go_on().await;
+    sleep(CUT.saturating_sub(began.elapsed())).await;
+    partition.heal();
+    both_take_reads(&proxy).await;
+    writers.go_on().await;
+    readers.end().await;
+    let outcome = writers.end().await;
+    outcome.assert_no_errors();
+    cluster.settle().await;
+    for server in &cluster.servers {
+        outcome.assert_on(&cluster, &server.server).await;
+    }
+}
+
+async fn both_take_reads(proxy: &Proxy) {
+    eventually("both replicas take reads", RETURN * 2, async || {
+        let status = proxy.status();
+        let backends = status["backends"].as_array().expect("a list");
+        (backends.iter().filter(|it| it["takes_reads"] == 1).count() == 2).then_some(())
+    })
+    .await;
+}
+
+/// As when a firewall has forgotten it: its packets vanish, those of all others pass. The servers are
+/// up, so that nobody but the connection itself can tell.
+async fn a_single_connection_is_lost(flavour: Flavour) {
+    /// From the first packet that vanishes to the answer.
+    const NOTICED: Duration = Duration::from_secs(60);
+    let cluster = Cluster::start(flavour, &["REPLICAS=1"]);
+    make_cells(&cluster).await;
+    cluster.settle().await;
+    let proxy = Proxy::start(&cluster, "");
+    let (mut session, mut open) = (proxy.app().await, proxy.app().await);
+    session.query_drop("UPDATE app.cell SET v = 1 WHERE id = 1").await.expect("a write");
+    eventually("it reads on the replica", RETURN, async || {
+        value(&mut session, 1).await;
+        (proxy.reads_on_replicas() > 0).then_some(())
+    })
+    .await;
+    open.query_drop("BEGIN").await.expect("a transaction");
+    open.query_drop("UPDATE app.cell SET v = 1 WHERE id = 2").await.expect("it locks a row");
+
+    let gateway = cluster.gateway();
+    let cut = async |server: &str| {
+        let ports = ports(&cluster, server).await;
+        assert!(!ports.is_empty(), "{server} has clients");
+        Partition::of_connections(&cluster.server(server).container, &gateway, &ports)
+    };
+    let partitions = [cut("primary").await, cut("replica1").await];
+    let began = Instant::now();
+    let (read, lost) = tokio::join!(
+        timeout(NOTICED, value(&mut session, 1)),
+        timeout(NOTICED, open.query_drop("UPDATE app.cell SET v = 2 WHERE id = 2")),
+    );
+    assert_eq!(read.expect("a read is answered"), Some(1), "it was done elsewhere");
+    assert_eq!(code(lost.expect("a statement is answered")), 1213, "the transaction is gone");
+    eprintln!("{flavour:?}: noticed after {} s", began.elapsed().as_secs());
+    // The server has not been told by the lost connection, and lets go of the row all the same.
+    let mut other = proxy.app().await;
+    let write = other.query_drop("UPDATE app.cell SET v = 5 WHERE id = 2");
+    timeout(NOTICED, write).await.expect("the row is free").expect("a write");
+    // Both go on, over other connections.
+    open.query_drop("UPDATE app.cell SET v = v + 1 WHERE id = 2").await.expect("a write");
+    assert_eq!(value(&mut session, 1).await, Some(1));
+    assert_eq!(value(&mut open, 2).await, Some(6));
+    drop(partitions);
+}
+
+/// The ports of the proxy's connections for its clients to a server.
+async fn ports(cluster: &Cluster, server: &str) -> Vec<u16> {
+    let hosts: Vec<String> = cluster
+        .root(server)
+        .await
+        .query("SELECT HOST FROM information_schema.PROCESSLIST WHERE USER = 'app'")
+        .await
+        .expect("a list");
+    let port = |host: String| host.rsplit(':').next().and_then(|port| port.parse().ok());
+    hosts.into_iter().map(|host| port(host).expect("an address with a port")).collect()
 }
