@@ -123,7 +123,7 @@ impl Session {
             match standing {
                 Standing::Serves => return Ok(lease),
                 Standing::Gone => {
-                    drop(lease);
+                    self.abandon(lease);
                     self.lost = Some(name);
                 }
                 Standing::Waits => {
@@ -203,7 +203,7 @@ impl Session {
             self.lost = Some(lease.pool().name.clone());
         }
         self.held_lost();
-        drop(lease);
+        self.abandon(lease);
         self.client.handle.set_backend(None);
     }
 

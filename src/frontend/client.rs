@@ -14,6 +14,7 @@ use super::mailbox::Mail;
 use super::registry::Handle;
 use crate::net::PacketStream;
 use crate::net::compressed::frame_error;
+use crate::session::tracking::TransactionState;
 use crate::wire::Capabilities;
 use crate::wire::compression::FrameError;
 use crate::wire::packet::{HEADER, Header, put_packet};
@@ -68,6 +69,8 @@ pub struct Client {
     pub handle: Arc<Handle>,
     /// What was agreed on with the client.
     pub capabilities: Capabilities,
+    /// What it was last told of its transaction.
+    pub transaction: TransactionState,
 }
 
 impl Client {

@@ -24,6 +24,7 @@ use crate::metrics::{Destination, Label};
 use crate::routing::{BackendId, Request};
 use crate::session::outcome::{DiagnosticsAfter, Ending};
 use crate::session::plan::{KillScope, Plan, Then, TrackingUse, Why};
+use crate::session::tracking::TransactionState;
 use crate::session::{Observation, Tracking};
 use crate::sql::{Reason, digest};
 use crate::wire::Capabilities;
@@ -599,6 +600,7 @@ impl Session {
             Then::Reset => {
                 let autocommit = lease.status.contains(Status::AUTOCOMMIT);
                 self.state.reset(self.dialect.flavour, autocommit);
+                self.client.transaction = TransactionState::default();
                 lease.was_reset();
                 self.insert_id_was_reset();
             }

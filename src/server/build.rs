@@ -176,6 +176,7 @@ pub(super) fn context(
         texts: Texts::default(),
         opinions,
         samples: observed.samples.clone(),
+        abandoned: observed.abandoned.clone(),
         scopes: Scopes::default(),
         rescues: Rescues::new(Instant::now()),
         tickets: AtomicU64::new(0),

@@ -67,6 +67,7 @@ async fn follow_topology(context: Arc<Context>) {
         published.borrow_and_update();
         let topology = context.topology.load_full();
         context.pools.follow(&topology);
+        context.abandoned.retain(|id| topology.backend(id).is_some());
         let lost = before
             .backends
             .iter()

@@ -16,10 +16,17 @@ const NEAR: f64 = 250.0;
 const SAMPLES: usize = 60;
 
 /// Writes the time every 20 ms until it is dropped.
-struct Beat(JoinHandle<()>);
+pub struct Beat(JoinHandle<()>);
 
 impl Beat {
-    async fn start(cluster: &Cluster) -> Self {
+    /// Has the table made and the first time written.
+    pub async fn prepare(cluster: &Cluster) {
+        let table = "CREATE TABLE app.beat (id INT PRIMARY KEY, written TIMESTAMP(6) NOT NULL)";
+        cluster.run_on("primary", table).await;
+        cluster.run_on("primary", "REPLACE INTO app.beat VALUES (1, NOW(6))").await;
+    }
+
+    pub async fn start(cluster: &Cluster) -> Self {
         let mut primary = cluster.root("primary").await;
         Beat(tokio::spawn(async move {
             loop {
@@ -38,19 +45,19 @@ impl Drop for Beat {
 }
 
 /// A replica and what is said of it.
-struct Watched {
+pub struct Watched {
     replica: Conn,
     console: Conn,
     server: &'static str,
 }
 
 impl Watched {
-    async fn start(cluster: &Cluster, proxy: &Proxy, server: &'static str) -> Self {
+    pub async fn start(cluster: &Cluster, proxy: &Proxy, server: &'static str) -> Self {
         Watched { replica: cluster.root(server).await, console: proxy.console().await, server }
     }
 
     /// How old what the replica has is, milliseconds.
-    async fn truth(&mut self) -> f64 {
+    pub async fn truth(&mut self) -> f64 {
         let sql = "SELECT TIMESTAMPDIFF(MICROSECOND, written, NOW(6)) FROM app.beat";
         let micros: Option<i64> = self.replica.query_first(sql).await.expect("an age");
         micros.expect("a row") as f64 / 1e3
@@ -79,7 +86,7 @@ impl Watched {
     }
 
     /// Takes samples, and compares half of them or more.
-    async fn compare(&mut self, what: &str) -> Vec<(f64, f64)> {
+    pub async fn compare(&mut self, what: &str) -> Vec<(f64, f64)> {
         let samples = self.samples().await;
         let error = median(samples.iter().map(|(truth, shown)| (shown - truth).abs()));
         let bias = median(samples.iter().map(|(truth, shown)| shown - truth));
@@ -100,9 +107,7 @@ crate::on_both_flavours!(lag_is_shown_as_it_is);
 
 async fn lag_is_shown_as_it_is(flavour: Flavour) {
     let cluster = Cluster::start(flavour, &["REPLICAS=2"]);
-    let table = "CREATE TABLE app.beat (id INT PRIMARY KEY, written TIMESTAMP(6) NOT NULL)";
-    cluster.run_on("primary", table).await;
-    cluster.run_on("primary", "REPLACE INTO app.beat VALUES (1, NOW(6))").await;
+    Beat::prepare(&cluster).await;
     cluster.settle().await;
     let proxy = Proxy::start(&cluster, "");
     let beat = Beat::start(&cluster).await;
