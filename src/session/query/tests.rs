@@ -5,13 +5,16 @@ mod read_only;
 use std::sync::{Arc, LazyLock};
 
 use super::*;
-use crate::routing::Rules;
+use crate::routing::{BackendId, Rules};
+use crate::session::outcome::{
+    After, Diagnostics, DiagnosticsAfter, FoundRows, FoundRowsAfter, Report,
+};
 use crate::session::plan::plan as plan_command;
 use crate::session::settings::Names;
 use crate::session::statements::Texts;
-use crate::session::{Observation, Settings, State, Told};
+use crate::session::{Change, Observation, Settings, State, Told};
 use crate::sql::cache::{Verdicts, Worker};
-use crate::wire::amend::diagnostic;
+use crate::wire::amend::{Amendment, diagnostic};
 use crate::wire::capabilities::Status;
 
 static TEXTS: LazyLock<Texts> = LazyLock::new(Texts::default);
@@ -40,13 +43,15 @@ struct Case {
     whole: bool,
     rules: Rules,
     shares_writes: bool,
+    previous: Option<BackendId>,
 }
 
 impl Case {
     fn new(dialect: Dialect) -> Self {
         let (capabilities, rules) = (Capabilities::empty(), Rules::default());
         let state = fresh();
-        Case { state, dialect, capabilities, whole: true, rules, shares_writes: false }
+        let (whole, shares_writes, previous) = (true, false, None);
+        Case { state, dialect, capabilities, whole, rules, shares_writes, previous }
     }
 
     fn situation(&self) -> Situation<'_> {
@@ -57,7 +62,7 @@ impl Case {
             dialect: self.dialect,
             rules: &self.rules,
             hints: None,
-            previous: None,
+            previous: self.previous,
             has_primary: true,
             capabilities: self.capabilities,
             texts: &TEXTS,
@@ -576,6 +581,24 @@ fn what_a_statement_leaves_to_be_asked() {
             assert_eq!(after, expected, "{sql}");
         }
     }
+}
+
+#[test]
+fn diagnostics_are_read_where_they_are() {
+    const GET: &str = "GET DIAGNOSTICS @n = NUMBER";
+    let mut case = Case::new(MYSQL);
+    let pinned = Pins::USER_VARIABLE;
+    assert_eq!((case.plan(GET).request, case.plan(GET).pins), (Request::Primary, pinned));
+    case.state.outcome.diagnostics = Diagnostics::OnConnection;
+    assert_eq!(case.plan(GET).pins, pinned, "its connection is gone");
+    case.previous = Some(BackendId(2));
+    let plan = case.plan(GET);
+    assert!(plan.request == Request::Previous(case.previous) && plan.pins.is_empty());
+    assert!(!plan.may_write && plan.changes.len() == 1);
+    // Nobody knows what else is set.
+    assert_eq!(case.plan("GET DIAGNOSTICS CONDITION 1 @ä = MYSQL_ERRNO").pins, pinned);
+    case.state.pin(Pins::TEMPORARY_TABLE);
+    assert_eq!(case.plan(GET).pins, pinned);
 }
 
 #[test]
