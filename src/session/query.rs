@@ -11,6 +11,7 @@ use super::outcome::{After, Diagnostics, FoundRows, FoundRowsAfter, Report};
 use super::plan::{Action, KillScope, Plan, Situation, Then, TrackingUse, Why};
 use super::read_only::fit;
 use super::settings::has_true_default;
+use super::text_kills::{self, TextKill};
 use super::tracking::is_tracking;
 use super::user_variables::{self, Assigned};
 use super::{Change, Characteristics, Pins, SessionId, Settings, State, switches};
@@ -109,6 +110,7 @@ pub(super) fn judged(
     };
     match statement.kind {
         Kind::Set if whole => set(sql, dialect, situation.state, &mut plan),
+        Kind::Prepare | Kind::Execute if whole => text(sql, dialect, situation.state, &mut plan),
         Kind::Unlock(lock) => plan.then = Then::Unlocked(unlocked(lock)),
         // Even where none is open. The one that is chained to it keeps the connection by itself.
         Kind::Commit | Kind::Rollback => {
@@ -418,6 +420,19 @@ pub(super) fn kill(
         KillTarget::Connection(id) => Some((scope, SessionId::from_kill(id))),
         KillTarget::Expression => Some((scope, None)),
         KillTarget::QueryId(_) | KillTarget::User { .. } => None,
+    }
+}
+
+/// What becomes known, or is, of a text that PREPARE prepares and EXECUTE runs.
+fn text(sql: &[u8], dialect: Dialect, state: &State, plan: &mut Plan) {
+    let variables = &state.settings().user_variables;
+    if let Some((name, kill)) = text_kills::prepared(sql, dialect, variables) {
+        plan.changes.push(Change::Text { name, kill });
+    }
+    match text_kills::executed(sql, dialect, variables, state.text_kills()) {
+        Some(TextKill::Kills(scope)) => plan.kills = Some(scope),
+        Some(TextKill::In(variable)) => plan.kill_in = Some(variable),
+        None => {}
     }
 }
 
