@@ -254,7 +254,8 @@ impl Session {
             (false, true) => Rescued::WRITE,
             (false, false) => Rescued::NOTHING,
         };
-        let rescued = Rescued { no_such_thread: plan.kills.is_some(), ..rescued };
+        let no_such_thread = plan.kills.is_some() || plan.kill_in.is_some();
+        let rescued = Rescued { no_such_thread, ..rescued };
         if let Some(usage) = &plan.statement
             && let Err(error) = self.ready_statement(&mut lease, usage, text).await?
         {
@@ -341,7 +342,7 @@ impl Session {
                 match kept_back {
                     None => Ok(()),
                     Some(error) if error.code == NO_SUCH_THREAD => {
-                        self.kill_unknown(plan.kills, &error).await.map_err(Failure::End)
+                        self.kill_unknown(plan, &error).await.map_err(Failure::End)
                     }
                     Some(error) if may_be_rescued => Err(Failure::Refused(error.code)),
                     Some(error) if is_read_only(&error) => Err(Failure::ReadOnly(error)),

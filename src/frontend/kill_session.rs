@@ -26,6 +26,7 @@ use crate::routing::BackendId;
 use crate::session::SessionId;
 use crate::session::outcome::Diagnostics;
 use crate::session::plan::{KillScope, Plan};
+use crate::sql::kill::{Kill, KillTarget, parse_kill};
 use crate::wire::Flavour;
 use crate::wire::reply::ServerError;
 
@@ -36,16 +37,43 @@ impl Session {
     /// The server has no connection of the id that a KILL has named: of which, this error tells.
     pub(super) async fn kill_unknown(
         &mut self,
-        scope: Option<KillScope>,
+        plan: &Plan,
         error: &ServerError,
     ) -> Result<(), End> {
-        match (session_named(error), scope) {
-            (Some(session), Some(scope)) => {
-                self.forget_refusal().await?;
-                self.kill(session, scope).await
-            }
-            _ => self.answer_error(1, error).await,
-        }
+        let Some(session) = session_named(error) else {
+            return self.answer_error(1, error).await;
+        };
+        let scope = match (plan.kills, &plan.kill_in) {
+            (None, Some(variable)) => self.scope_in(variable, session).await?,
+            (scope, _) => scope,
+        };
+        let Some(scope) = scope else { return self.answer_error(1, error).await };
+        self.forget_refusal().await?;
+        self.kill(session, scope).await
+    }
+
+    /// What is ended of this session by the KILL in a user variable. It may be another text by now
+    /// than the one that has run: one that names another session, or none, does not count.
+    async fn scope_in(
+        &mut self,
+        variable: &str,
+        session: SessionId,
+    ) -> Result<Option<KillScope>, End> {
+        let Some(mut lease) = self.lease.take() else { return Ok(None) };
+        let deadline = self.context.traffic.load().connect_timeout;
+        let question = format!("SELECT LEFT(COALESCE(@`{variable}`, ''), 256)");
+        let asked = lease.ask::<1>(&question, deadline);
+        let Ok([text]) = watched(&mut self.client, asked).await? else {
+            self.lose_quietly(lease);
+            return Ok(None);
+        };
+        self.give_back(lease, true);
+        let kill = parse_kill(&text, self.dialect);
+        let Some(Kill { target: KillTarget::Connection(id), statement_only, .. }) = kill else {
+            return Ok(None);
+        };
+        let scope = if statement_only { KillScope::Statement } else { KillScope::Connection };
+        Ok((SessionId::from_kill(id) == Some(session)).then_some(scope))
     }
 
     /// An error that was not for the client is not to be found by SHOW WARNINGS either.

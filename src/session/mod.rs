@@ -14,6 +14,7 @@ pub mod settings;
 pub mod state;
 pub mod statements;
 mod switches;
+pub mod text_kills;
 pub mod told;
 pub mod tracking;
 pub mod user_variables;

@@ -69,6 +69,8 @@ pub struct Plan {
     pub prepares: Option<(u32, Prepares)>,
     /// It is a KILL by a number that the server is to find out, or that is none of ours.
     pub kills: Option<KillScope>,
+    /// It executes a text that was in this user variable, and may be a KILL.
+    pub kill_in: Option<String>,
     /// What it has to do with the settings of session tracking.
     pub tracking: TrackingUse,
     /// Variables that the reply tells of, and `changes` do not, have been changed for good.
@@ -305,6 +307,7 @@ impl Plan {
             after: After::UNKNOWN,
             amendment: None,
             kills: None,
+            kill_in: None,
             tracking: TrackingUse::None,
             folds: true,
             concerns_logins: false,

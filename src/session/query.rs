@@ -12,7 +12,8 @@ pub(super) use self::route::Route;
 use self::set::set;
 use super::plan::{Action, KillScope, Plan, Situation, Then, TrackingUse, Why};
 use super::read_only::fit;
-use super::{Pins, SessionId};
+use super::text_kills::{self, TextKill};
+use super::{Change, Pins, SessionId, State};
 use crate::routing::Request;
 use crate::sql::kill::{KillTarget, parse_kill};
 use crate::sql::question::bare_question;
@@ -115,6 +116,7 @@ pub(super) fn judged(
     }
     match statement.kind {
         Kind::Set if whole => set(sql, dialect, situation.state, &mut plan),
+        Kind::Prepare | Kind::Execute if whole => text(sql, dialect, situation.state, &mut plan),
         Kind::Unlock(lock) => plan.then = Then::Unlocked(unlocked(lock)),
         // Even where none is open. The one that is chained to it keeps the connection by itself.
         Kind::Commit | Kind::Rollback => {
@@ -298,5 +300,18 @@ pub(super) fn kill(
         KillTarget::Connection(id) => Some((scope, SessionId::from_kill(id))),
         KillTarget::Expression => Some((scope, None)),
         KillTarget::QueryId(_) | KillTarget::User { .. } => None,
+    }
+}
+
+/// What becomes known, or is, of a text that PREPARE prepares and EXECUTE runs.
+fn text(sql: &[u8], dialect: Dialect, state: &State, plan: &mut Plan) {
+    let variables = &state.settings().user_variables;
+    if let Some((name, kill)) = text_kills::prepared(sql, dialect, variables) {
+        plan.changes.push(Change::Text { name, kill });
+    }
+    match text_kills::executed(sql, dialect, variables, state.text_kills()) {
+        Some(TextKill::Kills(scope)) => plan.kills = Some(scope),
+        Some(TextKill::In(variable)) => plan.kill_in = Some(variable),
+        None => {}
     }
 }

@@ -7,6 +7,7 @@ use super::pins::Pins;
 use super::read_only::OnReplica;
 use super::settings::{Names, Settings, is_of_names};
 use super::statements::{Home, Statements};
+use super::text_kills::{TextKill, TextKills};
 use super::told::{self, Told};
 use super::tracking::Tracking;
 use super::user_variables::{Assigned, Unknown, UserVariables};
@@ -18,7 +19,7 @@ use crate::sql::{ClientCharset, Dialect};
 use crate::wire::Flavour;
 use crate::wire::capabilities::Status;
 
-/// The greatest `wait_timeout` that servers take, in seconds: a year.
+/// The greatest time-out that servers take, in seconds: a year.
 const LONGEST_WAIT: i64 = 31_536_000;
 
 /// What a statement changes in the session's settings if it succeeds.
@@ -39,6 +40,8 @@ pub enum Change {
     Told { name: &'static str },
     /// All that is said of the next transaction by now.
     NextTransaction(Characteristics),
+    /// A text is prepared by this name.
+    Text { name: Vec<u8>, kill: Option<TextKill> },
 }
 
 impl Change {
@@ -48,7 +51,10 @@ impl Change {
             Change::Names(_) => true,
             Change::Variable { name, .. } | Change::Default { name } => is_of_names(name),
             Change::Told { name } => is_of_names(name),
-            Change::Role(_) | Change::UserVariable { .. } | Change::NextTransaction(_) => false,
+            Change::Role(_)
+            | Change::UserVariable { .. }
+            | Change::NextTransaction(_)
+            | Change::Text { .. } => false,
         }
     }
 
@@ -58,7 +64,10 @@ impl Change {
             Change::Names(_) => is_of_names(variable.name),
             Change::Variable { name, .. } | Change::Default { name } => name == variable.name,
             Change::Told { name } => *name == variable.name,
-            Change::Role(_) | Change::UserVariable { .. } | Change::NextTransaction(_) => false,
+            Change::Role(_)
+            | Change::UserVariable { .. }
+            | Change::NextTransaction(_)
+            | Change::Text { .. } => false,
         }
     }
 }
@@ -96,6 +105,7 @@ pub struct State {
     tracking: Tracking,
     /// User variables whose value nobody knows; with any of them the session is pinned.
     unknown: Unknown,
+    text_kills: TextKills,
 }
 
 impl State {
@@ -115,6 +125,7 @@ impl State {
             outcome: Outcome::default(),
             tracking: Tracking::default(),
             unknown: Unknown::default(),
+            text_kills: TextKills::default(),
         }
     }
 
@@ -316,6 +327,7 @@ impl State {
                     self.unknown.assign(&mut self.settings.user_variables, name, value);
                 }
                 Change::NextTransaction(said) => self.next = Some(*said),
+                Change::Text { name, kill } => self.text_kills.note(name, kill.clone()),
                 Change::Role(text) => self.settings.role = Some(text.as_str().into()),
                 Change::Variable { name, value } => self.settings.set_variable(name, value),
                 Change::Default { name } => self.settings.set_default(name),
@@ -371,10 +383,29 @@ impl State {
 
     /// How long the client may say nothing, in seconds, if the session has set that for itself.
     pub fn wait_timeout(&self) -> Option<u64> {
-        let value = self.settings.variables.get("wait_timeout")?;
+        self.own_timeout("wait_timeout")
+    }
+
+    /// How long it may keep back the rest of a command, or of a file.
+    pub fn net_read_timeout(&self) -> Option<u64> {
+        self.own_timeout("net_read_timeout")
+    }
+
+    /// How long it may take nothing of an answer.
+    pub fn net_write_timeout(&self) -> Option<u64> {
+        self.own_timeout("net_write_timeout")
+    }
+
+    fn own_timeout(&self, variable: &str) -> Option<u64> {
+        let value = self.settings.variables.get(variable)?;
         // Servers take a smaller value for the smallest. DEFAULT is none of the session's own.
         let seconds: i64 = value.trim_matches('\'').parse().ok()?;
         Some(seconds.clamp(1, LONGEST_WAIT) as u64)
+    }
+
+    /// Which of the texts that PREPARE has prepared are KILLs.
+    pub fn text_kills(&self) -> &TextKills {
+        &self.text_kills
     }
 
     /// What the client wants to hear of its session's changes.
@@ -468,6 +499,7 @@ impl State {
         self.tracking = Tracking::default();
         self.settings.user_variables = UserVariables::default();
         self.unknown = Unknown::default();
+        self.text_kills = TextKills::default();
         self.outcome = Outcome::default();
         self.version += 1;
     }
@@ -685,5 +717,9 @@ mod tests {
         }
         state.apply(&[Change::Default { name: "wait_timeout".into() }], &Told::default());
         assert_eq!(state.wait_timeout(), None);
+        assert_eq!((state.net_read_timeout(), state.net_write_timeout()), (None, None));
+        let name = "net_write_timeout".into();
+        state.apply(&[Change::Variable { name, value: "600".into() }], &Told::default());
+        assert_eq!((state.net_read_timeout(), state.net_write_timeout()), (None, Some(600)));
     }
 }

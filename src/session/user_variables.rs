@@ -109,6 +109,12 @@ impl UserVariables {
         self.known.len() + more <= MOST
     }
 
+    /// The text that is this one's value.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let known = self.known.get(name).filter(|known| !known.is_null)?;
+        known.literal.as_deref()?.strip_prefix('\'')?.strip_suffix('\'')
+    }
+
     /// The SET that gives a connection that has `present` these. `recoded`: its strings have
     /// another character set or collation.
     pub fn statement(&self, present: &UserVariables, recoded: bool) -> Option<String> {

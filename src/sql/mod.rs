@@ -31,6 +31,7 @@ pub mod reason;
 pub mod set;
 pub mod sql_mode;
 pub mod system_tables;
+pub mod text_statement;
 pub mod transaction;
 pub mod variables;
 pub mod words;

@@ -17,6 +17,8 @@ enum Way {
     /// Prepared, and executed with the id in the place of its parameter if it has one: the type and
     /// whether the value is a text.
     Prepared(u16, fn(u32) -> Vec<u8>),
+    /// By the last of these statements, which make a text of `{kill}`.
+    Text(&'static [&'static str]),
 }
 
 const LONGLONG: u16 = 0x08;
@@ -32,6 +34,10 @@ const EXPRESSIONS: &[(Way, &str)] = &[
     (Way::Query, "CAST(CONCAT('{}', '') AS UNSIGNED)"),
     (Way::Query, "IF(CONNECTION_ID() = 0, 1, @victim)"),
     (Way::Prepared(LONGLONG, nothing), "@victim"),
+    (Way::Text(&["PREPARE k FROM '{kill}'", "EXECUTE k"]), "{}"),
+    (Way::Text(&["PREPARE k FROM '{kill}'", "EXECUTE k"]), "@victim"),
+    (Way::Text(&["SET @text = '{kill}'", "PREPARE `K` FROM @text", "EXECUTE k"]), "{}"),
+    (Way::Text(&["SET @text = CONCAT('{kill}', '')", "PREPARE k FROM @text", "EXECUTE k"]), "{}"),
 ];
 
 /// MySQL prepares no KILL with parameters.
@@ -40,6 +46,9 @@ const PARAMETERS: &[(Way, &str)] = &[
     (Way::Prepared(DOUBLE, |id| f64::from(id).to_le_bytes().to_vec()), "?"),
     (Way::Prepared(STRING, |id| [&[10], id.to_string().as_bytes()].concat()), "?"),
     (Way::Prepared(LONGLONG, |id| u64::from(id - 1).to_le_bytes().to_vec()), "? + 1"),
+    (Way::Text(&["PREPARE k FROM '{kill}'", "EXECUTE k USING @victim"]), "?"),
+    (Way::Text(&["EXECUTE IMMEDIATE '{kill}' USING @victim"]), "?"),
+    (Way::Text(&["SET @text = CONCAT('{kill}', '')", "EXECUTE IMMEDIATE @text"]), "{}"),
 ];
 
 fn nothing(_: u32) -> Vec<u8> {
@@ -59,6 +68,14 @@ async fn kill(killer: &mut Raw, target: Target, way: &(Way, &str), id: u32) -> O
     let sql = format!("{head} {}", expression.replace("{}", &id.to_string()));
     match way {
         Way::Query => error_code(&killer.query(&sql).await),
+        Way::Text(statements) => {
+            let mut code = None;
+            for statement in *statements {
+                assert_eq!(code, None, "before {statement}");
+                code = error_code(&killer.query(&statement.replace("{kill}", &sql)).await);
+            }
+            code
+        }
         Way::Prepared(kind, encode) => {
             let prepared = killer.ask(&[&[0x16], sql.as_bytes()].concat()).await;
             assert_eq!(error_code(&prepared), None, "{sql}");
@@ -147,6 +164,26 @@ async fn a_kill_by_an_expression_that_is_refused(flavour: Flavour) {
     let query = (Way::Query, "@victim");
     assert_eq!(kill(&mut app, Target::Statement, &query, direct.id).await, None);
     assert_eq!(outcome(&mut direct).await, Outcome::Error(1317));
+}
+
+/// A text that was in a variable, which holds another by now: whom it was to end nobody knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_text_that_is_gone_kills_nobody() {
+    for flavour in [Flavour::MySql, Flavour::MariaDb] {
+        let proxy = Proxy::start(Cluster::shared(flavour), "");
+        let mut killer = Raw::app(proxy.address, OLD).await;
+        let [mut victim, mut other] =
+            [Raw::app(proxy.address, OLD).await, Raw::app(proxy.address, OLD).await];
+        killer.ok(&format!("SET @text = CONCAT('KILL QUERY ', {})", victim.id)).await;
+        killer.ok("PREPARE k FROM @text").await;
+        for text in ["SELECT 1".to_owned(), format!("KILL {}", other.id)] {
+            killer.ok(&format!("SET @text = '{text}'")).await;
+            assert_eq!(error_code(&killer.query("EXECUTE k").await), Some(1094), "{text}");
+        }
+        for bystander in [&mut victim, &mut other] {
+            assert_eq!(value(&bystander.query("SELECT 6").await, OLD), "6");
+        }
+    }
 }
 
 /// On the server CONNECTION_ID() is that of the connection that the session has just then.
