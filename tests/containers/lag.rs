@@ -159,6 +159,42 @@ async fn lag_is_shown_as_it_is(flavour: Flavour) {
     assert!(error < NEAR, "one write is missing: {errors:.0?}");
 }
 
+/// Half a minute late, for longer than the samples of the primary's position are kept as they came.
+mod half_a_minute_is_shown_as_it_is {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "two minutes: make cluster"]
+    async fn mysql() {
+        half_a_minute_is_shown_as_it_is(Flavour::MySql).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "two minutes: make cluster"]
+    async fn mariadb() {
+        half_a_minute_is_shown_as_it_is(Flavour::MariaDb).await;
+    }
+}
+
+async fn half_a_minute_is_shown_as_it_is(flavour: Flavour) {
+    let cluster = Cluster::start(flavour, &["REPLICAS=2"]);
+    Beat::prepare(&cluster).await;
+    cluster.settle().await;
+    let proxy = Proxy::start(&cluster, "");
+    let _beat = Beat::start(&cluster).await;
+    let mut delayed = Watched::start(&cluster, &proxy, "replica1").await;
+    let mut stopped = Watched::start(&cluster, &proxy, "replica2").await;
+    delay(&cluster, "replica1", 30).await;
+    cluster.run_on("replica2", "STOP REPLICA IO_THREAD").await;
+    eventually("both are half a minute late", PATIENCE * 4, async || {
+        let late = delayed.truth().await >= 29_000.0 && stopped.truth().await >= 29_000.0;
+        late.then_some(())
+    })
+    .await;
+    delayed.compare(&format!("{flavour:?}, told to lag 30 s")).await;
+    stopped.compare(&format!("{flavour:?}, IO thread stopped for half a minute")).await;
+}
+
 async fn first_caught_up(first: &mut Watched) {
     eventually("replica1 has caught up", PATIENCE, async || {
         (first.shown().await == 0.0).then_some(())

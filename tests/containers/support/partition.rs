@@ -4,6 +4,8 @@
 
 use std::process::{Command, Output};
 
+use super::chaos::docker;
+
 /// What the filter is called.
 const TABLE: &str = "rwproxy_partition";
 
@@ -34,6 +36,18 @@ impl Partition {
         )
     }
 
+    /// Of packets to a container's server that begin with this statement (its first 16 bytes, without
+    /// TLS and compression), and so of what comes behind them on their connections.
+    pub fn of_statements(container: &str, statement: &str) -> Self {
+        // Behind a TCP header with timestamps, a packet's header, and the command's byte.
+        const AT: usize = 8 * (32 + 4 + 1);
+        let bytes = &statement.as_bytes()[..statement.len().min(16)];
+        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let arriving = format!("tcp dport 3306 @th,{AT},{} 0x{text}", 8 * bytes.len());
+        // Nothing has this port.
+        Self::of(container, &arriving, "tcp dport 0")
+    }
+
     fn of(container: &str, arriving: &str, leaving: &str) -> Self {
         let script = format!(
             "add table inet {TABLE}; \
@@ -45,6 +59,13 @@ impl Partition {
         let output = filter(container, &script);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Partition { container: container.to_owned() }
+    }
+
+    /// It ends with its container, by this command of docker's.
+    pub async fn end_with_its_container(self, command: &[&str]) {
+        let container = self.container.clone();
+        std::mem::forget(self);
+        docker(&[command, &[&container]].concat()).await;
     }
 
     /// Packets pass again.
