@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::client::Client;
+use super::client::{Client, Patience};
 use super::context::{Context, Traffic};
 use super::limits::Full;
 use super::login::{Identity, LoggedIn, LoginFailure, Ownership, login};
@@ -110,6 +110,7 @@ async fn serve(mut socket: Socket, peer: Option<SocketAddr>, context: Arc<Contex
     match end {
         End::Quit
         | End::Streamed
+        | End::Released
         | End::Client(_)
         | End::Drained
         | End::Idle
@@ -196,7 +197,12 @@ fn begin(
     registration: super::registry::Registration,
 ) -> Option<Session> {
     let LoggedIn { stream, identity, capabilities, max_packet, nonce } = logged_in;
-    let client = Client { packets: stream, handle: registration.handle.clone(), capabilities };
+    let client = Client {
+        packets: stream,
+        handle: registration.handle.clone(),
+        capabilities,
+        patience: Patience::default(),
+    };
     let credential = identity.account.credential()?;
     let account = identity.account.clone();
     let state = state_of(&identity);

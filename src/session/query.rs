@@ -22,6 +22,7 @@ use crate::sql::question::{Question, Rows, bare_question};
 use crate::sql::set::{
     Assignment, Isolation, Scope, TransactionScope, Value, ValueKind, parse_set,
 };
+use crate::sql::transaction::parse_end;
 use crate::sql::variables::{ACCESS_MODE, session_variable};
 use crate::sql::{Destination, Dialect, Effects, Kind, Lock, Reason, Statement, classify};
 use crate::wire::amend::{Amendment, TextRow};
@@ -114,7 +115,11 @@ pub(super) fn judged(
         Kind::Unlock(lock) => plan.then = Then::Unlocked(unlocked(lock)),
         // Even where none is open. The one that is chained to it keeps the connection by itself.
         Kind::Commit | Kind::Rollback => {
-            plan.then = Then::Unlocked(Pins::NEXT_TRANSACTION | Pins::SAVEPOINT);
+            let end = parse_end(Lexer::new(sql, dialect));
+            plan.then = match end.is_some_and(|end| end.release == Some(true)) {
+                true => Then::Released,
+                false => Then::Unlocked(Pins::NEXT_TRANSACTION | Pins::SAVEPOINT),
+            };
         }
         _ if effects.contains(Effects::SETS_VARIABLE) => {
             plan.pins |= Pins::SESSION_VARIABLE;

@@ -14,7 +14,7 @@ use crate::backend::pools::Pools;
 use crate::config::{Balance, Consistency, MaxPerBackend, NoReplica, TokenScope};
 use crate::discovery::TopologyStore;
 use crate::frontend::accounts::{Accounts, Who};
-use crate::frontend::client::Client;
+use crate::frontend::client::{Client, Patience};
 use crate::frontend::context::{Collations, Context, Traffic};
 use crate::frontend::limits::Limits;
 use crate::frontend::login::{Encryption, LoginContext, Ownership};
@@ -283,6 +283,7 @@ impl Front {
                 packets: PacketStream::new(Stream::Plain(Socket::Tcp(socket))),
                 handle: registration.handle.clone(),
                 capabilities: Capabilities::PROTOCOL_41 | Capabilities::DEPRECATE_EOF,
+                patience: Patience::default(),
             },
             context.clone(),
             (known.account, known.credential),
