@@ -111,6 +111,7 @@ async fn serve(mut socket: Socket, peer: Option<SocketAddr>, context: Arc<Contex
     match end {
         End::Quit
         | End::Streamed
+        | End::Released
         | End::Client(_)
         | End::Drained
         | End::Idle
@@ -197,12 +198,7 @@ fn begin(
     registration: super::registry::Registration,
 ) -> Option<Session> {
     let LoggedIn { stream, identity, capabilities, max_packet, nonce } = logged_in;
-    let client = Client {
-        packets: stream,
-        handle: registration.handle.clone(),
-        capabilities,
-        transaction: TransactionState::default(),
-    };
+    let client = Client::new(stream, registration.handle.clone(), capabilities);
     let credential = identity.account.credential()?;
     let account = identity.account.clone();
     let state = state_of(&identity);

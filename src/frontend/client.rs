@@ -19,13 +19,21 @@ use crate::wire::Capabilities;
 use crate::wire::compression::FrameError;
 use crate::wire::packet::{HEADER, Header, put_packet};
 
-/// How long a client may take no byte of what is written to it: the servers' default
-/// `net_write_timeout`.
-const STALLED: Duration = Duration::from_secs(60);
+/// How long a client may keep its session waiting in the middle of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// With the rest of a command, or of a file: `net_read_timeout`.
+    pub read: Duration,
+    /// Without taking a byte of what is written to it: `net_write_timeout`.
+    pub write: Duration,
+}
 
-/// How long a client may keep the rest of a command back that it has begun: the servers' default
-/// `net_read_timeout`.
-const UNFINISHED: Duration = Duration::from_secs(30);
+/// The servers' defaults.
+impl Default for Patience {
+    fn default() -> Self {
+        Patience { read: Duration::from_secs(30), write: Duration::from_secs(60) }
+    }
+}
 
 /// Mail that ends a session wherever it is.
 const ENDING: Mail = Mail::KILL_CONNECTION.union(Mail::SHUTDOWN);
@@ -71,9 +79,16 @@ pub struct Client {
     pub capabilities: Capabilities,
     /// What it was last told of its transaction.
     pub transaction: TransactionState,
+    pub patience: Patience,
 }
 
 impl Client {
+    /// One that has just logged in.
+    pub fn new(packets: PacketStream, handle: Arc<Handle>, capabilities: Capabilities) -> Self {
+        let (transaction, patience) = (TransactionState::default(), Patience::default());
+        Client { packets, handle, capabilities, transaction, patience }
+    }
+
     /// Waits until more bytes of the client are buffered. Ends early with mail of the kinds
     /// `wanted`. Cancel safe.
     pub async fn fill(&mut self, wanted: Mail) -> Result<(), ClientError> {
@@ -120,7 +135,7 @@ impl Client {
 
     /// [`fill`](Self::fill) for the rest of a command, which a client may not keep back for long.
     pub async fn fill_in_time(&mut self, wanted: Mail) -> Result<(), ClientError> {
-        timeout(UNFINISHED, self.fill(wanted)).await.unwrap_or(Err(ClientError::Stalled))
+        timeout(self.patience.read, self.fill(wanted)).await.unwrap_or(Err(ClientError::Stalled))
     }
 
     /// The header of the next packet and the part of its payload that has arrived, once there are
@@ -148,10 +163,9 @@ impl Client {
         }
     }
 
-    /// Writes to the client; waits as long as it takes something at least once a minute. Not
-    /// cancel safe.
+    /// Writes to the client; waits as long as it takes something in time. Not cancel safe.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
-        let Client { packets, handle, .. } = self;
+        let Client { packets, handle, patience, .. } = self;
         let mut written = 0;
         // Armed only when the peer stalls; in place, since a slow reader makes it stall often.
         let mut stalled: Pin<&mut Option<Sleep>> = pin!(None);
@@ -168,7 +182,7 @@ impl Client {
                 return Poll::Ready(Err(ClientError::Interrupted(mail)));
             }
             if written > before || stalled.is_none() {
-                stalled.set(Some(sleep(STALLED)));
+                stalled.set(Some(sleep(patience.write)));
             }
             match stalled.as_mut().as_pin_mut() {
                 Some(timer) => timer.poll(context).map(|()| Err(ClientError::Stalled)),
@@ -183,5 +197,35 @@ impl Client {
         let mut out = BytesMut::with_capacity(HEADER + payload.len());
         put_packet(&mut out, sequence, payload);
         self.write(&out).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frontend::registry::Registry;
+    use crate::net::Stream;
+    use crate::net::stream::Socket;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_waited_for_as_its_session_wants() {
+        let registration = Arc::new(Registry::new()).register(None);
+        let (near, _far) = tokio::net::UnixStream::pair().unwrap();
+        let packets = PacketStream::new(Stream::Plain(Socket::Unix(near)));
+        let handle = registration.handle.clone();
+        let mut client = Client::new(packets, handle, Capabilities::empty());
+        for (read, write) in [(30, 60), (3600, 600), (1, 2)] {
+            client.patience =
+                Patience { read: Duration::from_secs(read), write: Duration::from_secs(write) };
+            let started = Instant::now();
+            let stalled = client.write(&vec![0; 4 << 20]).await;
+            assert!(matches!(stalled, Err(ClientError::Stalled)), "{stalled:?}");
+            assert_eq!(started.elapsed().as_secs(), write);
+            let started = Instant::now();
+            let unfinished = client.fill_in_time(Mail::empty()).await;
+            assert!(matches!(unfinished, Err(ClientError::Stalled)), "{unfinished:?}");
+            assert_eq!(started.elapsed().as_secs(), read);
+        }
     }
 }

@@ -42,8 +42,8 @@ const TRIES: usize = 4;
 /// Most bytes of a statement's shape in the log.
 const LONGEST_SHAPE: usize = 512;
 const COM_QUERY: u8 = 0x03;
-/// Errors of statements that were not even begun: no privilege, not understood.
-const REFUSED: [u16; 5] = [1044, 1064, 1142, 1227, 1290];
+/// Errors of statements that were not even begun: no privilege, not understood, not known.
+const REFUSED: [u16; 6] = [1044, 1047, 1064, 1142, 1227, 1290];
 
 /// A command as it is sent.
 pub(super) enum Text {
@@ -305,7 +305,8 @@ impl Session {
                 }
                 // What it was told of the transaction that has not begun must reach no other.
                 let told = plan.characteristics.is_some() && reply.error.is_some();
-                let clean = kill.settled(hit).await && !suicide && !told;
+                let released = plan.then == Then::Released && reply.error.is_none();
+                let clean = kill.settled(hit).await && !suicide && !told && !released;
                 let unread = reply.error.as_ref().is_some_and(|error| error.code == TOO_LARGE);
                 let nonsense = is_nonsense(plan, &reply);
                 if unread || nonsense || (reply.error.is_some() && plan.prepares.is_some()) {
@@ -336,8 +337,8 @@ impl Session {
                     && reply.error.as_ref().is_none_or(|error| !REFUSED.contains(&error.code));
                 self.settle(lease, plan, reply, clean);
                 self.follow_mark(plan, mark).await.map_err(Failure::End)?;
-                if over {
-                    return Err(Failure::End(End::Streamed));
+                if over || released {
+                    return Err(Failure::End(if over { End::Streamed } else { End::Released }));
                 }
                 match kept_back {
                     None => Ok(()),
@@ -592,7 +593,7 @@ impl Session {
 
     fn follow(&mut self, lease: &mut Lease, plan: &Plan) {
         match plan.then {
-            Then::Nothing | Then::LongData => {}
+            Then::Nothing | Then::LongData | Then::Released => {}
             // On a server it outlives COM_CHANGE_USER, too, which here leaves the connection.
             Then::MultiStatements(on) => {
                 self.client.capabilities.set(Capabilities::MULTI_STATEMENTS, on);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout_at;
 
 use super::accounts::Account;
-use super::client::{Client, ClientError, Heard};
+use super::client::{Client, ClientError, Heard, Patience};
 use super::context::Context;
 use super::errors;
 use super::hold::InsertId;
@@ -52,6 +52,8 @@ pub enum End {
     Quit,
     /// A stream of the binary log is over, behind which servers close the connection.
     Streamed,
+    /// COMMIT RELEASE has been answered, or its like.
+    Released,
     /// The client left, stalled, or its connection broke.
     Client(ClientError),
     /// By KILL, or the proxy stops.
@@ -75,7 +77,7 @@ impl End {
     /// As which error an end is counted; `None` for those that the client wanted.
     pub fn label(&self) -> Option<ErrorKind> {
         match self {
-            End::Quit | End::Streamed | End::Refused(_) => None,
+            End::Quit | End::Streamed | End::Released | End::Refused(_) => None,
             End::Client(ClientError::Stalled) | End::Idle | End::WaitTimeout => {
                 Some(ErrorKind::ClientTimeout)
             }
@@ -348,6 +350,12 @@ impl Session {
     pub(super) fn publish_state(&mut self) {
         self.refresh_keys();
         self.dialect = self.state.dialect(self.server_dialect);
+        let default = Patience::default();
+        let own = |seconds: Option<u64>, default| seconds.map_or(default, Duration::from_secs);
+        self.client.patience = Patience {
+            read: own(self.state.net_read_timeout(), default.read),
+            write: own(self.state.net_write_timeout(), default.write),
+        };
         self.client.handle.set_state(self.state.pins(), self.state.in_transaction());
         self.client.handle.set_backend(self.lease.as_ref().map(Lease::backend));
     }

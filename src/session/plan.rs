@@ -140,6 +140,8 @@ pub enum Then {
     Reset,
     /// UNLOCK TABLES, COMMIT and the like: these pins have ended.
     Unlocked(Pins),
+    /// COMMIT RELEASE, ROLLBACK RELEASE: the server closes the connection.
+    Released,
     /// COM_STMT_SEND_LONG_DATA: an error of the server's may still come.
     LongData,
     /// COM_SET_OPTION: whether a query may hold several statements.

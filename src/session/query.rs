@@ -16,7 +16,9 @@ use super::text_kills::{self, TextKill};
 use super::{Change, Pins, SessionId, State};
 use crate::routing::Request;
 use crate::sql::kill::{KillTarget, parse_kill};
+use crate::sql::lexer::Lexer;
 use crate::sql::question::bare_question;
+use crate::sql::transaction::parse_end;
 use crate::sql::{Destination, Dialect, Effects, Kind, Lock, Reason, Statement, classify};
 use crate::wire::command::Command;
 use crate::wire::{Capabilities, Flavour};
@@ -120,7 +122,11 @@ pub(super) fn judged(
         Kind::Unlock(lock) => plan.then = Then::Unlocked(unlocked(lock)),
         // Even where none is open. The one that is chained to it keeps the connection by itself.
         Kind::Commit | Kind::Rollback => {
-            plan.then = Then::Unlocked(Pins::NEXT_TRANSACTION | Pins::SAVEPOINT);
+            let end = parse_end(Lexer::new(sql, dialect));
+            plan.then = match end.is_some_and(|end| end.release == Some(true)) {
+                true => Then::Released,
+                false => Then::Unlocked(Pins::NEXT_TRANSACTION | Pins::SAVEPOINT),
+            };
         }
         _ if effects.contains(Effects::SETS_VARIABLE) => {
             plan.pins |= Pins::SESSION_VARIABLE;

@@ -159,7 +159,9 @@ mod tests {
 
     /// A command of this length, spliced in steps: it is what `put_packet` makes of the payload.
     fn check(length: usize, splice: &Splice, step: usize) {
-        let payload: Vec<u8> = (0..length).map(|byte| (byte % 251) as u8).collect();
+        let pattern: Vec<u8> = (0..251).collect();
+        let mut payload = pattern.repeat(length / pattern.len() + 1);
+        payload.truncate(length);
         let mut client = BytesMut::new();
         let packets = put_packet(&mut client, 0, &payload);
         put_packet(&mut client, 0, b"next command");
@@ -189,11 +191,11 @@ mod tests {
                 check(length, &splice, step);
             }
         }
-        for packets in 1..3 {
-            for length in packets * MAX_PAYLOAD - 8..packets * MAX_PAYLOAD + 8 {
-                check(length, &splice, 16 * 1024);
-            }
+        for beyond in [1, 4, 5, 6] {
+            check(MAX_PAYLOAD - beyond, &splice, 16 * 1024);
+            check(2 * MAX_PAYLOAD - beyond, &splice, 64 * 1024);
         }
+        check(MAX_PAYLOAD + 1, &splice, 16 * 1024);
         let long = Splice { at: 20, replaced: 2, bytes: vec![7; 100_000] };
         for length in [MAX_PAYLOAD - 99_999, MAX_PAYLOAD - 99_997, MAX_PAYLOAD, 2 * MAX_PAYLOAD] {
             check(length, &long, 40_000);

@@ -31,7 +31,6 @@ use crate::routing::topology::{Address, tests::topology};
 use crate::routing::{Policy, Rescues, Rules};
 use crate::session::accounts::Directory;
 use crate::session::statements::Texts;
-use crate::session::tracking::TransactionState;
 use crate::session::{Settings, State};
 use crate::sql::Dialect;
 use crate::sql::cache::{Verdicts, Worker};
@@ -281,12 +280,11 @@ impl Front {
         let known = context.login.accounts.known(Who { user: b"app", from: None }).unwrap();
         let dialect = **context.dialect.load();
         let session = Session::new(
-            Client {
-                packets: PacketStream::new(Stream::Plain(Socket::Tcp(socket))),
-                handle: registration.handle.clone(),
-                capabilities: Capabilities::PROTOCOL_41 | Capabilities::DEPRECATE_EOF,
-                transaction: TransactionState::default(),
-            },
+            Client::new(
+                PacketStream::new(Stream::Plain(Socket::Tcp(socket))),
+                registration.handle.clone(),
+                Capabilities::PROTOCOL_41 | Capabilities::DEPRECATE_EOF,
+            ),
             context.clone(),
             (known.account, known.credential),
             State::new(Settings::at_login(None, 255, true), Status::AUTOCOMMIT),

@@ -8,6 +8,7 @@ use crate::support::raw::{OLD, Raw, value};
 use crate::support::{Cluster, Flavour, Proxy, marker};
 
 crate::on_both_flavours!(a_connection_that_is_killed_at_its_server);
+crate::on_both_flavours!(a_transaction_that_releases_its_connection);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transactions_that_are_idle_for_too_long() {
@@ -64,6 +65,35 @@ async fn a_connection_that_is_killed_at_its_server(flavour: Flavour) {
         ends.push(end(&mut client).await);
     }
     assert_eq!(ends[0], ends[1]);
+}
+
+/// The server closes it behind its OK; nobody else is given it.
+async fn a_transaction_that_releases_its_connection(flavour: Flavour) {
+    let cluster = Cluster::shared(flavour);
+    let proxy = Proxy::start(cluster, "[pool]\nmax_per_backend = 2\nlease_timeout = \"30s\"");
+    let mut bystander = Raw::app(proxy.address, OLD).await;
+    for round in 0..5 {
+        for statements in [
+            &["COMMIT RELEASE"][..],
+            &["BEGIN", "ROLLBACK WORK AND NO CHAIN RELEASE"],
+            &["BEGIN", "DO 1", "commit /* now */ release"],
+            &["SET completion_type = 2", "BEGIN", "COMMIT"],
+        ] {
+            let mut ends = Vec::new();
+            for address in [primary(cluster), proxy.address] {
+                let mut client = Raw::app(address, OLD).await;
+                for statement in statements {
+                    client.ok(statement).await;
+                }
+                ends.push(end(&mut client).await);
+            }
+            assert_eq!(ends[0], ends[1], "{statements:?}");
+            bystander.ok(&format!("DO {round}")).await;
+        }
+    }
+    let mut client = Raw::app(proxy.address, OLD).await;
+    client.ok("COMMIT NO RELEASE").await;
+    client.ok("DO 1").await;
 }
 
 /// What the client hears, unasked, until its connection is closed.
