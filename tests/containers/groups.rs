@@ -1,15 +1,20 @@
 //! Group Replication, with real groups of three: who is the primary, what reads see, and what
 //! happens when members fail. The long ones run in `make cluster`.
 
+use std::time::Duration;
+
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
 use crate::support::chaos::docker;
+use crate::support::partition::Partition;
 use crate::support::writers::{self, Writers};
-use crate::support::{Cluster, Flavour, Proxy, Server, marker};
+use crate::support::{Cluster, Flavour, Proxy, Server, eventually, marker};
 
 /// Longer than a group takes to elect another primary.
 const PATIENT: &str = "[routing]\nwrite_hold = \"1m\"\nslow_start = \"0s\"";
+/// Patience for a group to part with a member, and for that to join again.
+const ELECTION: Duration = Duration::from_secs(90);
 /// A lost member is expelled as soon as it is noticed, not five to fifteen seconds later.
 const QUICK: &str = "--loose-group-replication-member-expel-timeout=0";
 
@@ -205,6 +210,56 @@ async fn a_killed_primary_is_replaced_by_its_group() {
     let count: Option<u64> =
         conn.query_first("SELECT COUNT(*) FROM app.written").await.expect("a read");
     assert!(count > Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "half a minute of elections: make cluster"]
+async fn a_primary_that_its_group_has_lost_is_replaced() {
+    let cluster = start("KIND=group").await;
+    let proxy = Proxy::start(&cluster, PATIENT).ready();
+    await_primary(&proxy, &cluster, "primary");
+    let writers = Writers::start(&proxy, false);
+    writers.go_on().await;
+    // It lives, answers the proxy, and says that it is the primary.
+    let others: Vec<&str> = cluster.replicas().map(|it| &*it.ip).collect();
+    let partition = Partition::between(&cluster.primary().container, &others);
+    let is_next = |status: &Value, it: &str| shown(status, &cluster, it)["role"] == "primary";
+    eventually("the group has another primary", ELECTION, async || {
+        let status = proxy.status();
+        ["replica1", "replica2"].iter().any(|it| is_next(&status, it)).then_some(())
+    })
+    .await;
+    assert_eq!(shown(&proxy.status(), &cluster, "primary")["takes_reads"], 0);
+    writers.go_on().await;
+    let written = cluster.count_logged("primary", "INSERT INTO app.written").await;
+    writers.go_on().await;
+    let now = cluster.count_logged("primary", "INSERT INTO app.written").await;
+    assert_eq!(now, written, "two servers are written");
+    partition.heal();
+    let next = match is_next(&proxy.status(), "replica1") {
+        true => "replica1",
+        false => "replica2",
+    };
+    eventually("it has joined again by itself", ELECTION, async || {
+        let status = proxy.status();
+        (shown(&status, &cluster, "primary")["takes_reads"] == 1).then_some(())
+    })
+    .await;
+    await_primary(&proxy, &cluster, next);
+    let outcome = writers.end().await;
+    outcome.assert_unknown_at_most();
+    assert!(outcome.most_unknown <= 1, "{} unknown outcomes in one session", outcome.most_unknown);
+    for server in &cluster.servers {
+        eventually(&format!("{} is in step", server.server), ELECTION, async || {
+            let queue = "SELECT SUM(COUNT_TRANSACTIONS_REMOTE_IN_APPLIER_QUEUE) FROM \
+                performance_schema.replication_group_member_stats";
+            let queue: Option<u64> =
+                cluster.root(&server.server).await.query_first(queue).await.expect("a queue");
+            (queue == Some(0)).then_some(())
+        })
+        .await;
+        outcome.assert_on(&cluster, &server.server).await;
+    }
 }
 
 /// Clients that write what was written before by others.
