@@ -37,10 +37,10 @@ containers() {
     cargo test --test containers
 }
 
-# What waits for groups to notice, and to elect, is ignored otherwise.
+# What waits for groups to notice, and to elect, and for lag to grow, is ignored otherwise.
 cluster() {
     require_docker
-    cargo test --test containers -- groups:: galera:: --include-ignored --test-threads=2
+    cargo test --test containers -- groups:: galera:: lag:: --include-ignored --test-threads=2
 }
 
 fuzz_smoke() { fuzz/smoke.sh; }

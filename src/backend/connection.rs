@@ -1,5 +1,7 @@
 //! One connection to a server, and the private commands that the proxy itself runs on it.
 
+pub mod diagnostics;
+
 use std::io;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +14,6 @@ use super::authenticate::Connected;
 use super::statements::ServerStatements;
 use crate::net::{PacketError, PacketStream};
 use crate::session::SessionId;
-use crate::session::outcome::Report;
 use crate::session::settings::{Difference, Restore, Settings};
 use crate::session::statements::PreparedText;
 use crate::session::tracking::{self, Further, GtidTracking, Tracking, UNKNOWN_VARIABLE};
@@ -237,25 +238,6 @@ impl Connection {
         Ok(value)
     }
 
-    /// Notes whether a statement has `left` warnings or errors, and whether it has surely cleared
-    /// those that were there.
-    pub fn note_diagnostics(&mut self, left: bool, cleared: bool) {
-        self.has_diagnostics = left || (self.has_diagnostics && !cleared);
-    }
-
-    /// True when SHOW WARNINGS may list something here.
-    pub fn has_diagnostics(&self) -> bool {
-        self.has_diagnostics
-    }
-
-    /// Makes SHOW WARNINGS list nothing. After an error the connection must be closed.
-    pub async fn clear_diagnostics(&mut self, deadline: Duration) -> Result<(), PrivateError> {
-        // MariaDB clears them with statements that use a table.
-        self.statement("DO (SELECT 1 FROM (SELECT 1) AS one)", deadline).await?;
-        self.has_diagnostics = false;
-        Ok(())
-    }
-
     /// Asks for one row of so many values, none of them NULL, by a SELECT without LIMIT. After an
     /// error the connection must be closed.
     pub async fn ask<const COLUMNS: usize>(
@@ -283,22 +265,6 @@ impl Connection {
     /// What FOUND_ROWS() gives. After an error the connection must be closed.
     pub async fn found_rows(&mut self, deadline: Duration) -> Result<u64, PrivateError> {
         self.number("SELECT FOUND_ROWS()", deadline).await
-    }
-
-    /// The warnings and errors of the last statement, as the server shows them. After an error the
-    /// connection must be closed.
-    pub async fn capture(&mut self, deadline: Duration) -> Result<Report, PrivateError> {
-        let warnings = self.rows("SHOW WARNINGS", deadline).await?;
-        let errors = self.rows("SHOW ERRORS", deadline).await?;
-        // This one clears them.
-        let [warning_count, error_count] =
-            self.ask("SELECT @@warning_count, @@error_count", deadline).await?;
-        Ok(Report {
-            warnings: text_rows(&warnings, self.capabilities)?.into(),
-            errors: text_rows(&errors, self.capabilities)?.into(),
-            warning_count: number(&warning_count)?,
-            error_count: number(&error_count)?,
-        })
     }
 
     async fn number(&mut self, question: &str, deadline: Duration) -> Result<u64, PrivateError> {

@@ -8,10 +8,15 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
+use crate::net::stream::limit_silence;
 use crate::routing::topology::Address;
 
 /// Of a name with more addresses than this only the first are tried.
 const MOST_ADDRESSES: usize = 8;
+
+/// How long the server's system may leave what was sent without a word. It says that it has it though
+/// the server itself be busy, or stopped.
+pub const SILENCE: Duration = Duration::from_secs(30);
 
 /// Finds connections whose other end vanished without a word (a host that lost power, a firewall
 /// that forgot) within two minutes, also when nothing is sent.
@@ -71,6 +76,7 @@ async fn resolve(address: &Address, deadline: Instant) -> Result<Vec<SocketAddr>
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    limit_silence(stream, Some(SILENCE))?;
     SockRef::from(stream).set_tcp_keepalive(&KEEPALIVE)
 }
 

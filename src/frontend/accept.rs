@@ -19,6 +19,7 @@ use crate::backend::connection::Access;
 use crate::metrics::Refusal;
 use crate::net::stream::Socket;
 use crate::net::{Listener, PacketStream, proxy_header};
+use crate::session::tracking::TransactionState;
 use crate::session::{Names, Settings, State};
 use crate::wire::capabilities::Status;
 use crate::wire::login::attribute;
@@ -202,6 +203,7 @@ fn begin(
         handle: registration.handle.clone(),
         capabilities,
         patience: Patience::default(),
+        transaction: TransactionState::default(),
     };
     let credential = identity.account.credential()?;
     let account = identity.account.clone();
@@ -240,6 +242,7 @@ impl Session {
         });
         let settings = state.settings().clone();
         self.become_user(account, credential, revision, state);
+        self.client.transaction = TransactionState::default();
         self.publish_state();
         let Some(opened) = opened else { return };
         let topology = self.context.topology.load();

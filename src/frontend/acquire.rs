@@ -96,7 +96,7 @@ impl Session {
             } else if Self::suits(&lease, plan.request) {
                 return Ok((lease, Turn::default()));
             } else {
-                let keeps_diagnostics = !plan.after.clears_diagnostics;
+                let keeps_diagnostics = plan.after.diagnostics.may_keep();
                 self.let_go(lease, keeps_diagnostics).await.map_err(Refusal::End)?;
             }
         }
@@ -107,7 +107,7 @@ impl Session {
     /// statement of MySQL's, and with many of MariaDB's.
     pub(super) fn wants_spotless(plan: &Plan) -> bool {
         let is_known = matches!(&plan.amendment, Some(Amendment::Rows(_) | Amendment::Number(_)));
-        !plan.after.clears_diagnostics && !is_known
+        plan.after.diagnostics.may_keep() && !is_known
     }
 
     /// The connection that the session cannot do without.
@@ -123,7 +123,7 @@ impl Session {
             match standing {
                 Standing::Serves => return Ok(lease),
                 Standing::Gone => {
-                    drop(lease);
+                    self.abandon(lease);
                     self.lost = Some(name);
                 }
                 Standing::Waits => {
@@ -203,7 +203,7 @@ impl Session {
             self.lost = Some(lease.pool().name.clone());
         }
         self.held_lost();
-        drop(lease);
+        self.abandon(lease);
         self.client.handle.set_backend(None);
     }
 

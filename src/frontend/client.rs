@@ -14,6 +14,7 @@ use super::mailbox::Mail;
 use super::registry::Handle;
 use crate::net::PacketStream;
 use crate::net::compressed::frame_error;
+use crate::session::tracking::TransactionState;
 use crate::wire::Capabilities;
 use crate::wire::compression::FrameError;
 use crate::wire::packet::{HEADER, Header, put_packet};
@@ -77,6 +78,8 @@ pub struct Client {
     /// What was agreed on with the client.
     pub capabilities: Capabilities,
     pub patience: Patience,
+    /// What it was last told of its transaction.
+    pub transaction: TransactionState,
 }
 
 impl Client {
@@ -208,6 +211,7 @@ mod tests {
             handle: registration.handle.clone(),
             capabilities: Capabilities::empty(),
             patience: Patience::default(),
+            transaction: TransactionState::default(),
         };
         for (read, write) in [(30, 60), (3600, 600), (1, 2)] {
             client.patience =

@@ -15,7 +15,7 @@ use crate::backend::pools::Pools;
 use crate::config::{Balance, Consistency, TokenScope};
 use crate::discovery::TopologyStore;
 use crate::metrics::Metrics;
-use crate::monitor::Samples;
+use crate::monitor::{Abandoned, Samples};
 use crate::net::tls::client::ClientTls;
 use crate::routing::{Policy, Rescues, Rules};
 use crate::session::statements::Texts;
@@ -43,6 +43,8 @@ pub struct Context {
     pub opinions: Worker,
     /// Puts writes and samples of the primary's position in order.
     pub samples: Samples,
+    /// Connections to servers that were given up and must be ended there.
+    pub abandoned: Abandoned,
     /// What sessions have written that others must see.
     pub scopes: Scopes,
     /// Reads that replicas have refused lately.

@@ -17,14 +17,17 @@ use super::rescue::{
 };
 use super::session::{End, Incoming, Session};
 use super::upstream::{copy_run, copy_spliced, send};
-use crate::backend::connection::Access;
+use crate::backend::connection::diagnostics::Mark;
+use crate::backend::connection::{Access, PrivateError};
 use crate::backend::pool::Lease;
 use crate::metrics::{Destination, Label};
 use crate::routing::{BackendId, Request};
-use crate::session::outcome::{Diagnostics, Ending};
+use crate::session::outcome::{DiagnosticsAfter, Ending};
 use crate::session::plan::{KillScope, Plan, Then, TrackingUse, Why};
-use crate::session::{Observation, Pins, Tracking};
+use crate::session::tracking::TransactionState;
+use crate::session::{Observation, Tracking};
 use crate::sql::{Reason, digest};
+use crate::wire::Capabilities;
 use crate::wire::amend::Encoding;
 use crate::wire::capabilities::Status;
 use crate::wire::packet::HEADER;
@@ -33,7 +36,6 @@ use crate::wire::reply::ServerError;
 use crate::wire::run::RunEnd;
 use crate::wire::scanner::Expect;
 use crate::wire::splice::Splice;
-use crate::wire::{Capabilities, Flavour};
 
 /// On how many servers a read is tried before its client hears of a failure.
 const TRIES: usize = 4;
@@ -148,6 +150,8 @@ impl Session {
                 }
             }
             metrics.retries.increment();
+            // Who waits for another server is not in the way of this one's switchover.
+            self.publish_state();
         }
     }
 
@@ -227,17 +231,13 @@ impl Session {
         // What the primary itself says of a read is the answer.
         let may_be_rescued = reads && (!kept || self.may_move()) && !self.is_primary(backend);
         self.tell_characteristics(&mut lease, plan).await?;
-        if plan.needs_insert_id && lease.access == Access::ReadWrite {
-            let brought = self.bring_insert_id(&mut lease).await.map_err(Failure::End)?;
-            if brought.is_err() {
-                // Nothing was sent yet: another connection will do, if another may.
-                let elsewhere = may_retry && !kept;
-                return Err(match elsewhere {
-                    true => Failure::Elsewhere,
-                    false => Failure::End(End::BackendLost),
-                });
-            }
-        }
+        let Ok(mark) = self.bring_along(&mut lease, plan).await.map_err(Failure::End)? else {
+            // Nothing was sent yet: another connection will do, if another may.
+            return Err(match may_retry && !kept {
+                true => Failure::Elsewhere,
+                false => Failure::End(End::BackendLost),
+            });
+        };
         // I5: leasing and restoring have waited; nothing may be written to a former primary.
         if lease.access == Access::ReadWrite && !kept && !self.is_write_target(backend) {
             return Err(match may_retry {
@@ -336,6 +336,7 @@ impl Session {
                 let over = plan.expect == Some(Expect::Stream)
                     && reply.error.as_ref().is_none_or(|error| !REFUSED.contains(&error.code));
                 self.settle(lease, plan, reply, clean);
+                self.follow_mark(plan, mark).await.map_err(Failure::End)?;
                 if over || released {
                     return Err(Failure::End(if over { End::Streamed } else { End::Released }));
                 }
@@ -363,6 +364,22 @@ impl Session {
         }
     }
 
+    /// Gives the connection what the statement may need of what the session knows. Whether that is a
+    /// mark among its warnings.
+    async fn bring_along(
+        &mut self,
+        lease: &mut Lease,
+        plan: &Plan,
+    ) -> Result<Result<Option<Mark>, PrivateError>, End> {
+        if plan.needs_insert_id
+            && lease.access == Access::ReadWrite
+            && let Err(error) = self.bring_insert_id(lease).await?
+        {
+            return Ok(Err(error));
+        }
+        self.mark_diagnostics(lease, plan).await
+    }
+
     /// The server has refused to prepare the statement that the command is about: that is the
     /// answer.
     async fn not_prepared(
@@ -386,9 +403,9 @@ impl Session {
             self.discard(*incoming).await.map_err(Failure::End)?;
         }
         if plan.expect.is_some() {
-            let answered = match plan.after.errors_add_up {
-                true => self.answer_further_error(&error).await,
-                false => self.answer_error(1, &error).await,
+            let answered = match plan.after.diagnostics {
+                DiagnosticsAfter::Added { .. } => self.answer_further_error(&error).await,
+                _ => self.answer_error(1, &error).await,
             };
             answered.map_err(Failure::End)?;
         }
@@ -531,8 +548,8 @@ impl Session {
         let session = self.client.handle.id;
         lease.settle(session, self.state.version(), self.state.settings());
         self.places.note(lease.backend(), lease.number);
-        let left = !succeeded || reply.has_warnings || plan.after.warns_unsaid;
-        lease.note_diagnostics(left, plan.after.clears_diagnostics);
+        let left = plan.after.diagnostics.leaves(!succeeded, reply.has_warnings);
+        lease.note_diagnostics(left, !plan.after.diagnostics.may_keep());
         let ending = match reply.ending {
             Ending::Rows { .. } if plan.statement.as_ref().is_some_and(|it| it.unit_results) => {
                 Ending::Units
@@ -541,16 +558,6 @@ impl Session {
         };
         let error = reply.error.as_ref();
         self.state.outcome.note(plan.after, ending, reply.warnings, error, left);
-        // The connection that code unseen pins knows what that has left, or cleared. What is known of
-        // another connection is gone as well: on MariaDB such code leaves it alone if it uses no
-        // table, but most of it uses some.
-        if !left
-            && plan.pins.contains(Pins::UNKNOWN_EFFECTS)
-            && (self.dialect.flavour == Flavour::MySql
-                || self.state.outcome.diagnostics != Diagnostics::OnConnection)
-        {
-            self.state.outcome.diagnostics = Diagnostics::None;
-        }
         self.give_back(lease, clean);
         self.publish_state();
     }
@@ -595,6 +602,7 @@ impl Session {
             Then::Reset => {
                 let autocommit = lease.status.contains(Status::AUTOCOMMIT);
                 self.state.reset(self.dialect.flavour, autocommit);
+                self.client.transaction = TransactionState::default();
                 lease.was_reset();
                 self.insert_id_was_reset();
             }

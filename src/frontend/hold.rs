@@ -1,5 +1,6 @@
 //! Connections that are kept though nothing forces it, because they alone know something that the
-//! client may ask for next: warnings and errors of the last statement, and LAST_INSERT_ID().
+//! client may ask for next: warnings and errors of the last statement, user variables that GET
+//! DIAGNOSTICS has set from them, and LAST_INSERT_ID().
 //!
 //! Unlike a pinned connection such a one can be given up: when the session goes elsewhere, or when
 //! others wait for a connection. LAST_INSERT_ID() is then asked of it first. (The insert id in an
@@ -16,6 +17,8 @@ use crate::backend::pool::Lease;
 use crate::routing::Request;
 use crate::session::outcome::{Diagnostics, FoundRows};
 use crate::session::plan::Plan;
+use crate::session::user_variables::{Assigned, answered, question};
+use crate::session::{Change, Told};
 
 /// What is known of the session's LAST_INSERT_ID().
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +42,7 @@ impl Session {
     /// True when the connection alone knows something that the client may ask for next.
     pub(super) fn leaves_something(&self) -> bool {
         let unread = matches!(self.insert_id, InsertId::OnConnection { .. });
-        unread || self.state.outcome.is_on_connection()
+        unread || self.state.outcome.is_on_connection() || !self.state.unread_variables().is_empty()
     }
 
     /// True when a connection that is kept without need serves this request too.
@@ -60,6 +63,8 @@ impl Session {
         keeps_diagnostics: bool,
     ) -> Result<(), End> {
         let deadline = self.context.traffic.load().connect_timeout;
+        let variables = self.state.unread_variables().to_vec();
+        let mut read = Vec::with_capacity(variables.len());
         let (client, outcome) = (&mut self.client, &mut self.state.outcome);
         let insert_id = &mut self.insert_id;
         let asked = watched(client, async {
@@ -75,6 +80,11 @@ impl Session {
             if matches!(insert_id, InsertId::OnConnection { .. }) {
                 *insert_id = InsertId::Known(lease.insert_id(deadline).await?);
             }
+            for (name, item) in variables {
+                let [answer] = lease.ask(&question(&name, item), deadline).await?;
+                let value = answered(item, &answer).unwrap_or(Assigned::Unknown);
+                read.push(Change::UserVariable { name: name.into(), value });
+            }
             Ok::<(), PrivateError>(())
         })
         .await?;
@@ -85,40 +95,9 @@ impl Session {
             return Ok(());
         }
         self.state.outcome.lost();
+        self.state.apply(&read, &Told::default());
         self.put_away(lease);
         Ok(())
-    }
-
-    /// Asks the connection that is kept for the warnings and errors that it alone may know.
-    pub(super) async fn take_diagnostics_along(&mut self) -> Result<(), End> {
-        let knows = match self.state.outcome.diagnostics {
-            Diagnostics::OnConnection => true,
-            Diagnostics::None => self.state.keeps_connection(),
-            Diagnostics::Known(_) => false,
-        };
-        let Some(mut lease) = self.lease.take_if(|_| knows) else { return Ok(()) };
-        match self.take_diagnostics(&mut lease).await? {
-            true => {
-                self.give_back(lease, true);
-                self.publish_state();
-            }
-            false => self.lose_quietly(lease),
-        }
-        Ok(())
-    }
-
-    /// The same of this connection. False when that fails: it is of no further use.
-    pub(super) async fn take_diagnostics(&mut self, lease: &mut Lease) -> Result<bool, End> {
-        let deadline = self.context.traffic.load().connect_timeout;
-        match watched(&mut self.client, lease.capture(deadline)).await? {
-            Ok(report) => self.state.outcome.reported(report),
-            Err(error) => {
-                let backend = &lease.pool().name;
-                tracing::debug!(%backend, %error, "what a connection knows could not be read");
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     /// Makes LAST_INSERT_ID() on this connection to the primary the session's own.
@@ -154,6 +133,7 @@ impl Session {
     /// The connection that knew more is gone.
     pub(super) fn held_lost(&mut self) {
         self.insert_id = InsertId::Known(self.insert_id.guess());
+        self.state.unread_are_lost();
         self.state.outcome.lost();
     }
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use self::admission::{Admission, Wishes, admit};
 use self::dialogue::{Dialogue, FIRST_PACKET};
@@ -43,6 +43,13 @@ pub use self::failure::LoginFailure;
 
 /// Most connections to the primary that are being opened for logins at once.
 const OPENINGS: usize = 64;
+
+/// How long before the end of its time a login stops waiting for a primary, to tell its client.
+const PARTING: Duration = Duration::from_millis(500);
+
+/// How long to wait before a primary that could not be reached is tried again, unless another
+/// topology is published first.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a login waits for what was changed just before it to be known here.
 const SETTLING: Duration = Duration::from_secs(1);
@@ -142,6 +149,8 @@ pub struct LoginContext {
     pub greeting: Arc<ArcSwapOption<Greeting>>,
     /// From the first byte to the final OK.
     pub timeout: Duration,
+    /// How long a client that only the primary can judge waits for one. Default: not at all.
+    pub write_hold: ArcSwap<Duration>,
     /// The capabilities of compression that clients are offered where the primary has them. Default
     /// none.
     pub compression: Capabilities,
@@ -170,6 +179,7 @@ impl LoginContext {
             topology,
             greeting,
             timeout,
+            write_hold: ArcSwap::from_pointee(Duration::ZERO),
             compression: Capabilities::empty(),
             backend_compression: Capabilities::empty(),
             ownership: Ownership::Shared,
@@ -183,6 +193,12 @@ impl LoginContext {
         let revision = self.accounts.revisions.current();
         self.accounts.settle(revision, Instant::now() + SETTLING).await;
         revision
+    }
+
+    /// Until when a login that ends at this time waits for a primary: the client is to be told.
+    fn patience(&self, deadline: Instant) -> Instant {
+        let last = deadline.checked_sub(PARTING).unwrap_or(deadline);
+        last.min(Instant::now() + **self.write_hold.load())
     }
 
     async fn rsa_key(&self) -> Result<Arc<RsaKey>, LoginFailure> {
@@ -233,13 +249,13 @@ pub async fn login(
     context: &LoginContext,
 ) -> Result<LoggedIn, LoginFailure> {
     let steps = async {
-        let mut hello = receive_hello(socket, id, context).await?;
+        let mut hello = receive_hello(socket, id, deadline, context).await?;
         let mut dialogue = Dialogue::new(&mut hello.stream, hello.sequence, hello.local);
         let parsed = ClientHello::parse(&hello.payload).map_err(LoginFailure::from);
         let greeting = &hello.greeting;
         let result = match parsed {
             Ok(ClientHello::Response(response)) => {
-                let begun = Begun { greeting, self_made: hello.self_made, peer };
+                let begun = Begun { greeting, self_made: hello.self_made, peer, deadline };
                 respond(&mut dialogue, response, begun, context).await
             }
             Ok(ClientHello::BeforeProtocol41) => Err(LoginFailure::OldClient),
@@ -284,13 +300,14 @@ struct Hello {
 async fn receive_hello(
     socket: Socket,
     id: SessionId,
+    deadline: Instant,
     context: &LoginContext,
 ) -> Result<Hello, LoginFailure> {
     let local = matches!(socket, Socket::Unix(_));
     let mut stream = PacketStream::new(Stream::Plain(socket));
     let mut dialogue = Dialogue::new(&mut stream, 0, local);
     let encryption = context.encryption.load_full();
-    let (greeting, payload) = match first_packet(&mut dialogue, id, context).await {
+    let (greeting, payload) = match first_packet(&mut dialogue, id, deadline, context).await {
         Ok(found) => found,
         Err(failure) => {
             dialogue.turn_away(&failure).await;
@@ -325,10 +342,16 @@ async fn receive_hello(
 async fn first_packet(
     dialogue: &mut Dialogue<'_>,
     id: SessionId,
+    deadline: Instant,
     context: &LoginContext,
 ) -> Result<(Greeting, Bytes), LoginFailure> {
-    let Some(primary) = context.greeting.load_full() else {
-        return Err(LoginFailure::NoPrimary("none has been seen yet".into()));
+    let patience = context.patience(deadline);
+    let primary = loop {
+        match context.greeting.load_full() {
+            Some(primary) => break primary,
+            None if Instant::now() < patience => sleep(PAUSE).await,
+            None => return Err(LoginFailure::NoPrimary("none has been seen yet".into())),
+        }
     };
     let tls = context.encryption.load().tls().is_some();
     let mut greeting = greet(&primary, id, random_nonce()?, tls);
@@ -346,6 +369,7 @@ struct Begun<'a> {
     greeting: &'a Greeting,
     self_made: Option<[u8; 32]>,
     peer: Option<SocketAddr>,
+    deadline: Instant,
 }
 
 /// A client that has been told that it is logged in.
@@ -368,7 +392,7 @@ async fn respond(
     if must_encrypt && !dialogue.is_secure() {
         return Err(LoginFailure::TlsRequired);
     }
-    let Begun { greeting, self_made, peer } = begun;
+    let Begun { greeting, self_made, peer, deadline } = begun;
     let prelude = response.prelude;
     let capabilities = prelude.capabilities & greeting.capabilities;
     let knows_plugins = capabilities.contains(Capabilities::PLUGIN_AUTH);
@@ -393,6 +417,7 @@ async fn respond(
         revision,
         host: &host(peer),
         announce: context.ownership.announces(peer),
+        patience: context.patience(deadline),
     };
     let Admission { account, status, opened } =
         admit(context, response.user, proof, wishes).await?;
@@ -481,7 +506,7 @@ pub async fn change_user(
     let deadline = Instant::now() + context.timeout;
     let mut dialogue = Dialogue::new(stream, session.sequence, session.peer.is_none());
     let steps = async {
-        let result = change(&mut dialogue, *session, command, context).await;
+        let result = change(&mut dialogue, *session, command, deadline, context).await;
         if let Err(failure) = &result
             && !(session.outlives_refusal && failure.is_refusal())
         {
@@ -498,6 +523,7 @@ async fn change(
     dialogue: &mut Dialogue<'_>,
     session: ChangingSession,
     command: &ChangeUser<'_>,
+    deadline: Instant,
     context: &LoginContext,
 ) -> Result<Identity, LoginFailure> {
     let knows_plugins = session.capabilities.contains(Capabilities::PLUGIN_AUTH);
@@ -527,6 +553,7 @@ async fn change(
         revision,
         host: &host(session.peer),
         announce: context.ownership.announces(session.peer),
+        patience: context.patience(deadline),
     };
     let Admission { account, status, opened } = admit(context, command.user, proof, wishes).await?;
     dialogue.welcome(session.capabilities, status, command.database, b"").await?;

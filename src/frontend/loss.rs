@@ -1,6 +1,6 @@
 //! What the loss of a server means to the client whose statement ran on it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
@@ -14,6 +14,7 @@ use super::session::{End, Session};
 use crate::backend::connection::Access;
 use crate::backend::pool::Lease;
 use crate::metrics::ErrorKind;
+use crate::monitor::abandoned::Thread;
 use crate::session::Pins;
 use crate::session::plan::Plan;
 use crate::wire::reply::ErrPacket;
@@ -72,6 +73,13 @@ impl Session {
         Ok(answers && context.topology.load().may_finish(backend, writes))
     }
 
+    /// Closes a connection on whose server something of the session's may go on. The server is told
+    /// as soon as it can be reached.
+    pub(super) fn abandon(&self, lease: Lease) {
+        let thread = Thread::new(lease.thread, Instant::now());
+        self.context.abandoned.add(lease.backend(), thread);
+    }
+
     /// The server is gone, before or in the middle of its reply.
     pub(super) async fn lost(
         &mut self,
@@ -92,7 +100,10 @@ impl Session {
         if let RelayError::Malformed { .. } = error {
             self.context.metrics.errors.increment(ErrorKind::BackendProtocol);
         }
-        drop(lease);
+        // What is told now must stay true: a statement that the server has not got may not reach it
+        // behind what the session does next.
+        lease.packets.stream().forget_unsent();
+        self.abandon(lease);
         if forwarded || matches!(text, Text::Streamed(..)) {
             // The client's stream has half a reply, or ours half a command.
             return Err(Failure::End(End::BackendLost));

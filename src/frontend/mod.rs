@@ -6,6 +6,7 @@ mod acquire;
 mod change_user;
 pub mod client;
 pub mod context;
+mod diagnostics;
 pub mod errors;
 mod execute;
 mod freshness;

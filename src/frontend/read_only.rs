@@ -74,7 +74,7 @@ impl Session {
         let commit = lease.statement(COMMIT, deadline);
         match watched(&mut self.client, commit).await? {
             Ok(()) => {
-                let keeps_diagnostics = !plan.after.clears_diagnostics;
+                let keeps_diagnostics = plan.after.diagnostics.may_keep();
                 self.let_go(lease, keeps_diagnostics).await.map_err(Refusal::End)
             }
             Err(error) => {

@@ -10,6 +10,7 @@ use super::client::{Client, ClientError};
 use super::mailbox::Mail;
 use super::upstream::{copy_run, receive, send};
 use crate::backend::connection::Connection;
+use crate::backend::dial::SILENCE;
 use crate::gtid::Transactions;
 use crate::monitor::Samples;
 use crate::net::PacketError;
@@ -322,9 +323,13 @@ impl Relay<'_> {
                 if !ok.session_state.is_empty() || status.contains(Status::SESSION_STATE_CHANGED) {
                     note_changes(&ok, reply).map_err(malformed)?;
                     told = reply.written.as_ref();
+                    let transaction = &mut self.client.transaction;
                     let wanted =
                         match self.client.capabilities.contains(Capabilities::SESSION_TRACK) {
-                            true => self.tracking.filtered(ok.changes()).map_err(malformed)?,
+                            true => self
+                                .tracking
+                                .filtered(ok.changes(), transaction)
+                                .map_err(malformed)?,
                             false => Some(Vec::new()),
                         };
                     if let Some(wanted) = wanted {
@@ -449,9 +454,13 @@ impl Relay<'_> {
         receive(self.client, self.on_mail, mail, forwarded)
     }
 
-    /// Passes the client's file on to the server, up to its closing empty packet.
+    /// Passes the client's file on to the server, up to its closing empty packet. A server that waits
+    /// for a lock in the middle of it has no room for more, and is well.
     async fn upload(&mut self) -> Result<(), RelayError> {
-        copy_run(self.client, self.server, RunEnd::EmptyPacket, self.on_mail).await
+        self.server.packets.stream().limit_silence(None);
+        copy_run(self.client, self.server, RunEnd::EmptyPacket, self.on_mail).await?;
+        self.server.packets.stream().limit_silence(Some(SILENCE));
+        Ok(())
     }
 }
 

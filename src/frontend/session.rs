@@ -513,6 +513,7 @@ impl Session {
                     self.state.with_statements(|statements| statements.forget_failure(id));
                 }
                 self.answer_error(1, &error).await?;
+                self.tell_of_refusal(&error).await?;
                 why
             }
             Action::RefuseBesides(error) => {

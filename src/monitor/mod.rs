@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`position`] | which transactions a server has (pure) |
 //! | [`samples`] | their numbers |
+//! | [`abandoned`] | connections that were given up, to be ended |
 //! | [`timeline`] | lag, by samples of the primary's position over time (pure) |
 //! | [`observation`] | what one probe has learned (pure) |
 //! | [`queries`] | what a server is asked, and how its answers are read (pure) |
@@ -22,6 +23,7 @@
 //! | [`accounts`] | the accounts of the primary, and how it greets |
 //! | [`start`](start()) | starts it all |
 
+pub mod abandoned;
 pub mod accounts;
 pub mod assess;
 pub mod changes;
@@ -36,6 +38,7 @@ mod start;
 pub mod supervisor;
 pub mod timeline;
 
+pub use abandoned::Abandoned;
 pub use hold::Hold;
 pub use samples::Samples;
 pub use start::{Handles, start};

@@ -15,6 +15,7 @@ use crate::routing::semi_sync::SemiSync;
 use crate::routing::topology::{Address, BackendId};
 use crate::wire::proxy_header::Source;
 
+use super::abandoned::{Abandoned, Thread};
 use super::observation::{Failure, Gtids, Observation, Outcome};
 use super::queries::{self, Unreadable, galera, group_replication};
 use super::samples::Samples;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// Numbers what the probes find.
     pub samples: Samples,
+    /// Connections that were given up, to be ended first.
+    pub abandoned: Abandoned,
 }
 
 /// Probes one server for ever and sends each outcome. A probe begins when the last one has ended:
@@ -55,10 +58,10 @@ pub async fn run(
 ) {
     let interval = settings.interval;
     let mut probe = Probe {
+        id,
         address,
         settings,
         client: None,
-        abandoned: None,
         semi_sync: SemiSync::default(),
         said_settings: Rows::default(),
         slow_at: None,
@@ -89,11 +92,10 @@ pub async fn run(
 }
 
 struct Probe {
+    id: BackendId,
     address: Address,
     settings: Settings,
     client: Option<SqlClient>,
-    /// The server's number of a connection that was closed with a query still running.
-    abandoned: Option<u32>,
     semi_sync: SemiSync,
     /// What it has answered last about its settings.
     said_settings: Rows,
@@ -110,12 +112,11 @@ impl Probe {
                 Err(failure) => return Outcome::Failed(failure),
             },
         };
-        if let Some(number) = self.abandoned.take() {
-            // Nobody else would end it. That it is gone already is well.
-            let deadline = Instant::now() + self.settings.timeout;
-            let _ = client.query(&format!("KILL {number}"), deadline).await;
-        }
-        match self.observe(&mut client).await {
+        let outcome = match self.end_abandoned(&mut client).await {
+            Ok(()) => self.observe(&mut client).await,
+            Err(error) => Err(error.into()),
+        };
+        match outcome {
             Ok(observation) => {
                 self.client = Some(client);
                 Outcome::Answered(Arc::new(observation))
@@ -125,11 +126,48 @@ impl Probe {
                 if client.is_open() {
                     self.client = Some(client);
                 } else {
-                    self.abandoned = Some(client.greeting().connection_id);
+                    self.abandon(Thread::new(
+                        client.greeting().connection_id,
+                        std::time::Instant::now(),
+                    ));
                 }
                 Outcome::Failed(failure)
             }
         }
+    }
+
+    fn abandon(&self, thread: Thread) {
+        self.settings.abandoned.add(self.id, thread);
+    }
+
+    /// Ends connections that were given up, the probes' own among them: nobody else would.
+    async fn end_abandoned(&self, client: &mut SqlClient) -> Result<(), QueryError> {
+        let threads = self.settings.abandoned.take(self.id);
+        if threads.is_empty() {
+            return Ok(());
+        }
+        let deadline = Instant::now() + self.settings.timeout;
+        let uptime = match client.query(queries::UPTIME, deadline).await {
+            Ok(rows) => queries::read_uptime(&rows),
+            Err(error) => {
+                threads.into_iter().for_each(|thread| self.abandon(thread));
+                return Err(error);
+            }
+        };
+        let now = std::time::Instant::now();
+        let mut threads = threads.into_iter().filter(|thread| thread.is_of(uptime, now));
+        while let Some(thread) = threads.next() {
+            match client.query(&format!("KILL {}", thread.number), deadline).await {
+                // Most are gone already.
+                Ok(_) | Err(QueryError::Server(_)) => {}
+                Err(error) => {
+                    self.abandon(thread);
+                    threads.for_each(|thread| self.abandon(thread));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn connect(&mut self) -> Result<SqlClient, Failure> {

@@ -5,6 +5,7 @@ pub mod group_replication;
 pub mod semi_sync;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backend::sql_client::Rows;
 use crate::gtid::{BinlogState, DomainPositions, GtidSet};
@@ -13,6 +14,14 @@ use crate::wire::{Flavour, ServerVersion};
 
 use super::observation::{Channel, Gtids, Identity, ReadOnly};
 use super::position::FilePosition;
+
+/// How long a server has been running.
+pub const UPTIME: &str = "SHOW GLOBAL STATUS LIKE 'Uptime'";
+
+/// Nothing, if it cannot be read.
+pub fn read_uptime(rows: &Rows) -> Duration {
+    Duration::from_secs(rows.u64(0, "Value").unwrap_or(0))
+}
 
 /// One row of system variables.
 pub fn variables(version: &ServerVersion) -> &'static str {

@@ -16,6 +16,7 @@ use crate::routing::topology::Topology;
 use crate::session::accounts::Directory;
 use crate::wire::handshake::Greeting;
 
+use super::abandoned::Abandoned;
 use super::accounts::requests::Requests;
 use super::accounts::{PrimaryProfile, Watcher};
 use super::events::EventLog;
@@ -40,6 +41,8 @@ pub struct Handles {
     pub profile: watch::Receiver<Option<Arc<PrimaryProfile>>>,
     /// Numbers the samples of the primary's position.
     pub samples: Samples,
+    /// Connections that were given up, for the probes to end.
+    pub abandoned: Abandoned,
     /// Holds writes back.
     pub hold: watch::Sender<Option<Hold>>,
     _tasks: JoinSet<()>,
@@ -61,6 +64,7 @@ pub fn start(
     let topology = Arc::new(TopologyStore::new(Topology::empty()));
     let events = Arc::new(EventLog::new(metrics));
     let samples = Samples::default();
+    let abandoned = Abandoned::default();
     let (hold, holds) = watch::channel(None);
     let supervisor = Supervisor {
         config: config.clone(),
@@ -69,6 +73,7 @@ pub fn start(
         topology: topology.clone(),
         events: events.clone(),
         samples: samples.clone(),
+        abandoned: abandoned.clone(),
         hold: holds,
     };
     tasks.spawn_on(supervisor.run(), runtime);
@@ -97,6 +102,7 @@ pub fn start(
         greeting,
         profile: profile_changes,
         samples,
+        abandoned,
         hold,
         _tasks: tasks,
     }

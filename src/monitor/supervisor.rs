@@ -15,6 +15,7 @@ use crate::net::tls::client::ClientTls;
 use crate::routing::topology::{Address, BackendId, Topology};
 use crate::wire::auth::Secret;
 
+use super::abandoned::Abandoned;
 use super::assess::{Assessor, Policy};
 use super::changes::Reporter;
 use super::events::EventLog;
@@ -35,6 +36,7 @@ pub struct Supervisor {
     pub topology: Arc<TopologyStore>,
     pub events: Arc<EventLog>,
     pub samples: Samples,
+    pub abandoned: Abandoned,
     pub hold: watch::Receiver<Option<Hold>>,
 }
 
@@ -112,6 +114,7 @@ impl Supervisor {
             interval: monitor.interval,
             timeout: monitor.timeout,
             samples: self.samples.clone(),
+            abandoned: self.abandoned.clone(),
         }
     }
 

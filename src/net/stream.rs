@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -26,6 +27,17 @@ pub enum Stream {
     Compressed(Box<Compressed>),
 }
 
+/// How long the peer's system may leave what was sent without a word, or without room for it, before
+/// the connection counts as broken. `None`: a quarter of an hour or so by default (`tcp_retries2`), and
+/// without room for ever. Elsewhere than on Linux that is so in any case.
+pub fn limit_silence(stream: &TcpStream, limit: Option<Duration>) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(stream).set_tcp_user_timeout(limit)?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, limit);
+    Ok(())
+}
+
 impl Stream {
     pub fn is_tls(&self) -> bool {
         match self {
@@ -40,6 +52,24 @@ impl Stream {
             Stream::Plain(socket) => socket,
             Stream::Tls(tls) => tls.get_ref().0,
             Stream::Compressed(compressed) => compressed.below().socket(),
+        }
+    }
+
+    /// Has what the peer has not yet got never sent, when this is dropped: the peer may not get it
+    /// minutes later, from the system, when a broken network is whole again. It may not hear of the
+    /// end either.
+    pub fn forget_unsent(&self) {
+        if let Socket::Tcp(stream) = self.socket() {
+            // It fails only for a socket that is closed already.
+            let _ = stream.set_zero_linger();
+        }
+    }
+
+    /// As the function of this name, for the socket below.
+    pub fn limit_silence(&self, limit: Option<Duration>) {
+        if let Socket::Tcp(stream) = self.socket() {
+            // It fails only for a socket that is closed already.
+            let _ = limit_silence(stream, limit);
         }
     }
 

@@ -148,6 +148,7 @@ pub(super) fn context(
         observed.greeting.clone(),
         config.listen.login_timeout,
     );
+    login.write_hold = ArcSwap::from_pointee(config.routing.write_hold);
     login.compression = compression(&config.listen.compression);
     login.backend_compression = match config.pool.compression {
         PoolCompression::None => Capabilities::empty(),
@@ -175,6 +176,7 @@ pub(super) fn context(
         texts: Texts::default(),
         opinions,
         samples: observed.samples.clone(),
+        abandoned: observed.abandoned.clone(),
         scopes: Scopes::default(),
         rescues: Rescues::new(Instant::now()),
         tickets: AtomicU64::new(0),

@@ -54,6 +54,7 @@ async fn follow_config(mut config: watch::Receiver<Arc<Config>>, context: Arc<Co
         }
         spill_limit = config.routing.spill_limit;
         context.traffic.store(Arc::new(traffic));
+        context.login.write_hold.store(Arc::new(config.routing.write_hold));
         context.login.accounts.list(build::listed_users(&config));
     }
 }
@@ -66,6 +67,7 @@ async fn follow_topology(context: Arc<Context>) {
         published.borrow_and_update();
         let topology = context.topology.load_full();
         context.pools.follow(&topology);
+        context.abandoned.retain(|id| topology.backend(id).is_some());
         let lost = before
             .backends
             .iter()

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::wire::Flavour;
 use crate::wire::amend::{TextRow, diagnostic};
 use crate::wire::reply::ServerError;
 
@@ -31,12 +32,7 @@ pub struct After {
     /// It runs or prepares a statement: the count of its warnings is the last one.
     pub is_statement: bool,
     pub found_rows: FoundRowsAfter,
-    /// Warnings and errors of the statement before are surely gone after it.
-    pub clears_diagnostics: bool,
-    /// It leaves a warning that its reply does not count.
-    pub warns_unsaid: bool,
-    /// Its error stands behind what the list of the statement before has.
-    pub errors_add_up: bool,
+    pub diagnostics: DiagnosticsAfter,
     /// ROW_COUNT() stays as it was where the table that it is about does not exist.
     pub row_count_outlives_no_table: bool,
 }
@@ -53,11 +49,65 @@ impl After {
     pub const UNKNOWN: After = After {
         is_statement: false,
         found_rows: FoundRowsAfter::Unknown,
-        clears_diagnostics: false,
-        warns_unsaid: false,
-        errors_add_up: false,
+        diagnostics: DiagnosticsAfter::Kept,
         row_count_outlives_no_table: false,
     };
+}
+
+/// What a command does to the warnings and errors that the one before has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiagnosticsAfter {
+    /// It leaves them alone, unless it has some of its own: those take their place.
+    Kept,
+    /// They are gone.
+    Replaced,
+    /// Its own stand behind them; one of them may be a warning that its reply does not count.
+    Added { unsaid: Option<Warning> },
+    /// It runs what nobody has looked at, which may leave them alone or clear them.
+    Unknown,
+}
+
+impl DiagnosticsAfter {
+    /// Of code that nobody has looked at. MySQL clears them with whatever runs it.
+    pub fn of_unseen_code(flavour: Flavour) -> Self {
+        match flavour {
+            Flavour::MySql => DiagnosticsAfter::Replaced,
+            Flavour::MariaDb => DiagnosticsAfter::Unknown,
+        }
+    }
+
+    /// Of a command that is no statement, or is refused before it becomes one.
+    pub fn beside_statements(flavour: Flavour, unsaid: Option<Warning>) -> Self {
+        match flavour {
+            Flavour::MySql => DiagnosticsAfter::Added { unsaid },
+            Flavour::MariaDb => DiagnosticsAfter::Kept,
+        }
+    }
+
+    /// Whether those of the statement before may be asked for behind it.
+    pub fn may_keep(self) -> bool {
+        self != DiagnosticsAfter::Replaced
+    }
+
+    /// The warning that is there without a word of it in the reply.
+    fn unsaid(self) -> Option<Warning> {
+        match self {
+            DiagnosticsAfter::Added { unsaid } => unsaid,
+            _ => None,
+        }
+    }
+
+    /// Whether a command of this kind has left something of its own.
+    pub fn leaves(self, failed: bool, has_warnings: bool) -> bool {
+        failed || has_warnings || self.unsaid().is_some()
+    }
+}
+
+/// A server's warning whose text is always the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Warning {
+    pub code: u16,
+    pub message: &'static str,
 }
 
 /// What a successful statement does to FOUND_ROWS().
@@ -102,25 +152,39 @@ pub struct Report {
 }
 
 impl Report {
-    /// With one more. A list that is cut off stays as it is.
-    fn and(&self, error: &ServerError) -> Self {
-        let row = [diagnostic("Error", error.code, &error.message)];
-        let add = |rows: &Arc<[TextRow]>, count: u64| match rows.len() as u64 == count {
-            true => rows.iter().chain(&row).cloned().collect(),
-            false => rows.clone(),
+    fn of_error(error: &ServerError) -> Self {
+        let mut report = Report {
+            warnings: Arc::default(),
+            errors: Arc::default(),
+            warning_count: 0,
+            error_count: 0,
         };
-        Report {
-            warnings: add(&self.warnings, self.warning_count),
-            errors: add(&self.errors, self.error_count),
-            warning_count: self.warning_count + 1,
-            error_count: self.error_count + 1,
-        }
+        report.add_error(error);
+        report
     }
 
-    fn of_error(error: &ServerError) -> Self {
-        let rows: Arc<[TextRow]> = [diagnostic("Error", error.code, &error.message)].into();
-        Report { warnings: rows.clone(), errors: rows, warning_count: 1, error_count: 1 }
+    pub fn is_empty(&self) -> bool {
+        self.warning_count == 0
     }
+
+    fn add_error(&mut self, error: &ServerError) {
+        let row = diagnostic("Error", error.code, &error.message);
+        add(&mut self.warnings, &mut self.warning_count, &row);
+        add(&mut self.errors, &mut self.error_count, &row);
+    }
+
+    fn add_warning(&mut self, warning: Warning) {
+        let row = diagnostic("Warning", warning.code, warning.message.as_bytes());
+        add(&mut self.warnings, &mut self.warning_count, &row);
+    }
+}
+
+/// Adds a condition to a list of so many. One that is cut off stays as it is.
+fn add(rows: &mut Arc<[TextRow]>, count: &mut u64, row: &TextRow) {
+    if rows.len() as u64 == *count {
+        *rows = rows.iter().chain([row]).cloned().collect();
+    }
+    *count += 1;
 }
 
 /// The outcome of a session's previous statement, so far as others may ask for it.
@@ -150,6 +214,14 @@ impl Outcome {
     /// True while the connection alone knows something that may be asked for next.
     pub fn is_on_connection(&self) -> bool {
         self.diagnostics == Diagnostics::OnConnection || self.found_rows == FoundRows::OnConnection
+    }
+
+    /// Warnings or errors that are known, and on no connection.
+    pub fn reported_elsewhere(&self) -> Option<&Arc<Report>> {
+        match &self.diagnostics {
+            Diagnostics::Known(report) if !report.is_empty() => Some(report),
+            _ => None,
+        }
     }
 
     /// Takes over what a command has left: how its reply `ended`, or with which `error`, with how
@@ -187,16 +259,22 @@ impl Outcome {
             (false, true) => self.warnings = self.warnings.saturating_add(1),
             (false, false) => {}
         }
-        if left {
-            self.diagnostics = match (&self.diagnostics, error) {
-                // It ran on a connection that has none of those.
-                (Diagnostics::Known(report), Some(error)) if after.errors_add_up => {
-                    Diagnostics::Known(Arc::new(report.and(error)))
-                }
-                _ => Diagnostics::OnConnection,
-            };
-        } else if after.clears_diagnostics {
-            self.diagnostics = Diagnostics::None;
+        match (after.diagnostics, &mut self.diagnostics) {
+            // It ran on a connection that had none of those.
+            (DiagnosticsAfter::Added { unsaid }, Diagnostics::Known(report))
+                if failed || unsaid.is_some() =>
+            {
+                let report = Arc::make_mut(report);
+                unsaid.into_iter().for_each(|warning| report.add_warning(warning));
+                error.into_iter().for_each(|error| report.add_error(error));
+            }
+            (_, diagnostics) if left => *diagnostics = Diagnostics::OnConnection,
+            (DiagnosticsAfter::Replaced, diagnostics) => *diagnostics = Diagnostics::None,
+            // The connection may have some without a word, and is asked.
+            (DiagnosticsAfter::Unknown, Diagnostics::Known(report)) if report.is_empty() => {
+                self.diagnostics = Diagnostics::None;
+            }
+            _ => {}
         }
     }
 
@@ -212,11 +290,10 @@ impl Outcome {
     pub fn refused_besides(&mut self, error: &ServerError) {
         self.row_count = Some(-1);
         self.warnings = 1;
-        let report = match &self.diagnostics {
-            Diagnostics::Known(before) => before.and(error),
-            Diagnostics::None | Diagnostics::OnConnection => Report::of_error(error),
-        };
-        self.diagnostics = Diagnostics::Known(Arc::new(report));
+        match &mut self.diagnostics {
+            Diagnostics::Known(report) => Arc::make_mut(report).add_error(error),
+            none => *none = Diagnostics::Known(Arc::new(Report::of_error(error))),
+        }
     }
 
     /// An OK of the proxy's own has been sent, for a command that leaves the list of warnings and
@@ -258,17 +335,44 @@ mod tests {
     #[test]
     fn errors_add_up_to_those_that_are_known() {
         let mut outcome = Outcome::default();
-        let mut listed = |errors_add_up| {
+        let mut listed = |diagnostics| {
             outcome.refused(&error());
-            let after = After { errors_add_up, ..After::UNKNOWN };
+            let after = After { diagnostics, ..After::UNKNOWN };
             outcome.note(after, Ending::Neither, 0, Some(&error()), true);
             match &outcome.diagnostics {
-                Diagnostics::Known(report) => Some((report.errors.len(), report.error_count)),
+                Diagnostics::Known(report) => {
+                    let Report { warnings, errors, warning_count, error_count } = &**report;
+                    Some((warnings.len(), *warning_count, errors.len(), *error_count))
+                }
                 _ => None,
             }
         };
-        assert_eq!(listed(true), Some((2, 2)));
-        assert_eq!(listed(false), None);
+        let deprecated = Warning { code: 1287, message: "deprecated" };
+        let added = |unsaid| DiagnosticsAfter::Added { unsaid };
+        assert_eq!(listed(added(None)), Some((2, 2, 2, 2)));
+        assert_eq!(listed(added(Some(deprecated))), Some((3, 3, 2, 2)));
+        assert_eq!(listed(DiagnosticsAfter::Kept), None);
+    }
+
+    /// Code that nobody has looked at leaves what is known to who asks what it has done.
+    #[test]
+    fn code_unseen_leaves_what_is_known() {
+        let mut outcome = Outcome::default();
+        let after = |outcome: &mut Outcome| {
+            let after = After { diagnostics: DiagnosticsAfter::Unknown, ..After::UNKNOWN };
+            outcome.note(after, Ending::Ok { affected: 0 }, 0, None, false);
+            outcome.diagnostics.clone()
+        };
+        assert_eq!(after(&mut outcome), Diagnostics::None);
+        outcome.refused(&error());
+        assert!(matches!(after(&mut outcome), Diagnostics::Known(_)));
+        outcome.reported(Report {
+            warnings: Arc::default(),
+            errors: Arc::default(),
+            warning_count: 0,
+            error_count: 0,
+        });
+        assert_eq!(after(&mut outcome), Diagnostics::None);
     }
 
     #[test]
@@ -279,7 +383,7 @@ mod tests {
             let after = After {
                 is_statement: true,
                 found_rows,
-                clears_diagnostics: true,
+                diagnostics: DiagnosticsAfter::Replaced,
                 ..After::UNKNOWN
             };
             outcome.note(after, ended, 0, failed.then_some(&error), false);
@@ -350,14 +454,16 @@ mod tests {
     #[test]
     fn diagnostics_stay_until_they_are_cleared() {
         let mut outcome = Outcome::default();
-        let mut after = |left, clears_diagnostics| {
-            let after = After { clears_diagnostics, ..After::UNKNOWN };
+        let (kept, replaced) = (DiagnosticsAfter::Kept, DiagnosticsAfter::Replaced);
+        let mut after = |left, diagnostics| {
+            let after = After { diagnostics, ..After::UNKNOWN };
             outcome.note(after, Ending::Ok { affected: 0 }, 0, None, left);
             outcome.is_on_connection()
         };
-        assert!(after(true, true));
-        assert!(after(false, false));
-        assert!(!after(false, true));
-        assert!(!after(false, false));
+        assert!(after(true, replaced));
+        assert!(after(false, kept));
+        assert!(after(false, DiagnosticsAfter::Unknown));
+        assert!(!after(false, replaced));
+        assert!(!after(false, kept));
     }
 }

@@ -1,6 +1,6 @@
 //! What a command asks for and does, before anything is sent: pure.
 
-use super::outcome::After;
+use super::outcome::{After, DiagnosticsAfter, Warning};
 use super::read_only::Fit;
 use super::statements::{Home, Texts};
 use super::{Change, Characteristics, Pins, SessionId, State};
@@ -150,6 +150,7 @@ pub enum Then {
 
 /// What to do with a command.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are plans, and none is kept")]
 pub enum Action {
     Run(Plan),
     /// Answer OK without asking anybody.
@@ -260,6 +261,13 @@ impl Why {
 
 /// The query attribute that may hold hints.
 pub(super) const HINTS: &[u8] = b"rwproxy";
+
+/// ER_WARN_DEPRECATED_SYNTAX, as MySQL has it since 5.7.11.
+const FIELD_LIST_IS_DEPRECATED: Warning = Warning {
+    code: 1287,
+    message: "'COM_FIELD_LIST' is deprecated and will be removed in a future release. Please use \
+              SHOW COLUMNS FROM statement instead",
+};
 
 /// What COM_REFRESH is to do: as FLUSH PRIVILEGES.
 const REFRESH_GRANT: u8 = 1;
@@ -401,8 +409,8 @@ pub fn plan(command: Command, arguments: &[u8], whole: bool, situation: Situatio
 fn planned(command: Command, arguments: &[u8], whole: bool, situation: Situation<'_>) -> Action {
     use Command::*;
     let run = |plan| Action::Run(plan);
-    let is_mysql = situation.dialect.flavour == Flavour::MySql;
-    let after = After { errors_add_up: is_mysql, ..After::UNKNOWN };
+    let beside = |unsaid| DiagnosticsAfter::beside_statements(situation.dialect.flavour, unsaid);
+    let after = After { diagnostics: beside(None), ..After::UNKNOWN };
     match command {
         Quit => Action::Quit,
         ChangeUser => Action::ChangeUser,
@@ -451,8 +459,7 @@ fn planned(command: Command, arguments: &[u8], whole: bool, situation: Situation
         FieldList => run(Plan {
             after: After {
                 is_statement: true,
-                // That it is deprecated.
-                warns_unsaid: is_mysql,
+                diagnostics: beside(Some(FIELD_LIST_IS_DEPRECATED)),
                 ..after
             },
             fit: Fit::Serves,

@@ -2,7 +2,7 @@
 //! as a query.
 
 use super::Pins;
-use super::outcome::{After, FoundRowsAfter};
+use super::outcome::{After, DiagnosticsAfter, FoundRowsAfter};
 use super::plan::{Action, HINTS, Plan, Prepares, Situation, StatementUse, Then, Why};
 use super::query::{self, Route};
 use super::read_only::Fit;
@@ -61,10 +61,7 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
                 after: After {
                     is_statement: true,
                     found_rows: FoundRowsAfter::Kept,
-                    // The tables of a function's definition, too, are tables that it uses.
-                    clears_diagnostics: (statement.effects.contains(Effects::CALLS_ROUTINE)
-                        && statement.kind != Kind::Call)
-                        || query::clears_diagnostics(&text.sql, &statement, situation.dialect),
+                    diagnostics: diagnostics_after_preparing(&text.sql, &statement, situation),
                     ..After::UNKNOWN
                 },
                 prepares: Some((id, Prepares::Text(text))),
@@ -77,12 +74,27 @@ pub(super) fn prepare(sql: &[u8], whole: bool, situation: Situation<'_>) -> Acti
             after: After {
                 is_statement: true,
                 found_rows: FoundRowsAfter::Kept,
-                clears_diagnostics: situation.dialect.flavour == Flavour::MySql,
+                diagnostics: DiagnosticsAfter::of_unseen_code(situation.dialect.flavour),
                 ..After::UNKNOWN
             },
             ..plan
         },
     })
+}
+
+fn diagnostics_after_preparing(
+    sql: &[u8],
+    statement: &Statement,
+    situation: Situation<'_>,
+) -> DiagnosticsAfter {
+    let calls = statement.effects.contains(Effects::CALLS_ROUTINE) && statement.kind != Kind::Call;
+    match query::diagnostics_after(sql, statement, situation.dialect) {
+        // The tables of a function's definition, too, are tables that it uses.
+        _ if calls => DiagnosticsAfter::Replaced,
+        // Nothing of it is run.
+        DiagnosticsAfter::Unknown => DiagnosticsAfter::Kept,
+        after => after,
+    }
 }
 
 fn here(sql: &[u8], dialect: Dialect) -> Prepares {
@@ -137,8 +149,7 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
     let run = |mut plan: Plan, exclusive| {
         if untyped && situation.dialect.flavour == Flavour::MySql {
             // Refused before the list of the statement before is cleared.
-            plan.after.clears_diagnostics = false;
-            plan.after.errors_add_up = true;
+            plan.after.diagnostics = DiagnosticsAfter::Added { unsaid: None };
         }
         let home = prepared.home.clone();
         let unit_results = asks_for_unit_results(command, arguments);
@@ -174,7 +185,9 @@ pub(super) fn plan(command: Command, arguments: &[u8], situation: Situation<'_>)
             run(Plan { pins, fit, then: Then::LongData, ..plain() }, true)
         }
         StmtFetch if prepared.cursor || pinned => {
-            let after = After { errors_add_up: is_statement, ..after };
+            let flavour = situation.dialect.flavour;
+            let diagnostics = DiagnosticsAfter::beside_statements(flavour, None);
+            let after = After { diagnostics, ..after };
             run(Plan { after, ..plain() }, true)
         }
         StmtFetch => refuse_unread(no_cursor(called, situation.dialect.flavour), situation),
@@ -200,7 +213,8 @@ fn execute(
         _ => command.expects(),
     };
     let Home::Anywhere(text) = &prepared.home else {
-        let after = After { is_statement: true, ..After::UNKNOWN };
+        let diagnostics = DiagnosticsAfter::of_unseen_code(situation.dialect.flavour);
+        let after = After { is_statement: true, diagnostics, ..After::UNKNOWN };
         let kills = prepared.kills;
         let plan = Plan { expect, after, kills, ..Plan::unknown(command, Why::Prepared) };
         return run(plan, exclusive);

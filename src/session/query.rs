@@ -1,31 +1,25 @@
 //! The plan of a text statement: its class and the session's state together.
 
+mod asked;
 mod route;
+mod set;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
+pub(super) use self::asked::diagnostics_after;
+use self::asked::{after, known, reported};
 pub(super) use self::route::Route;
-use super::outcome::{After, Diagnostics, FoundRows, FoundRowsAfter, Report};
+use self::set::set;
 use super::plan::{Action, KillScope, Plan, Situation, Then, TrackingUse, Why};
 use super::read_only::fit;
-use super::settings::has_true_default;
 use super::text_kills::{self, TextKill};
-use super::tracking::is_tracking;
-use super::user_variables::{self, Assigned};
-use super::{Change, Characteristics, Pins, SessionId, Settings, State, switches};
+use super::{Change, Pins, SessionId, State};
 use crate::routing::Request;
 use crate::sql::kill::{KillTarget, parse_kill};
-use crate::sql::lexer::{Lexer, Token};
-use crate::sql::question::{Question, Rows, bare_question};
-use crate::sql::set::{
-    Assignment, Isolation, Scope, TransactionScope, Value, ValueKind, parse_set,
-};
+use crate::sql::lexer::Lexer;
+use crate::sql::question::bare_question;
 use crate::sql::transaction::parse_end;
-use crate::sql::variables::{ACCESS_MODE, session_variable};
 use crate::sql::{Destination, Dialect, Effects, Kind, Lock, Reason, Statement, classify};
-use crate::wire::amend::{Amendment, TextRow};
 use crate::wire::command::Command;
 use crate::wire::{Capabilities, Flavour};
 
@@ -109,6 +103,19 @@ pub(super) fn judged(
         request: route.request,
         ..Plan::primary(Command::Query, route.why)
     };
+    if let Some(changes) = reported(sql, whole, &statement, Situation { dialect, ..situation }) {
+        plan = Plan {
+            request: Request::Previous(situation.previous),
+            pins: Pins::empty(),
+            changes,
+            only_reads: true,
+            may_write: false,
+            may_commit: false,
+            needs_insert_id: false,
+            changes_insert_id: false,
+            ..plan
+        };
+    }
     match statement.kind {
         Kind::Set if whole => set(sql, dialect, situation.state, &mut plan),
         Kind::Prepare | Kind::Execute if whole => text(sql, dialect, situation.state, &mut plan),
@@ -167,132 +174,6 @@ const TRACKING: &[&[u8]] = &[b"session_track_"];
 /// Whether one of these stands anywhere in the text.
 fn mentions(sql: &[u8], any: &[&[u8]]) -> bool {
     any.iter().any(|wanted| sql.windows(wanted.len()).any(|part| part.eq_ignore_ascii_case(wanted)))
-}
-
-/// What the session knows better than any server that it may be served by.
-fn known(question: Question, situation: Situation<'_>) -> Option<Amendment> {
-    let outcome = &situation.state.outcome;
-    let number = |value| Some(Amendment::Number(value));
-    match question {
-        Question::ConnectionId => number(i64::from(situation.session.get())),
-        Question::RowCount => outcome.row_count.and_then(number),
-        Question::FoundRows => match outcome.found_rows {
-            FoundRows::Known(count) => i64::try_from(count).ok().and_then(number),
-            FoundRows::OnConnection | FoundRows::Unknown => None,
-        },
-        Question::WarningCount => told(situation, |report| {
-            Amendment::Number(report.map_or(0, |it| count(it.warning_count)))
-        }),
-        Question::ErrorCount => told(situation, |report| {
-            Amendment::Number(report.map_or(0, |it| count(it.error_count)))
-        }),
-        Question::Warnings(rows) => {
-            told(situation, |report| listed(report.map(|report| &report.warnings), rows))
-        }
-        Question::Errors(rows) => {
-            told(situation, |report| listed(report.map(|report| &report.errors), rows))
-        }
-    }
-}
-
-/// What the session itself can tell of diagnostics: what was reported, or that there are none.
-fn told(
-    situation: Situation<'_>,
-    tell: impl FnOnce(Option<&Report>) -> Amendment,
-) -> Option<Amendment> {
-    match &situation.state.outcome.diagnostics {
-        // What ran inside a routine may have left some without a word.
-        Diagnostics::None if situation.state.keeps_connection() => None,
-        Diagnostics::None => Some(tell(None)),
-        Diagnostics::OnConnection => None,
-        Diagnostics::Known(report) => Some(tell(Some(report))),
-    }
-}
-
-fn count(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-fn listed(all: Option<&Arc<[TextRow]>>, rows: Rows) -> Amendment {
-    let all = all.map_or(&[][..], |all| all);
-    let within = |number| usize::try_from(number).unwrap_or(usize::MAX);
-    let listed = all.iter().skip(within(rows.offset)).take(within(rows.count));
-    Amendment::Rows(listed.cloned().collect())
-}
-
-fn after(sql: &[u8], statement: &Statement, dialect: Dialect) -> After {
-    After {
-        is_statement: true,
-        found_rows: found_rows_after(sql, statement),
-        clears_diagnostics: clears_diagnostics(sql, statement, dialect),
-        row_count_outlives_no_table: dialect.flavour == Flavour::MariaDb
-            && matches!(statement.kind, Kind::Show | Kind::Explain)
-            && describes_table(sql, dialect),
-        ..After::UNKNOWN
-    }
-}
-
-fn found_rows_after(sql: &[u8], statement: &Statement) -> FoundRowsAfter {
-    match statement.kind {
-        _ if runs_unseen_code(statement) => FoundRowsAfter::Unknown,
-        Kind::Select if statement.effects.contains(Effects::FOUND_ROWS) => FoundRowsAfter::Counted,
-        Kind::Select if statement.effects.contains(Effects::OFFSET) => FoundRowsAfter::Unknown,
-        // MariaDB does not count those of VALUES.
-        Kind::Select if matches!(sql.first(), Some(b'v' | b'V')) => FoundRowsAfter::Unknown,
-        Kind::Select => FoundRowsAfter::Sent,
-        Kind::Begin { .. } | Kind::Commit | Kind::Rollback | Kind::Savepoint | Kind::Use => {
-            FoundRowsAfter::Kept
-        }
-        _ => FoundRowsAfter::Unknown,
-    }
-}
-
-/// MySQL clears warnings and errors with every statement but those that show them; MariaDB with
-/// those that use a table, and those include most of SHOW.
-pub(super) fn clears_diagnostics(sql: &[u8], statement: &Statement, dialect: Dialect) -> bool {
-    let effects = statement.effects;
-    match (dialect.flavour, statement.kind) {
-        (Flavour::MySql, Kind::Select) => true,
-        (Flavour::MySql, _) => !effects.contains(Effects::READS_DIAGNOSTICS),
-        (Flavour::MariaDb, Kind::Dml) => true,
-        // Several statements: what comes behind one that clears them is told.
-        (Flavour::MariaDb, Kind::Select | Kind::Explain | Kind::Multi) => {
-            effects.contains(Effects::READS_TABLES)
-        }
-        (Flavour::MariaDb, Kind::Show | Kind::Ddl | Kind::Lock) => uses_table(sql, dialect),
-        (Flavour::MariaDb, _) => false,
-    }
-}
-
-/// Whether MariaDB uses a table, perhaps one of `information_schema`, for a SHOW, a DDL statement
-/// or a LOCK, by what stands behind its first word.
-fn uses_table(sql: &[u8], dialect: Dialect) -> bool {
-    #[rustfmt::skip]
-    const WITHOUT: [&str; 32] = [
-        "authors", "binary", "binlog", "contributors", "count", "database", "definer", "errors",
-        "event", "explain", "function", "grants", "instance", "master", "package", "privileges",
-        "procedure", "processlist", "profile", "profiles", "relaylog", "replica", "replicas",
-        "role", "schema", "server", "slave", "slaves", "trigger", "user", "warnings", "analyze",
-    ];
-    let mut lexer = Lexer::new(sql, dialect);
-    lexer.next_significant();
-    while ["or", "replace", "full", "all", "aggregate", "create", "global", "session"]
-        .into_iter()
-        .any(|word| lexer.accept_word(word))
-    {}
-    !WITHOUT.into_iter().any(|word| lexer.accept_word(word)) || lexer.accept_word("status")
-}
-
-/// SHOW COLUMNS, SHOW INDEX and DESCRIBE, of which MariaDB looks for the table as it parses them.
-fn describes_table(sql: &[u8], dialect: Dialect) -> bool {
-    let mut lexer = Lexer::new(sql, dialect);
-    let mut accepts = |words: &[&str]| words.iter().any(|word| lexer.accept_word(word));
-    if accepts(&["show"]) {
-        accepts(&["full"]);
-        return accepts(&["columns", "fields", "index", "indexes", "keys"]);
-    }
-    let others = ["select", "with", "values", "format", "extended", "partitions", "for"];
-    accepts(&["describe", "desc", "explain"]) && !accepts(&others) && !lexer.accept(Token::Open)
 }
 
 /// What runs code that nobody has looked at: a routine, a prepared text, several statements.
@@ -438,228 +319,5 @@ fn text(sql: &[u8], dialect: Dialect, state: &State, plan: &mut Plan) {
         Some(TextKill::Kills(scope)) => plan.kills = Some(scope),
         Some(TextKill::In(variable)) => plan.kill_in = Some(variable),
         None => {}
-    }
-}
-
-/// What a SET changes, item by item. What cannot be replayed pins the session.
-fn set(sql: &[u8], dialect: Dialect, state: &State, plan: &mut Plan) {
-    let Some(assignments) = parse_set(sql, dialect) else {
-        plan.pins.remove(Pins::ROLE | Pins::NEXT_TRANSACTION);
-        plan.pins |= Pins::SESSION_VARIABLE;
-        return;
-    };
-    // The items say more exactly what the whole text only announces.
-    plan.pins.remove(Pins::ROLE | Pins::NEXT_TRANSACTION | Pins::SESSION_VARIABLE);
-    if !assignments.iter().any(assigns_inside) {
-        plan.pins.remove(Pins::USER_VARIABLE);
-    }
-    plan.concerns_logins = assignments.iter().any(concerns_logins);
-    for assignment in assignments {
-        if let Assignment::Variable { scope: Scope::Session, name, .. } = &assignment
-            && is_tracking(name)
-        {
-            plan.tracking = TrackingUse::Sets;
-            continue;
-        }
-        if let Some(change) = next_transaction(&assignment, state) {
-            plan.changes.push(change);
-        }
-        match item(&assignment, dialect, state.settings()) {
-            Ok(changes) => plan.changes.extend(changes),
-            Err(pin) => plan.pins |= pin,
-        }
-    }
-}
-
-/// What is said of the next transaction from now on, as far as that is known.
-fn next_transaction(assignment: &Assignment<'_>, state: &State) -> Option<Change> {
-    let Assignment::Transaction { scope: TransactionScope::Next, isolation, read_only } =
-        *assignment
-    else {
-        return None;
-    };
-    let said = Characteristics { isolation, read_only };
-    Some(Change::NextTransaction(state.next_transaction()?.and(said)))
-}
-
-/// Whether it changes what new sessions begin with.
-fn concerns_logins(assignment: &Assignment<'_>) -> bool {
-    match assignment {
-        Assignment::Variable { scope, .. } => matches!(scope, Scope::Global | Scope::Persist),
-        Assignment::Transaction { scope, .. } => *scope == TransactionScope::Global,
-        Assignment::DefaultRole | Assignment::Password => true,
-        _ => false,
-    }
-}
-
-/// Whether the value holds an assignment of its own (`@a := 1`).
-fn assigns_inside(assignment: &Assignment<'_>) -> bool {
-    match assignment {
-        Assignment::Variable { value, .. } | Assignment::UserVariable { value, .. } => {
-            !value.is_constant() && value.text.windows(2).any(|part| part == b":=")
-        }
-        _ => false,
-    }
-}
-
-/// What stands behind SET ROLE, if it reads the same under every `sql_mode` and character set.
-fn role(text: &[u8]) -> Option<String> {
-    let tame = |byte: &u8| {
-        (b' '..=b'~').contains(byte) && !matches!(byte, b'"' | b'\\' | b'/' | b'#' | b';')
-    };
-    let text =
-        std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| tame(&byte)))?;
-    (!text.is_empty() && !text.contains("--")).then(|| text.to_owned())
-}
-
-/// `settings` are those before the SET: servers look at every value before they assign the first.
-fn item(
-    assignment: &Assignment<'_>,
-    dialect: Dialect,
-    settings: &Settings,
-) -> Result<Vec<Change>, Pins> {
-    match assignment {
-        Assignment::Variable { scope: Scope::Session, name, value } => {
-            Ok(variable(name, value, dialect, settings)?.into_iter().collect())
-        }
-        Assignment::Variable { scope: Scope::NextTransaction, .. } => Err(Pins::NEXT_TRANSACTION),
-        // Other sessions' business, and the account's.
-        Assignment::Variable { .. } | Assignment::DefaultRole | Assignment::Password => Ok(vec![]),
-        Assignment::UserVariable { name, value } => {
-            let name = user_variables::name(name).ok_or(Pins::USER_VARIABLE)?.to_owned();
-            Ok(vec![Change::UserVariable { name, value: Assigned::of(value, dialect) }])
-        }
-        Assignment::Names { charset, collation } => {
-            let mut text = format!("NAMES {}", names_value(charset, dialect)?);
-            if let Some(collation) = collation {
-                text.push_str(" COLLATE ");
-                text.push_str(&names_value(collation, dialect)?);
-            }
-            Ok(vec![Change::Names(text)])
-        }
-        Assignment::CharacterSet { charset } => {
-            let text = format!("CHARACTER SET {}", names_value(charset, dialect)?);
-            // That of the default database of this very moment.
-            let collation = Change::Told { name: "collation_connection" };
-            Ok(vec![Change::Names(text), collation])
-        }
-        Assignment::Transaction { scope: TransactionScope::Next, .. } => {
-            Err(Pins::NEXT_TRANSACTION)
-        }
-        Assignment::Transaction { scope: TransactionScope::Global, .. } => Ok(vec![]),
-        Assignment::Transaction { scope: TransactionScope::Session, isolation, read_only } => {
-            let isolation = isolation.map(|isolation| isolation_change(isolation, dialect));
-            let access = read_only.map(|read_only| access_change(read_only, dialect));
-            Ok(isolation.into_iter().chain(access).collect())
-        }
-        Assignment::Role { text } => Ok(vec![Change::Role(role(text).ok_or(Pins::ROLE)?)]),
-        Assignment::ResourceGroup => Err(Pins::SESSION_VARIABLE),
-    }
-}
-
-fn variable(
-    name: &str,
-    value: &Value<'_>,
-    dialect: Dialect,
-    settings: &Settings,
-) -> Result<Option<Change>, Pins> {
-    if name == "autocommit" {
-        // The status flags of the reply tell it.
-        return Ok(None);
-    }
-    if ACCESS_MODE.contains(&name) {
-        return match (value.kind, value.switch(dialect)) {
-            (ValueKind::Default, _) => {
-                let name = access_mode(dialect).to_owned();
-                Ok(Some(Change::Default { name }))
-            }
-            (_, Some(read_only)) => Ok(Some(access_change(read_only, dialect))),
-            (_, None) => Err(Pins::SESSION_VARIABLE),
-        };
-    }
-    let name = if ISOLATION.contains(&name) { isolation_name(dialect) } else { name };
-    let restored = session_variable(name.as_bytes()).ok_or(Pins::SESSION_VARIABLE)?;
-    let told = Ok(Some(Change::Told { name: restored.name }));
-    let name = restored.name.to_owned();
-    if value.kind == ValueKind::Default {
-        return match has_true_default(&name) && !restored.ties_when_on() {
-            true => Ok(Some(Change::Default { name })),
-            false => told,
-        };
-    }
-    let Some(replayed) = replayable(value, dialect) else { return told };
-    if restored.ties_when_on() && value.switch(dialect) != Some(false) {
-        return Err(Pins::SESSION_VARIABLE);
-    }
-    let value = match value.kind {
-        // A number gives every flag.
-        ValueKind::Number => replayed,
-        _ if restored.adds_up() => {
-            let before = settings.variables.get(restored.name).map(|value| &**value);
-            match switches::after(before, &replayed) {
-                Some(value) => value,
-                None => return told,
-            }
-        }
-        _ => replayed,
-    };
-    Ok(Some(Change::Variable { name, value }))
-}
-
-/// Two names of one variable: of one session, one of them is replayed.
-const ISOLATION: [&str; 2] = ["transaction_isolation", "tx_isolation"];
-
-fn isolation_name(dialect: Dialect) -> &'static str {
-    // MariaDB has the newer names from 11.1 on only, and still the older.
-    match dialect.flavour {
-        Flavour::MySql => ISOLATION[0],
-        Flavour::MariaDb => ISOLATION[1],
-    }
-}
-
-fn access_mode(dialect: Dialect) -> &'static str {
-    match dialect.flavour {
-        Flavour::MySql => ACCESS_MODE[0],
-        Flavour::MariaDb => ACCESS_MODE[1],
-    }
-}
-
-fn access_change(read_only: bool, dialect: Dialect) -> Change {
-    let value = if read_only { "1" } else { "0" };
-    Change::Variable { name: access_mode(dialect).to_owned(), value: value.to_owned() }
-}
-
-fn isolation_change(isolation: Isolation, dialect: Dialect) -> Change {
-    let value = match isolation {
-        Isolation::ReadUncommitted => "'READ-UNCOMMITTED'",
-        Isolation::ReadCommitted => "'READ-COMMITTED'",
-        Isolation::RepeatableRead => "'REPEATABLE-READ'",
-        Isolation::Serializable => "'SERIALIZABLE'",
-    };
-    Change::Variable { name: isolation_name(dialect).to_owned(), value: value.to_owned() }
-}
-
-/// A value as text that reads the same under every `sql_mode` and character set; `None` when it
-/// has none.
-fn replayable(value: &Value<'_>, dialect: Dialect) -> Option<String> {
-    match value.kind {
-        ValueKind::Null => Some("NULL".to_owned()),
-        ValueKind::Number | ValueKind::Word => {
-            std::str::from_utf8(value.text).ok().filter(|text| text.is_ascii()).map(str::to_owned)
-        }
-        ValueKind::String => {
-            let plain = String::from_utf8(value.plain(dialect)?).ok()?;
-            let tame = |c: char| (' '..='~').contains(&c) && !matches!(c, '\'' | '\\');
-            plain.chars().all(tame).then(|| format!("'{plain}'"))
-        }
-        ValueKind::Default | ValueKind::OtherLiteral | ValueKind::Expression => None,
-    }
-}
-
-/// The name of a character set or collation.
-fn names_value(value: &Value<'_>, dialect: Dialect) -> Result<String, Pins> {
-    match value.kind {
-        ValueKind::Default => Ok("DEFAULT".to_owned()),
-        _ => replayable(value, dialect).ok_or(Pins::SESSION_VARIABLE),
     }
 }

@@ -11,6 +11,7 @@ use super::text_kills::{TextKill, TextKills};
 use super::told::{self, Told};
 use super::tracking::Tracking;
 use super::user_variables::{Assigned, Unknown, UserVariables};
+use crate::sql::get_diagnostics::Item;
 use crate::sql::set::Isolation;
 use crate::sql::sql_mode::has_ansi_quotes;
 use crate::sql::variables::{ACCESS_MODE, SessionVariable, session_variable};
@@ -297,6 +298,16 @@ impl State {
             self.next = None;
         }
         self.pins |= pins;
+    }
+
+    /// User variables whose values only the connection knows that is kept for it.
+    pub fn unread_variables(&self) -> &[(Box<str>, Item)] {
+        self.unknown.unread()
+    }
+
+    /// That connection is gone.
+    pub fn unread_are_lost(&mut self) {
+        self.unknown.forget_unread();
     }
 
     pub fn unpin(&mut self, pins: Pins) {

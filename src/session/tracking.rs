@@ -68,6 +68,27 @@ struct Wishes {
     gtids: Gtids,
 }
 
+/// The state of its transaction as a client has last heard of it: MySQL tells what has changed on a
+/// connection, which may have been another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransactionState([u8; 8]);
+
+impl Default for TransactionState {
+    /// None is open.
+    fn default() -> Self {
+        TransactionState(*b"________")
+    }
+}
+
+impl TransactionState {
+    /// Takes over what is told. False when that is known, and is not to be told again.
+    fn is_changed_by(&mut self, told: &StateChange<'_>) -> bool {
+        let StateChange::TransactionState(letters) = told else { return true };
+        let Ok(letters) = <[u8; 8]>::try_from(*letters) else { return true };
+        std::mem::replace(&mut self.0, letters) != letters
+    }
+}
+
 /// Values of `session_track_gtids`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gtids {
@@ -181,12 +202,16 @@ impl Tracking {
     }
 
     /// The session state of an OK as the client is to get it; `None` when that is all of it.
-    pub fn filtered(&self, state: StateChanges<'_>) -> Result<Option<Vec<u8>>, Malformed> {
+    pub fn filtered(
+        &self,
+        state: StateChanges<'_>,
+        transaction: &mut TransactionState,
+    ) -> Result<Option<Vec<u8>>, Malformed> {
         let mut all = true;
         let mut kept = Vec::new();
         for change in state {
             let change = change?;
-            match self.tells(change) {
+            match self.tells(change).filter(|told| transaction.is_changed_by(told)) {
                 Some(told) => {
                     all &= told == change;
                     told.put(&mut kept);
@@ -303,7 +328,8 @@ mod tests {
             entry.put(&mut session_state);
         }
         let all = OkPacket { session_state: &session_state, ..OkPacket::default() };
-        let kept = tracking.filtered(all.changes()).unwrap()?;
+        let mut transaction = TransactionState::default();
+        let kept = tracking.filtered(all.changes(), &mut transaction).unwrap()?;
         let mut payload = Vec::new();
         let packet = OkPacket { session_state: &kept, ..OkPacket::default() };
         put_ok(&mut payload, &packet, Capabilities::SESSION_TRACK);
@@ -327,6 +353,9 @@ mod tests {
         let mode = variable("sql_mode", "");
         assert_eq!(filtered(&tracking, &[mode, zone]), Some(vec!["time_zone".to_owned()]));
         assert_eq!(filtered(&tracking, &[mode]), Some(vec![]));
+        let [none, open] = [&b"________"[..], b"T_______"].map(StateChange::TransactionState);
+        assert_eq!(filtered(&tracking, &[open, none]), None);
+        assert_eq!(filtered(&tracking, &[none]), Some(vec![]), "another connection's");
         assert_eq!(filtered(&tracking, &[variable("redirect_url", "x")]), Some(vec![]));
         assert_eq!(tracking.further(), &Further::default());
         let defaults = "SET @@session.session_track_schema=DEFAULT, \

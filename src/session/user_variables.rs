@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::sql::Dialect;
+use crate::sql::get_diagnostics::Item;
 use crate::sql::set::{Value, ValueKind};
 
 /// Most variables that are kept for one session, and the longest name and literal in bytes.
@@ -17,6 +18,8 @@ pub enum Assigned {
     /// A literal other than NULL, which reads the same under every `sql_mode`.
     Literal(String),
     Null,
+    /// The connection that ran the statement knows it.
+    OnConnection(Item),
     Unknown,
 }
 
@@ -82,7 +85,30 @@ pub struct UserVariables {
     known: BTreeMap<Box<str>, Known>,
 }
 
+/// How to ask a connection for what GET DIAGNOSTICS has set.
+pub fn question(name: &str, item: Item) -> String {
+    match item {
+        Item::Unsigned | Item::Signed => format!("SELECT @`{name}`"),
+        Item::Text => format!("SELECT HEX(@`{name}`)"),
+    }
+}
+
+/// The literal that is the same as the answer.
+pub fn answered(item: Item, answer: &[u8]) -> Option<Assigned> {
+    let digits = plain_text(answer)?;
+    Some(Assigned::Literal(match item {
+        Item::Unsigned => format!("CAST({digits} AS UNSIGNED)"),
+        Item::Signed => digits,
+        Item::Text => format!("CONVERT(x'{digits}' USING utf8mb3)"),
+    }))
+}
+
 impl UserVariables {
+    /// Whether so many more can be kept.
+    pub fn has_room_for(&self, more: usize) -> bool {
+        self.known.len() + more <= MOST
+    }
+
     /// The text that is this one's value.
     pub fn text(&self, name: &str) -> Option<&str> {
         let known = self.known.get(name).filter(|known| !known.is_null)?;
@@ -127,6 +153,8 @@ pub struct Unknown {
     names: BTreeSet<Box<str>>,
     /// Others may have been set, too.
     others: bool,
+    /// What GET DIAGNOSTICS has set, and the connection that is kept for it is still to be asked for.
+    unread: Vec<(Box<str>, Item)>,
 }
 
 impl Unknown {
@@ -144,8 +172,25 @@ impl Unknown {
         self.others = false;
     }
 
+    /// What only the connection knows that is kept for it.
+    pub fn unread(&self) -> &[(Box<str>, Item)] {
+        &self.unread
+    }
+
+    /// That connection is gone: they stay NULL.
+    pub fn forget_unread(&mut self) {
+        self.unread.clear();
+    }
+
     /// Notes a successful assignment.
     pub fn assign(&mut self, known: &mut UserVariables, name: &str, value: &Assigned) {
+        self.unread.retain(|(unread, _)| **unread != *name);
+        if let Assigned::OnConnection(item) = value {
+            // Others who get the connection are to find nothing.
+            self.assign(known, name, &Assigned::Null);
+            self.unread.push((name.into(), *item));
+            return;
+        }
         let known = &mut known.known;
         let has_room = known.len() < MOST || known.contains_key(name);
         match value {
@@ -234,6 +279,28 @@ mod tests {
         assert!(!unknown.is_empty());
         let none = UserVariables::default();
         assert_eq!(known.statement(&none, false).as_deref(), Some("SET @`a`=5"));
+    }
+
+    #[test]
+    fn what_diagnostics_have_set_is_read_later() {
+        let (mut known, mut unknown) = variables(&[
+            ("n", Assigned::OnConnection(Item::Unsigned)),
+            ("m", Assigned::OnConnection(Item::Text)),
+        ]);
+        assert!(unknown.is_empty() && unknown.unread().len() == 2);
+        // Meanwhile others find nothing there.
+        let cleared = "SET @`m`=0x00, @`m`=NULL, @`n`=0x00, @`n`=NULL";
+        let none = UserVariables::default();
+        assert_eq!(none.statement(&known, false).as_deref(), Some(cleared));
+        for (name, item, answer) in [("n", Item::Unsigned, "2"), ("m", Item::Text, "5472")] {
+            let value = answered(item, answer.as_bytes()).unwrap();
+            unknown.assign(&mut known, name, &value);
+        }
+        assert!(unknown.is_empty() && unknown.unread().is_empty());
+        let set = "SET @`m`=CONVERT(x'5472' USING utf8mb3), @`n`=CAST(2 AS UNSIGNED)";
+        assert_eq!(known.statement(&none, false).as_deref(), Some(set));
+        unknown.recode(&mut known);
+        assert!(unknown.is_empty(), "they have a character set of their own");
     }
 
     #[test]

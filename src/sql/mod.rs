@@ -19,6 +19,7 @@ pub mod deep;
 pub mod digest;
 pub mod explain;
 pub mod functions;
+pub mod get_diagnostics;
 pub mod head;
 pub mod hint;
 pub mod keywords;

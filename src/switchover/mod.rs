@@ -7,7 +7,8 @@
 //! | [`report`] | what was done, and how it ended |
 //! | `server` | one server, asked and told by the administrator's account |
 //! | `cast` | who takes part, and why a switchover is refused |
-//! | `steps` | the order of things, and the way back |
+//! | `steps` | the order of things |
+//! | `undo` | the way back |
 //!
 //! Writes wait by a [`Hold`]; they go on as soon as the monitor sees the next
 //! primary, by the same rules as after a failover by others.
@@ -17,6 +18,7 @@ pub mod report;
 mod server;
 pub mod statements;
 mod steps;
+mod undo;
 
 use std::sync::Arc;
 

@@ -10,6 +10,7 @@ use super::cast::Cast;
 use super::report::{Journal, Outcome, Report};
 use super::server::{Failed, PATIENCE, Server};
 use super::statements::{self, Login, Place, Statement};
+use super::undo::{Done, take_back};
 use crate::frontend::mailbox::Mail;
 use crate::frontend::registry::SessionView;
 use crate::gtid::{Transactions, position_query};
@@ -34,15 +35,6 @@ enum Failure {
     Reversible(String),
     /// The next primary may be one already, or not.
     Uncertain(String),
-}
-
-/// What must be taken back.
-#[derive(Debug, Default)]
-struct Done {
-    former_closed: bool,
-    replication_stopped: bool,
-    semi_sync_on: bool,
-    next_opened: bool,
 }
 
 /// Ends the hold when it is dropped.
@@ -341,42 +333,6 @@ async fn catch_up(server: &mut Server, position: &str, patience: Duration) -> Re
             Err(format!("{} has not applied it within {seconds:.1} s", server.name))
         }
     }
-}
-
-/// Undoes what was done, in reverse. What could not be undone is returned.
-async fn take_back(cast: &mut Cast, done: &Done, journal: &mut Journal) -> Vec<String> {
-    let mut problems = Vec::new();
-    let version = cast.next.version.clone();
-    if done.next_opened {
-        for statement in statements::read_only(true, &version) {
-            if let Err(failed) = cast.next.tell(&statement, journal).await {
-                // Two writable servers are worse than none.
-                let (name, shown) = (&cast.next.name, &statement.shown);
-                return vec![format!("{name}: {shown}: {}", failed.text)];
-            }
-        }
-    }
-    let mut back: Vec<Statement> = Vec::new();
-    if let (true, Some(switches)) = (done.semi_sync_on, &cast.semi_sync) {
-        back.push(statements::set(&switches.source, "OFF", &version));
-    }
-    if done.replication_stopped {
-        back.push(statements::replica("START", "", &version));
-    }
-    for statement in back {
-        if let Err(failed) = cast.next.tell(&statement, journal).await {
-            problems.push(format!("{}: {}: {}", cast.next.name, statement.shown, failed.text));
-        }
-    }
-    if done.former_closed {
-        for statement in statements::read_only(false, &cast.former.version) {
-            if let Err(failed) = cast.former.tell(&statement, journal).await {
-                let (name, shown) = (&cast.former.name, &statement.shown);
-                problems.push(format!("{name}: {shown}: {}", failed.text));
-            }
-        }
-    }
-    problems
 }
 
 /// Has a server replicate from the first of these places that it can reach.

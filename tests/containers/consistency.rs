@@ -6,7 +6,7 @@
 
 mod checker;
 mod network;
-mod trouble;
+pub mod trouble;
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::support::chaos::docker;
 use crate::support::writers::{self, Writers};
-use crate::support::{Cluster, Flavour, Proxy};
+use crate::support::{Cluster, Flavour, Proxy, eventually};
 
 crate::on_both_flavours!(a_killed_primary);
 crate::on_both_flavours!(two_primaries);
@@ -78,6 +78,7 @@ async fn two_primaries(flavour: Flavour) {
         let writes = status["writes"].to_string();
         writes.contains("all writable") && writes.contains(&container)
     });
+    ended(&cluster, "primary").await;
     let written: u64 = count(&cluster, "primary").await;
     sleep(Duration::from_secs(2)).await;
     assert_eq!(count(&cluster, "primary").await, written, "writes have not stopped");
@@ -92,6 +93,18 @@ async fn two_primaries(flavour: Flavour) {
     outcome.assert_no_errors();
     outcome.assert_on(&cluster, "primary").await;
     assert_eq!(cluster.count_logged("replica1", "INSERT INTO app.written").await, 0);
+}
+
+/// Waits for what was sent to a server before writes were stopped.
+async fn ended(cluster: &Cluster, server: &str) {
+    const RUNNING: &str = "SELECT COUNT(*) FROM information_schema.processlist
+                           WHERE user = 'app' AND command <> 'Sleep'";
+    let mut conn = cluster.root(server).await;
+    eventually("what runs has ended", Duration::from_secs(20), async || {
+        let running: Option<u64> = conn.query_first(RUNNING).await.expect("a list");
+        (running == Some(0)).then_some(())
+    })
+    .await;
 }
 
 async fn count(cluster: &Cluster, server: &str) -> u64 {

@@ -16,10 +16,17 @@ const NEAR: f64 = 250.0;
 const SAMPLES: usize = 60;
 
 /// Writes the time every 20 ms until it is dropped.
-struct Beat(JoinHandle<()>);
+pub struct Beat(JoinHandle<()>);
 
 impl Beat {
-    async fn start(cluster: &Cluster) -> Self {
+    /// Has the table made and the first time written.
+    pub async fn prepare(cluster: &Cluster) {
+        let table = "CREATE TABLE app.beat (id INT PRIMARY KEY, written TIMESTAMP(6) NOT NULL)";
+        cluster.run_on("primary", table).await;
+        cluster.run_on("primary", "REPLACE INTO app.beat VALUES (1, NOW(6))").await;
+    }
+
+    pub async fn start(cluster: &Cluster) -> Self {
         let mut primary = cluster.root("primary").await;
         Beat(tokio::spawn(async move {
             loop {
@@ -38,19 +45,19 @@ impl Drop for Beat {
 }
 
 /// A replica and what is said of it.
-struct Watched {
+pub struct Watched {
     replica: Conn,
     console: Conn,
     server: &'static str,
 }
 
 impl Watched {
-    async fn start(cluster: &Cluster, proxy: &Proxy, server: &'static str) -> Self {
+    pub async fn start(cluster: &Cluster, proxy: &Proxy, server: &'static str) -> Self {
         Watched { replica: cluster.root(server).await, console: proxy.console().await, server }
     }
 
     /// How old what the replica has is, milliseconds.
-    async fn truth(&mut self) -> f64 {
+    pub async fn truth(&mut self) -> f64 {
         let sql = "SELECT TIMESTAMPDIFF(MICROSECOND, written, NOW(6)) FROM app.beat";
         let micros: Option<i64> = self.replica.query_first(sql).await.expect("an age");
         micros.expect("a row") as f64 / 1e3
@@ -79,7 +86,7 @@ impl Watched {
     }
 
     /// Takes samples, and compares half of them or more.
-    async fn compare(&mut self, what: &str) -> Vec<(f64, f64)> {
+    pub async fn compare(&mut self, what: &str) -> Vec<(f64, f64)> {
         let samples = self.samples().await;
         let error = median(samples.iter().map(|(truth, shown)| (shown - truth).abs()));
         let bias = median(samples.iter().map(|(truth, shown)| shown - truth));
@@ -100,9 +107,7 @@ crate::on_both_flavours!(lag_is_shown_as_it_is);
 
 async fn lag_is_shown_as_it_is(flavour: Flavour) {
     let cluster = Cluster::start(flavour, &["REPLICAS=2"]);
-    let table = "CREATE TABLE app.beat (id INT PRIMARY KEY, written TIMESTAMP(6) NOT NULL)";
-    cluster.run_on("primary", table).await;
-    cluster.run_on("primary", "REPLACE INTO app.beat VALUES (1, NOW(6))").await;
+    Beat::prepare(&cluster).await;
     cluster.settle().await;
     let proxy = Proxy::start(&cluster, "");
     let beat = Beat::start(&cluster).await;
@@ -152,6 +157,42 @@ async fn lag_is_shown_as_it_is(flavour: Flavour) {
     let error = median(errors.iter().copied());
     println!("{flavour:?}, one write missing: shown with an error of {error:.0} ms");
     assert!(error < NEAR, "one write is missing: {errors:.0?}");
+}
+
+/// Half a minute late, for longer than the samples of the primary's position are kept as they came.
+mod half_a_minute_is_shown_as_it_is {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "two minutes: make cluster"]
+    async fn mysql() {
+        half_a_minute_is_shown_as_it_is(Flavour::MySql).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "two minutes: make cluster"]
+    async fn mariadb() {
+        half_a_minute_is_shown_as_it_is(Flavour::MariaDb).await;
+    }
+}
+
+async fn half_a_minute_is_shown_as_it_is(flavour: Flavour) {
+    let cluster = Cluster::start(flavour, &["REPLICAS=2"]);
+    Beat::prepare(&cluster).await;
+    cluster.settle().await;
+    let proxy = Proxy::start(&cluster, "");
+    let _beat = Beat::start(&cluster).await;
+    let mut delayed = Watched::start(&cluster, &proxy, "replica1").await;
+    let mut stopped = Watched::start(&cluster, &proxy, "replica2").await;
+    delay(&cluster, "replica1", 30).await;
+    cluster.run_on("replica2", "STOP REPLICA IO_THREAD").await;
+    eventually("both are half a minute late", PATIENCE * 4, async || {
+        let late = delayed.truth().await >= 29_000.0 && stopped.truth().await >= 29_000.0;
+        late.then_some(())
+    })
+    .await;
+    delayed.compare(&format!("{flavour:?}, told to lag 30 s")).await;
+    stopped.compare(&format!("{flavour:?}, IO thread stopped for half a minute")).await;
 }
 
 async fn first_caught_up(first: &mut Watched) {

@@ -19,6 +19,7 @@ mod hints;
 mod lag;
 mod load;
 mod monitoring;
+mod partitions;
 mod prepared;
 mod protocol;
 mod proxy_protocol;

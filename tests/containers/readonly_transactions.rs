@@ -114,9 +114,14 @@ async fn one_replica_serves_all_of_it(flavour: Flavour) {
     let proxy = Proxy::start(cluster, PATIENT).ready();
     let mut servers = Vec::new();
     // What comes before, what begins it, whether a session's own write comes before that.
+    let snapshot = match flavour {
+        Flavour::MySql => "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+        // It runs on the primary there, see below.
+        Flavour::MariaDb => "START TRANSACTION READ ONLY",
+    };
     let openings: [(&[&str], &str); 6] = [
         (&[], "START TRANSACTION READ ONLY"),
-        (&[], "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"),
+        (&[], snapshot),
         (&["SET SESSION TRANSACTION READ ONLY"], "BEGIN"),
         (&["SET TRANSACTION READ ONLY"], "START TRANSACTION"),
         (&["SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"], "START TRANSACTION READ ONLY"),
@@ -187,6 +192,13 @@ async fn one_replica_serves_all_of_it(flavour: Flavour) {
         .await;
         assert_eq!(place(cluster, &mark, 3).await.0, "primary", "{before:?}");
     }
+    // MariaDB's replicas would refuse its COMMIT.
+    let mark = marker("snapshot");
+    let begin = format!("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY /* {mark} */");
+    let commit = format!("COMMIT /* {mark} */");
+    run(&mut proxy.app().await, &[&begin, "SAVEPOINT a", "SELECT v FROM seen", &commit]).await;
+    let (server, _) = place(cluster, &mark, 2).await;
+    assert_eq!(server == "primary", flavour == Flavour::MariaDb, "{server}");
     let metrics = proxy.get("/metrics");
     for reason in ["begins_read_only", "read_only_transaction"] {
         assert!(metrics.contains(&format!("reason=\"{reason}\"")), "{reason} is counted");

@@ -1,6 +1,8 @@
 //! A replica becomes the primary on purpose, under load: writes wait, and none is lost, done twice
 //! or refused.
 
+mod failing;
+
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::exchange::{Proof, requires_tls};
 use super::failure::LoginFailure;
-use super::{LoginContext, Ownership, SERVED, announced};
+use super::{LoginContext, Ownership, PAUSE, SERVED, announced};
 use crate::backend::{ConnectError, Connected, Credential, LoginOptions, connect};
 use crate::frontend::accounts::{Account, Known, Welcome, Who};
 use crate::routing::topology::BackendId;
@@ -41,6 +41,8 @@ pub(super) struct Wishes<'a> {
     pub host: &'a str,
     /// What the primary is told of where the client is.
     pub announce: Option<Source>,
+    /// Until when it waits for a primary, where only that can judge it.
+    pub patience: Instant,
 }
 
 impl<'a> Wishes<'a> {
@@ -146,7 +148,7 @@ async fn admit_presented<'a>(
     wishes: Wishes<'a>,
 ) -> Result<Admission, LoginFailure> {
     let credential = Arc::new(Credential::new(user, secret));
-    let mut opened = open(context, credential.clone(), wishes)
+    let mut opened = open_in_time(context, credential.clone(), wishes)
         .await
         .map_err(|error| error.into_failure(user, wishes))?;
     let status = opened.connected.ok.packet().status;
@@ -184,7 +186,30 @@ async fn refuse(context: &LoginContext, user: &[u8], wishes: Wishes<'_>) -> Logi
 #[derive(Debug)]
 enum OpenError {
     NoPrimary(String),
+    Crowded,
     Connect(ConnectError),
+}
+
+/// Opens a connection to the primary in the client's name. While there is none, or none that can be
+/// reached, it waits as a write does.
+async fn open_in_time(
+    context: &LoginContext,
+    credential: Arc<Credential>,
+    wishes: Wishes<'_>,
+) -> Result<Opened, OpenError> {
+    let mut published = context.topology.subscribe();
+    loop {
+        let failed = match open(context, credential.clone(), wishes).await {
+            Err(error) if error.may_pass() => error,
+            decided => return decided,
+        };
+        let now = Instant::now();
+        if now >= wishes.patience {
+            return Err(failed);
+        }
+        // Whether another one is published or not: the one that there is may be reached again.
+        let _ = timeout_at(wishes.patience.min(now + PAUSE), published.changed()).await;
+    }
 }
 
 /// Opens a connection to the primary in the client's name.
@@ -207,7 +232,7 @@ async fn open(
     let deadline = Instant::now() + PRIMARY_TIMEOUT;
     let permit = timeout_at(deadline, context.openings.acquire()).await;
     let Ok(Ok(_permit)) = permit else {
-        return Err(OpenError::NoPrimary("too many clients are logging in at once".into()));
+        return Err(OpenError::Crowded);
     };
     let tls = context.backend_tls.load();
     let options = LoginOptions {
@@ -238,14 +263,26 @@ impl OpenError {
     /// The primary could not be asked, which is no reason against a client that is known.
     fn may_be_overlooked(&self) -> bool {
         match self {
-            OpenError::NoPrimary(_) => true,
+            OpenError::NoPrimary(_) | OpenError::Crowded => true,
             OpenError::Connect(error) => error.is_unreachable() || error.is_full(),
+        }
+    }
+
+    /// It may be otherwise in a moment.
+    fn may_pass(&self) -> bool {
+        match self {
+            OpenError::NoPrimary(_) => true,
+            OpenError::Crowded => false,
+            OpenError::Connect(error) => error.is_unreachable(),
         }
     }
 
     fn into_failure(self, user: &[u8], wishes: Wishes<'_>) -> LoginFailure {
         let error = match self {
             OpenError::NoPrimary(reason) => return LoginFailure::NoPrimary(reason),
+            OpenError::Crowded => {
+                return LoginFailure::NoPrimary("too many clients are logging in at once".into());
+            }
             OpenError::Connect(error) => error,
         };
         match error {

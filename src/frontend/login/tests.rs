@@ -339,6 +339,25 @@ async fn a_primary_that_is_gone_keeps_only_strangers_out() {
 }
 
 #[tokio::test]
+async fn a_stranger_waits_for_a_primary() {
+    let (mut proxy, primary) = pair(MYSQL, &[("app", "secret")]).await;
+    proxy.context.topology.publish(topology(None));
+    let greeting = proxy.context.greeting.swap(None);
+    proxy.context.write_hold.store(Arc::new(proxy.context.timeout));
+    let context = proxy.context.clone();
+    let appears = async move {
+        context.greeting.store(greeting);
+        sleep(2 * PAUSE).await;
+        context.topology.publish(topology(Some(primary.address)));
+        primary
+    };
+    let login = user("app", "secret").encrypted().log_in(&proxy);
+    let (_primary, welcome) = tokio::join!(appears, login);
+    welcome.unwrap();
+    assert!(proxy.outcome().await.unwrap().identity.opened.is_some());
+}
+
+#[tokio::test]
 async fn a_new_database_is_asked_for_and_told() {
     let (mut proxy, mut primary) = pair(MYSQL, &[("app", "secret")]).await;
     user("app", "secret").encrypted().log_in(&proxy).await.unwrap();

@@ -22,7 +22,7 @@ use crate::frontend::registry::Registry;
 use crate::frontend::scopes::Scopes;
 use crate::frontend::session::{End, Session};
 use crate::metrics::Metrics;
-use crate::monitor::Samples;
+use crate::monitor::{Abandoned, Samples};
 use crate::net::rsa::LazyRsaKey;
 use crate::net::stream::Socket;
 use crate::net::tls::client::ClientTls;
@@ -31,6 +31,7 @@ use crate::routing::topology::{Address, tests::topology};
 use crate::routing::{Policy, Rescues, Rules};
 use crate::session::accounts::Directory;
 use crate::session::statements::Texts;
+use crate::session::tracking::TransactionState;
 use crate::session::{Settings, State};
 use crate::sql::Dialect;
 use crate::sql::cache::{Verdicts, Worker};
@@ -264,6 +265,7 @@ impl Front {
             texts: Texts::default(),
             opinions: Worker::start(Arc::new(Verdicts::new(16, 1)), 4).unwrap(),
             samples: Samples::default(),
+            abandoned: Abandoned::default(),
             scopes: Scopes::default(),
             rescues: Rescues::new(std::time::Instant::now()),
             tickets: AtomicU64::new(0),
@@ -284,6 +286,7 @@ impl Front {
                 handle: registration.handle.clone(),
                 capabilities: Capabilities::PROTOCOL_41 | Capabilities::DEPRECATE_EOF,
                 patience: Patience::default(),
+                transaction: TransactionState::default(),
             },
             context.clone(),
             (known.account, known.credential),

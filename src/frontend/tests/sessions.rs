@@ -240,6 +240,35 @@ async fn a_read_moves_on_when_its_server_shuts_down() {
     assert!(primary.heard().is_empty());
 }
 
+/// Its connection was being prepared when writes were stopped.
+#[tokio::test]
+async fn a_write_that_waits_for_a_primary_is_in_nobodys_way() {
+    let primary = Server::start(|command| {
+        let answer = reply(&[OK]);
+        match String::from_utf8_lossy(command).contains("sql_mode") {
+            true => Say::Late(Duration::from_millis(100), answer),
+            false => Say::Bytes(answer),
+        }
+    })
+    .await;
+    let restores =
+        || primary.heard().iter().filter(|statement| statement.contains("sql_mode")).count();
+    let mut front = Front::new(&[&primary]).await;
+    assert_eq!(front.query("SET sql_mode = 'ANSI'").await.as_deref(), Some(OK));
+    let mut other = Front::enter(front.context.clone()).await;
+    assert_eq!(other.query("UPDATE t SET a = 1").await.as_deref(), Some(OK));
+    let before = restores();
+    front.send(3, "UPDATE t SET a = 2").await;
+    until("the connection is prepared", || restores() > before).await;
+    let mut topology = (*front.context.topology.load_full()).clone();
+    topology.writes = Writes::Stopped("a switchover".into());
+    front.context.topology.publish(topology);
+    // The connection is ready, and is not used.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let sessions = front.context.registry.view();
+    assert!(sessions.iter().all(|session| session.backend.is_none()), "{sessions:?}");
+}
+
 /// OK with a transaction open.
 const BEGUN: &[u8] = &[0, 0, 0, 3, 0, 0, 0];
 

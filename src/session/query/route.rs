@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::clears_diagnostics;
+use super::diagnostics_after;
 use crate::routing::rules::Rule;
 use crate::routing::{Choice, Request, Sender, Wish};
 use crate::session::outcome::Diagnostics;
 use crate::session::plan::{Situation, Why};
 use crate::session::{Characteristics, State};
-use crate::sql::{Destination, Kind, Reason, Statement};
+use crate::sql::{Destination, Dialect, Kind, Reason, Statement};
+use crate::wire::Flavour;
 
 #[derive(Debug)]
 pub(in crate::session) struct Route {
@@ -37,6 +38,9 @@ impl Route {
             }
             Destination::Primary | Destination::Replica => {}
         }
+        if is_brittle_snapshot(&statement, situation.dialect) {
+            return Route::of(Request::Primary, Why::Text(Reason::TransactionControl));
+        }
         let state = situation.state;
         let begins = begins(&statement, state);
         if begins.is_some() {
@@ -64,7 +68,7 @@ impl Route {
         if reads
             && begins.is_none()
             && state.outcome.diagnostics == Diagnostics::OnConnection
-            && !clears_diagnostics(sql, &statement, situation.dialect)
+            && diagnostics_after(sql, &statement, situation.dialect).may_keep()
         {
             // They stay where they are, and so does the session.
             return Route::of(Request::Previous(situation.previous), why);
@@ -87,6 +91,13 @@ fn begins(statement: &Statement, state: &State) -> Option<Characteristics> {
         None => statement.reason == Reason::TransactionControl,
     };
     state.begins_on_replica(read_only).filter(|_| open)
+}
+
+/// MariaDB's replicas, which are `read_only`, refuse to commit a READ ONLY transaction that was begun
+/// WITH CONSISTENT SNAPSHOT if a savepoint was set in it (1290, tried on 10.11).
+fn is_brittle_snapshot(statement: &Statement, dialect: Dialect) -> bool {
+    dialect.flavour == Flavour::MariaDb
+        && matches!(statement.kind, Kind::Begin { consistent_snapshot: true, .. })
 }
 
 /// Why all of the session's reads go to the primary, if they do.

@@ -5,13 +5,16 @@ mod read_only;
 use std::sync::{Arc, LazyLock};
 
 use super::*;
-use crate::routing::Rules;
+use crate::routing::{BackendId, Rules};
+use crate::session::outcome::{
+    After, Diagnostics, DiagnosticsAfter, FoundRows, FoundRowsAfter, Report,
+};
 use crate::session::plan::plan as plan_command;
 use crate::session::settings::Names;
 use crate::session::statements::Texts;
-use crate::session::{Observation, Settings, State, Told};
+use crate::session::{Change, Observation, Settings, State, Told};
 use crate::sql::cache::{Verdicts, Worker};
-use crate::wire::amend::diagnostic;
+use crate::wire::amend::{Amendment, diagnostic};
 use crate::wire::capabilities::Status;
 
 static TEXTS: LazyLock<Texts> = LazyLock::new(Texts::default);
@@ -40,13 +43,15 @@ struct Case {
     whole: bool,
     rules: Rules,
     shares_writes: bool,
+    previous: Option<BackendId>,
 }
 
 impl Case {
     fn new(dialect: Dialect) -> Self {
         let (capabilities, rules) = (Capabilities::empty(), Rules::default());
         let state = fresh();
-        Case { state, dialect, capabilities, whole: true, rules, shares_writes: false }
+        let (whole, shares_writes, previous) = (true, false, None);
+        Case { state, dialect, capabilities, whole, rules, shares_writes, previous }
     }
 
     fn situation(&self) -> Situation<'_> {
@@ -57,7 +62,7 @@ impl Case {
             dialect: self.dialect,
             rules: &self.rules,
             hints: None,
-            previous: None,
+            previous: self.previous,
             has_primary: true,
             capabilities: self.capabilities,
             texts: &TEXTS,
@@ -543,35 +548,57 @@ fn what_a_connection_knows_is_asked_of_it() {
 
 #[test]
 fn what_a_statement_leaves_to_be_asked() {
-    use FoundRowsAfter::*;
+    use DiagnosticsAfter::{Kept as Left, Replaced, Unknown as Unseen};
+    use FoundRowsAfter::{Counted, Kept, Sent, Unknown};
     let table = [
-        ("SELECT a FROM t LIMIT 3", Sent, true, true),
-        ("SELECT 1", Sent, true, false),
-        ("SELECT a FROM t LIMIT 3, 2", Unknown, true, true),
-        ("SELECT a FROM t LIMIT ? OFFSET ?", Unknown, true, true),
-        ("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1", Counted, true, true),
-        ("SELECT f(a) FROM t", Unknown, true, true),
-        ("BEGIN", Kept, true, false),
-        ("UPDATE t SET a = 1", Unknown, true, true),
-        ("SET sql_mode = ''", Unknown, true, false),
-        ("SHOW WARNINGS", Unknown, false, false),
-        ("SHOW TABLES", Unknown, true, true),
-        ("SHOW FULL PROCESSLIST", Unknown, true, false),
-        ("SHOW CREATE TABLE t", Unknown, true, true),
-        ("SHOW CREATE PROCEDURE p", Unknown, true, false),
-        ("SHOW PROCEDURE STATUS", Unknown, true, true),
-        ("CREATE OR REPLACE TABLE t (a INT)", Unknown, true, true),
-        ("DROP DATABASE d", Unknown, true, false),
-        ("SELECT @@warning_count", Sent, true, false),
+        ("SELECT a FROM t LIMIT 3", Sent, Replaced, Replaced),
+        ("SELECT 1", Sent, Replaced, Left),
+        ("SELECT a FROM t LIMIT 3, 2", Unknown, Replaced, Replaced),
+        ("SELECT a FROM t LIMIT ? OFFSET ?", Unknown, Replaced, Replaced),
+        ("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1", Counted, Replaced, Replaced),
+        ("SELECT f(a) FROM t", Unknown, Replaced, Replaced),
+        ("BEGIN", Kept, Replaced, Left),
+        ("UPDATE t SET a = 1", Unknown, Replaced, Replaced),
+        ("SET sql_mode = ''", Unknown, Replaced, Left),
+        ("SHOW WARNINGS", Unknown, Left, Left),
+        ("SHOW TABLES", Unknown, Replaced, Replaced),
+        ("SHOW FULL PROCESSLIST", Unknown, Replaced, Left),
+        ("SHOW CREATE TABLE t", Unknown, Replaced, Replaced),
+        ("SHOW CREATE PROCEDURE p", Unknown, Replaced, Left),
+        ("SHOW PROCEDURE STATUS", Unknown, Replaced, Replaced),
+        ("CREATE OR REPLACE TABLE t (a INT)", Unknown, Replaced, Replaced),
+        ("DROP DATABASE d", Unknown, Replaced, Left),
+        ("SELECT @@warning_count", Sent, Replaced, Left),
+        ("CALL p()", Unknown, Replaced, Unseen),
+        ("SELECT f(1)", Unknown, Replaced, Unseen),
+        ("PREPARE a FROM 'SELECT 1'", Unknown, Replaced, Unseen),
+        ("EXECUTE a", Unknown, Replaced, Unseen),
     ];
-    for (sql, found_rows, mysql_clears, mariadb_clears) in table {
-        for (dialect, clears_diagnostics) in [(MYSQL, mysql_clears), (MARIADB, mariadb_clears)] {
+    for (sql, found_rows, on_mysql, on_mariadb) in table {
+        for (dialect, diagnostics) in [(MYSQL, on_mysql), (MARIADB, on_mariadb)] {
             let after = Case::new(dialect).plan(sql).after;
-            let expected =
-                After { is_statement: true, found_rows, clears_diagnostics, ..After::UNKNOWN };
+            let expected = After { is_statement: true, found_rows, diagnostics, ..After::UNKNOWN };
             assert_eq!(after, expected, "{sql}");
         }
     }
+}
+
+#[test]
+fn diagnostics_are_read_where_they_are() {
+    const GET: &str = "GET DIAGNOSTICS @n = NUMBER";
+    let mut case = Case::new(MYSQL);
+    let pinned = Pins::USER_VARIABLE;
+    assert_eq!((case.plan(GET).request, case.plan(GET).pins), (Request::Primary, pinned));
+    case.state.outcome.diagnostics = Diagnostics::OnConnection;
+    assert_eq!(case.plan(GET).pins, pinned, "its connection is gone");
+    case.previous = Some(BackendId(2));
+    let plan = case.plan(GET);
+    assert!(plan.request == Request::Previous(case.previous) && plan.pins.is_empty());
+    assert!(!plan.may_write && plan.changes.len() == 1);
+    // Nobody knows what else is set.
+    assert_eq!(case.plan("GET DIAGNOSTICS CONDITION 1 @ä = MYSQL_ERRNO").pins, pinned);
+    case.state.pin(Pins::TEMPORARY_TABLE);
+    assert_eq!(case.plan(GET).pins, pinned);
 }
 
 #[test]

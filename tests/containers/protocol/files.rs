@@ -2,6 +2,7 @@
 //! vanish in the middle of one.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use rwproxy::wire::Capabilities;
 use rwproxy::wire::packet::{MAX_PAYLOAD, Packet};
@@ -13,6 +14,7 @@ use crate::support::{Cluster, Flavour, Proxy, marker};
 crate::on_both_flavours!(files_of_any_length);
 crate::on_both_flavours!(an_error_in_the_middle_of_a_file);
 crate::on_both_flavours!(a_client_that_vanishes_in_the_middle);
+crate::on_both_flavours!(a_server_that_waits_in_the_middle);
 
 /// Of a line, with its end.
 const LINE: usize = 1 << 16;
@@ -112,6 +114,39 @@ async fn an_error_in_the_middle_of_a_file(flavour: Flavour) {
     let mut client = Raw::app(primary(cluster), OLD).await;
     assert_eq!(value(&client.query("SELECT COUNT(*) FROM refused").await, OLD), "0");
     client.query("DROP TABLE refused").await;
+}
+
+/// For a lock, and longer than a connection may be silent: it has no room for more, and is well.
+async fn a_server_that_waits_in_the_middle(flavour: Flavour) {
+    const LOCKED: Duration = Duration::from_secs(40);
+    let cluster = Cluster::shared(flavour);
+    let proxy = Proxy::start(cluster, "");
+    recreate(cluster, "awaited", "n INT PRIMARY KEY, filler VARCHAR(5000)").await;
+    let mut other = Raw::app(primary(cluster), OLD).await;
+    other.query("BEGIN").await;
+    other.query("INSERT INTO awaited VALUES (0, '')").await;
+
+    // More than all buffers on the way hold.
+    let line = |n| format!("{n}\t{}\n", "x".repeat(5000)).into_bytes();
+    let lines: Vec<u8> = (0..6_000).flat_map(line).collect();
+    let parts: Vec<&[u8]> = lines.chunks(50_000).collect();
+    let mut client = Raw::app(proxy.address, OLD).await;
+    client.stream.stream().limit_silence(None);
+    let release = async {
+        tokio::time::sleep(LOCKED).await;
+        other.query("ROLLBACK").await;
+    };
+    let load = async {
+        let sql = "LOAD DATA LOCAL INFILE 'f' INTO TABLE awaited";
+        client.send(&client.query_payload(sql)).await;
+        let began = Instant::now();
+        let reply = client.reply(0x03, &parts).await;
+        assert!(began.elapsed() >= LOCKED, "it has not waited");
+        assert_eq!(error_code(&reply), None);
+    };
+    tokio::join!(release, load);
+    assert_eq!(value(&client.query("SELECT COUNT(*) FROM awaited").await, OLD), "6000");
+    client.query("DROP TABLE awaited").await;
 }
 
 async fn a_client_that_vanishes_in_the_middle(flavour: Flavour) {

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// There wherever these tests run; what it contains does not matter.
-const IMAGE: &str = "rwproxy-test/mariadb:10.11";
+pub const IMAGE: &str = "rwproxy-test/mariadb:10.11";
 
 /// Runs `docker` with these arguments; what it prints, without the last line's end.
 pub fn docker(arguments: &[&str]) -> String {

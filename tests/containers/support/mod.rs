@@ -3,6 +3,7 @@
 pub mod chaos;
 pub mod cluster;
 pub mod docker;
+pub mod partition;
 pub mod proxy;
 pub mod random;
 pub mod raw;

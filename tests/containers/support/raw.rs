@@ -337,7 +337,10 @@ impl Raw {
                 packet.payload[4],
             ]));
         }
-        OkPacket::parse(&packet.payload, self.capabilities).expect("an OK packet").status
+        match OkPacket::parse(&packet.payload, self.capabilities) {
+            Ok(ok) => ok.status,
+            Err(error) => panic!("{error}: {packet:?}"),
+        }
     }
 
     async fn next(&mut self) -> Packet {

@@ -1,6 +1,7 @@
 //! READ ONLY transactions that may run on a replica.
 
 use super::*;
+use crate::session::Characteristics;
 use crate::session::read_only::Fit;
 use crate::wire::reply::ServerError;
 
