@@ -103,7 +103,6 @@ pub(super) fn after(sql: &[u8], statement: &Statement, dialect: Dialect) -> Afte
         row_count_outlives_no_table: dialect.flavour == Flavour::MariaDb
             && matches!(statement.kind, Kind::Show | Kind::Explain)
             && describes_table(sql, dialect),
-        ..After::UNKNOWN
     }
 }
 
