@@ -197,7 +197,7 @@ async fn the_primary_is_lost_to_its_replicas_alone(flavour: Flavour) {
     let proxy = Proxy::start(&cluster, "[routing]\nslow_start = \"0s\"");
     let readers = Readers::start(&proxy);
     let writers = Writers::start(&proxy, true);
-    let _beat = Beat::start(&cluster).await;
+    let beat = Beat::start(&cluster).await;
     let mut watched = Watched::start(&cluster, &proxy, "replica1").await;
     writers.go_on().await;
 
@@ -211,13 +211,17 @@ async fn the_primary_is_lost_to_its_replicas_alone(flavour: Flavour) {
 
     // What is written is seen at once, and so is missing on the replicas.
     replicate_asynchronously(&cluster).await;
+    drop(beat);
+    let beat = Beat::start(&cluster).await;
     let began = Instant::now();
     let partition = cut();
     eventually("the replicas get nothing", RETURN, async || {
         (watched.truth().await > 1000.0).then_some(())
     })
     .await;
-    let samples = watched.compare(&format!("{flavour:?}, cut off from the primary")).await;
+    let stall = beat.longest();
+    let what = format!("{flavour:?}, cut off from the primary, writes took up to {stall} ms");
+    let samples = watched.compare_within(&what, stall).await;
     assert!(samples[samples.len() - 1].1 > samples[0].1, "it does not grow: {samples:.0?}");
     proxy.wait_until("stale replicas take no reads", |status| {
         let mut backends = status["backends"].as_array().expect("a list").iter();

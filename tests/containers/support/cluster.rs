@@ -193,12 +193,6 @@ impl Cluster {
         let _ = conn.disconnect().await;
     }
 
-    /// The same from within its container, where this machine does not reach it; the rows, a line
-    /// each, with tabs between their columns.
-    pub fn run_within(&self, server: &str, statement: &str) -> String {
-        script(&["sql", &self.name, server, statement])
-    }
-
     /// Runs statements on a server itself in one connection, as root.
     pub async fn run_all(&self, server: &str, statements: &[String]) {
         let mut conn = self.root(server).await;
