@@ -385,6 +385,9 @@ impl<'a> Scan<'a> {
         if self.reads_user_variable {
             return primary(Reason::UserVariable);
         }
+        if is_primarys_snapshot(self.kind, self.dialect) {
+            return primary(Reason::TransactionControl);
+        }
         let reason = match self.kind {
             _ if self.differs.is_some() => Reason::Hint,
             Kind::Begin { .. } => Reason::BeginsReadOnly,
@@ -392,4 +395,12 @@ impl<'a> Scan<'a> {
         };
         (Destination::Replica, reason, false)
     }
+}
+
+/// Whether a transaction begins that a replica cannot serve to its end: MariaDB's, which are
+/// `read_only`, refuse to commit a READ ONLY one WITH CONSISTENT SNAPSHOT if a savepoint was set in it
+/// (1290, tried on 10.11).
+pub fn is_primarys_snapshot(kind: Kind, dialect: Dialect) -> bool {
+    dialect.flavour == Flavour::MariaDb
+        && matches!(kind, Kind::Begin { consistent_snapshot: true, .. })
 }

@@ -8,8 +8,8 @@ use crate::routing::{Choice, Request, Sender, Wish};
 use crate::session::outcome::Diagnostics;
 use crate::session::plan::{Situation, Why};
 use crate::session::{Characteristics, State};
+use crate::sql::classify::is_primarys_snapshot;
 use crate::sql::{Destination, Dialect, Kind, Reason, Statement};
-use crate::wire::Flavour;
 
 #[derive(Debug)]
 pub(in crate::session) struct Route {
@@ -38,11 +38,8 @@ impl Route {
             }
             Destination::Primary | Destination::Replica => {}
         }
-        if is_brittle_snapshot(&statement, situation.dialect) {
-            return Route::of(Request::Primary, Why::Text(Reason::TransactionControl));
-        }
         let state = situation.state;
-        let begins = begins(&statement, state);
+        let begins = begins(&statement, situation.dialect, state);
         if begins.is_some() {
             statement.destination = Destination::Replica;
             statement.reason = Reason::BeginsReadOnly;
@@ -82,8 +79,11 @@ impl Route {
 
 /// What is said of the READ ONLY transaction that the statement begins, if it begins one that may
 /// run on a replica.
-fn begins(statement: &Statement, state: &State) -> Option<Characteristics> {
+fn begins(statement: &Statement, dialect: Dialect, state: &State) -> Option<Characteristics> {
     let Kind::Begin { read_only, .. } = statement.kind else { return None };
+    if is_primarys_snapshot(statement.kind, dialect) {
+        return None;
+    }
     // One that says READ ONLY has been classified; the others leave it to the session.
     let open = match read_only {
         Some(true) => statement.destination == Destination::Replica,
@@ -91,13 +91,6 @@ fn begins(statement: &Statement, state: &State) -> Option<Characteristics> {
         None => statement.reason == Reason::TransactionControl,
     };
     state.begins_on_replica(read_only).filter(|_| open)
-}
-
-/// MariaDB's replicas, which are `read_only`, refuse to commit a READ ONLY transaction that was begun
-/// WITH CONSISTENT SNAPSHOT if a savepoint was set in it (1290, tried on 10.11).
-fn is_brittle_snapshot(statement: &Statement, dialect: Dialect) -> bool {
-    dialect.flavour == Flavour::MariaDb
-        && matches!(statement.kind, Kind::Begin { consistent_snapshot: true, .. })
 }
 
 /// Why all of the session's reads go to the primary, if they do.
