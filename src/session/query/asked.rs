@@ -143,7 +143,8 @@ pub(in crate::session) fn diagnostics_after(
     let unseen = match statement.kind {
         // GET DIAGNOSTICS looks at the list.
         Kind::Other => !effects.contains(Effects::READS_DIAGNOSTICS),
-        Kind::Prepare => true,
+        // A table is opened, or it is not.
+        Kind::Prepare | Kind::Handler => true,
         _ => runs_unseen_code(statement),
     };
     match clears {
