@@ -35,7 +35,7 @@ const DEFAULT_COLLATION: u16 = 45;
 
 /// How long to wait before a server that could not be reached is tried again, unless the topology
 /// changes first.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// Tells that another topology was published.
 pub(super) type Published = tokio::sync::watch::Receiver<u64>;

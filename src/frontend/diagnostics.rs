@@ -35,8 +35,7 @@ impl Session {
         match watched(&mut self.client, lease.capture(deadline)).await? {
             Ok(report) => self.state.outcome.reported(report),
             Err(error) => {
-                let backend = &lease.pool().name;
-                tracing::debug!(%backend, %error, "what a connection knows could not be read");
+                log_unread(lease, &error);
                 return Ok(false);
             }
         }
@@ -64,8 +63,7 @@ impl Session {
 
     /// Loses a connection that has not answered a question of the proxy's.
     fn give_up(&mut self, lease: Lease, error: &PrivateError) {
-        let backend = &lease.pool().name;
-        tracing::debug!(%backend, %error, "what a connection knows could not be read");
+        log_unread(&lease, error);
         self.lose_quietly(lease);
     }
 
@@ -126,4 +124,9 @@ impl Session {
         }
         Ok(())
     }
+}
+
+pub(super) fn log_unread(lease: &Lease, error: &PrivateError) {
+    let backend = &lease.pool().name;
+    tracing::debug!(%backend, %error, "what a connection knows could not be read");
 }

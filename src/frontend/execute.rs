@@ -13,16 +13,15 @@ use super::mailbox::Mail;
 use super::relay::{Relay, RelayError, Reply};
 use super::rescue::{
     CONNECTION_KILLED, INTERRUPTED, NO_SUCH_THREAD, Rescued, TOO_LARGE, TOO_MANY, UNPARSED,
-    is_farewell, is_read_only, is_rescued, remembered_for,
+    is_farewell, is_read_only, remembered_for,
 };
 use super::session::{End, Incoming, Session};
 use super::upstream::{copy_run, copy_spliced, send};
-use crate::backend::connection::diagnostics::Mark;
-use crate::backend::connection::{Access, PrivateError};
+use crate::backend::connection::Access;
 use crate::backend::pool::Lease;
 use crate::metrics::{Destination, Label};
 use crate::routing::{BackendId, Request};
-use crate::session::outcome::{DiagnosticsAfter, Ending};
+use crate::session::outcome::Ending;
 use crate::session::plan::{KillScope, Plan, Then, TrackingUse, Why};
 use crate::session::tracking::TransactionState;
 use crate::session::{Observation, Tracking};
@@ -362,56 +361,6 @@ impl Session {
                 self.lost(lease, plan, text, error, lost).await
             }
         }
-    }
-
-    /// Gives the connection what the statement may need of what the session knows. Whether that is a
-    /// mark among its warnings.
-    async fn bring_along(
-        &mut self,
-        lease: &mut Lease,
-        plan: &Plan,
-    ) -> Result<Result<Option<Mark>, PrivateError>, End> {
-        if plan.needs_insert_id
-            && lease.access == Access::ReadWrite
-            && let Err(error) = self.bring_insert_id(lease).await?
-        {
-            return Ok(Err(error));
-        }
-        self.mark_diagnostics(lease, plan).await
-    }
-
-    /// The server has refused to prepare the statement that the command is about: that is the
-    /// answer.
-    async fn not_prepared(
-        &mut self,
-        lease: Lease,
-        plan: &Plan,
-        text: &Text,
-        error: ServerError,
-        rescued: Rescued,
-    ) -> Result<(), Failure> {
-        if rescued.read && is_rescued(error.code) {
-            self.give_back(lease, true);
-            return Err(Failure::Refused(error.code));
-        }
-        if rescued.read_only && is_read_only(&error) {
-            self.give_back(lease, true);
-            return Err(Failure::ReadOnly(error));
-        }
-        self.no_server_asked(plan, &error);
-        if let Text::Streamed(incoming, _) = text {
-            self.discard(*incoming).await.map_err(Failure::End)?;
-        }
-        if plan.expect.is_some() {
-            let answered = match plan.after.diagnostics {
-                DiagnosticsAfter::Added { .. } => self.answer_further_error(&error).await,
-                _ => self.answer_error(1, &error).await,
-            };
-            answered.map_err(Failure::End)?;
-        }
-        self.give_back(lease, true);
-        self.publish_state();
-        Ok(())
     }
 
     /// Gives up a connection whose answer the client has got, and which is of no further use.

@@ -9,10 +9,11 @@
 //! connection is given the session's before a statement that may read it, change it or leave it.
 
 use super::acquire::watched;
+use super::diagnostics::log_unread;
 use super::relay::Reply;
 use super::session::{End, Session};
-use crate::backend::connection::Access;
-use crate::backend::connection::PrivateError;
+use crate::backend::connection::diagnostics::Mark;
+use crate::backend::connection::{Access, PrivateError};
 use crate::backend::pool::Lease;
 use crate::routing::Request;
 use crate::session::outcome::{Diagnostics, FoundRows};
@@ -89,8 +90,7 @@ impl Session {
         })
         .await?;
         if let Err(error) = asked {
-            let backend = &lease.pool().name;
-            tracing::debug!(%backend, %error, "what a connection knows could not be read");
+            log_unread(&lease, &error);
             self.held_lost();
             return Ok(());
         }
@@ -98,6 +98,22 @@ impl Session {
         self.state.apply(&read, &Told::default());
         self.put_away(lease);
         Ok(())
+    }
+
+    /// Gives the connection what the statement may need of what the session knows. Whether that is a
+    /// mark among its warnings.
+    pub(super) async fn bring_along(
+        &mut self,
+        lease: &mut Lease,
+        plan: &Plan,
+    ) -> Result<Result<Option<Mark>, PrivateError>, End> {
+        if plan.needs_insert_id
+            && lease.access == Access::ReadWrite
+            && let Err(error) = self.bring_insert_id(lease).await?
+        {
+            return Ok(Err(error));
+        }
+        self.mark_diagnostics(lease, plan).await
     }
 
     /// Makes LAST_INSERT_ID() on this connection to the primary the session's own.

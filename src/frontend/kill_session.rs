@@ -26,7 +26,7 @@ use crate::routing::BackendId;
 use crate::session::SessionId;
 use crate::session::outcome::Diagnostics;
 use crate::session::plan::{KillScope, Plan};
-use crate::sql::kill::{Kill, KillTarget, parse_kill};
+use crate::sql::kill::{KillTarget, parse_kill};
 use crate::wire::Flavour;
 use crate::wire::reply::ServerError;
 
@@ -68,12 +68,12 @@ impl Session {
             return Ok(None);
         };
         self.give_back(lease, true);
-        let kill = parse_kill(&text, self.dialect);
-        let Some(Kill { target: KillTarget::Connection(id), statement_only, .. }) = kill else {
-            return Ok(None);
-        };
-        let scope = if statement_only { KillScope::Statement } else { KillScope::Connection };
-        Ok((SessionId::from_kill(id) == Some(session)).then_some(scope))
+        Ok(parse_kill(&text, self.dialect).and_then(|kill| match kill.target {
+            KillTarget::Connection(id) if SessionId::from_kill(id) == Some(session) => {
+                Some(KillScope::of(&kill))
+            }
+            _ => None,
+        }))
     }
 
     /// An error that was not for the client is not to be found by SHOW WARNINGS either.

@@ -24,6 +24,7 @@ use self::admission::{Admission, Wishes, admit};
 use self::dialogue::{Dialogue, FIRST_PACKET};
 use self::exchange::{Claim, prove};
 use super::accounts::{Account, Accounts};
+use super::acquire::PAUSE;
 use crate::discovery::TopologyStore;
 use crate::net::rsa::{LazyRsaKey, RsaKey};
 use crate::net::stream::Socket;
@@ -46,10 +47,6 @@ const OPENINGS: usize = 64;
 
 /// How long before the end of its time a login stops waiting for a primary, to tell its client.
 const PARTING: Duration = Duration::from_millis(500);
-
-/// How long to wait before a primary that could not be reached is tried again, unless another
-/// topology is published first.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a login waits for what was changed just before it to be known here.
 const SETTLING: Duration = Duration::from_secs(1);

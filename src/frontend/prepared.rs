@@ -9,12 +9,14 @@ use super::acquire::{Refusal, Trouble, attempted, watched};
 use super::errors;
 use super::execute::{Failure, Text};
 use super::relay::Reply;
-use super::rescue::{MALFORMED, TOO_LARGE, TOO_MANY, WRONG_ARGUMENTS};
+use super::rescue::{
+    MALFORMED, Rescued, TOO_LARGE, TOO_MANY, WRONG_ARGUMENTS, is_read_only, is_rescued,
+};
 use super::session::Session;
 use crate::backend::pool::Lease;
 use crate::backend::statements::Owner;
 use crate::session::Pins;
-use crate::session::outcome::Diagnostics;
+use crate::session::outcome::{Diagnostics, DiagnosticsAfter};
 use crate::session::plan::{Plan, Prepares, StatementUse};
 use crate::session::statements::{Home, PreparedText, Statements};
 use crate::sql::Kind;
@@ -337,6 +339,40 @@ impl Session {
                 prepared.long_data = long_data;
             }
         });
+    }
+
+    /// The server has refused to prepare the statement that the command is about: that is the
+    /// answer.
+    pub(super) async fn not_prepared(
+        &mut self,
+        lease: Lease,
+        plan: &Plan,
+        text: &Text,
+        error: ServerError,
+        rescued: Rescued,
+    ) -> Result<(), Failure> {
+        if rescued.read && is_rescued(error.code) {
+            self.give_back(lease, true);
+            return Err(Failure::Refused(error.code));
+        }
+        if rescued.read_only && is_read_only(&error) {
+            self.give_back(lease, true);
+            return Err(Failure::ReadOnly(error));
+        }
+        self.no_server_asked(plan, &error);
+        if let Text::Streamed(incoming, _) = text {
+            self.discard(*incoming).await.map_err(Failure::End)?;
+        }
+        if plan.expect.is_some() {
+            let answered = match plan.after.diagnostics {
+                DiagnosticsAfter::Added { .. } => self.answer_further_error(&error).await,
+                _ => self.answer_error(1, &error).await,
+            };
+            answered.map_err(Failure::End)?;
+        }
+        self.give_back(lease, true);
+        self.publish_state();
+        Ok(())
     }
 
     /// What did not get to a server. Long data has no reply to say so: the next execution does.

@@ -131,6 +131,8 @@ pub struct Session {
     pub(super) dialect: Dialect,
     /// What a new session on the server has.
     server_dialect: Dialect,
+    /// The version of the settings that the client's patience is by.
+    patience_of: Option<u64>,
     pub(super) keys: Keys,
     /// For COM_CHANGE_USER.
     pub(super) nonce: Nonce,
@@ -252,6 +254,7 @@ impl Session {
             attributes: Vec::new(),
             dialect: state.dialect(server_dialect),
             server_dialect,
+            patience_of: None,
             state,
             _registration: registration,
         }
@@ -350,14 +353,22 @@ impl Session {
     pub(super) fn publish_state(&mut self) {
         self.refresh_keys();
         self.dialect = self.state.dialect(self.server_dialect);
-        let default = Patience::default();
-        let own = |seconds: Option<u64>, default| seconds.map_or(default, Duration::from_secs);
-        self.client.patience = Patience {
-            read: own(self.state.net_read_timeout(), default.read),
-            write: own(self.state.net_write_timeout(), default.write),
-        };
+        let version = Some(self.state.version());
+        if self.patience_of != version {
+            self.patience_of = version;
+            self.client.patience = self.patience();
+        }
         self.client.handle.set_state(self.state.pins(), self.state.in_transaction());
         self.client.handle.set_backend(self.lease.as_ref().map(Lease::backend));
+    }
+
+    fn patience(&self) -> Patience {
+        let default = Patience::default();
+        let own = |seconds: Option<u64>, default| seconds.map_or(default, Duration::from_secs);
+        Patience {
+            read: own(self.state.net_read_timeout(), default.read),
+            write: own(self.state.net_write_timeout(), default.write),
+        }
     }
 
     /// Keeps the pool identities in step with the state.

@@ -11,6 +11,7 @@ use super::statements::PreparedText;
 use crate::routing::rules::Rule;
 use crate::routing::{BackendId, Request, Rules, Wish};
 use crate::sql::cache::Worker;
+use crate::sql::kill::Kill;
 use crate::sql::{Dialect, Reason};
 use crate::wire::amend::Amendment;
 use crate::wire::command::Command;
@@ -104,6 +105,15 @@ pub enum KillScope {
     /// The statement that runs.
     Statement,
     Connection,
+}
+
+impl KillScope {
+    pub fn of(kill: &Kill) -> Self {
+        match kill.statement_only {
+            true => KillScope::Statement,
+            false => KillScope::Connection,
+        }
+    }
 }
 
 /// A command's use of a prepared statement.
@@ -262,7 +272,7 @@ impl Why {
 /// The query attribute that may hold hints.
 pub(super) const HINTS: &[u8] = b"rwproxy";
 
-/// ER_WARN_DEPRECATED_SYNTAX, as MySQL has it since 5.7.11.
+/// ER_WARN_DEPRECATED_SYNTAX, as MySQL 9.7 has it.
 const FIELD_LIST_IS_DEPRECATED: Warning = Warning {
     code: 1287,
     message: "'COM_FIELD_LIST' is deprecated and will be removed in a future release. Please use \

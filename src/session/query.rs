@@ -122,8 +122,9 @@ pub(super) fn judged(
         Kind::Unlock(lock) => plan.then = Then::Unlocked(unlocked(lock)),
         // Even where none is open. The one that is chained to it keeps the connection by itself.
         Kind::Commit | Kind::Rollback => {
-            let end = parse_end(Lexer::new(sql, dialect));
-            plan.then = match end.is_some_and(|end| end.release == Some(true)) {
+            let releases = mentions(sql, RELEASE)
+                && parse_end(Lexer::new(sql, dialect)).is_some_and(|end| end.release == Some(true));
+            plan.then = match releases {
                 true => Then::Released,
                 false => Then::Unlocked(Pins::NEXT_TRANSACTION | Pins::SAVEPOINT),
             };
@@ -168,6 +169,8 @@ pub(super) fn judged(
 
 /// Words of which one stands wherever a SET is about more than a session's own variables.
 const GLOBALS: &[&[u8]] = &[b"global", b"persist"];
+/// Of what ends a transaction and the connection with it.
+const RELEASE: &[&[u8]] = &[b"release"];
 /// Of which one of several statements has one that sets what session tracking tells of.
 const TRACKING: &[&[u8]] = &[b"session_track_"];
 
@@ -298,10 +301,7 @@ pub(super) fn kill(
     dialect: Dialect,
 ) -> Option<(KillScope, Option<SessionId>)> {
     let kill = (kind == Kind::Kill).then(|| parse_kill(sql, dialect))??;
-    let scope = match kill.statement_only {
-        true => KillScope::Statement,
-        false => KillScope::Connection,
-    };
+    let scope = KillScope::of(&kill);
     match kill.target {
         KillTarget::Connection(id) => Some((scope, SessionId::from_kill(id))),
         KillTarget::Expression => Some((scope, None)),

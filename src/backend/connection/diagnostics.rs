@@ -54,8 +54,10 @@ impl Connection {
         error: &ServerError,
         deadline: Duration,
     ) -> Result<bool, PrivateError> {
-        let Some(signal) = signal(error) else { return Ok(false) };
-        match self.statement(&signal, deadline).await {
+        if !can_be_said(error) {
+            return Ok(false);
+        }
+        match self.statement(&signal(error), deadline).await {
             Err(PrivateError::Refused(refused)) => {
                 self.has_diagnostics = true;
                 Ok(refused.code == error.code)
@@ -73,13 +75,13 @@ impl Connection {
         deadline: Duration,
     ) -> Result<Mark, PrivateError> {
         let alone = match &*listed.warnings {
-            [row] => said_by(row),
+            [row] => warning_of(row).filter(can_be_said),
             _ => None,
         };
         let (code, message) = UNMISTAKABLE;
         let said = alone.unwrap_or_else(|| ServerError::new(code, WARNING, message));
         self.has_diagnostics = true;
-        self.statement(&signal(&said).unwrap_or_default(), deadline).await?;
+        self.statement(&signal(&said), deadline).await?;
         Ok(Mark(diagnostic("Warning", said.code, &said.message)))
     }
 
@@ -100,24 +102,23 @@ impl Connection {
     }
 }
 
-/// A listed condition as a SIGNAL can leave it.
-fn said_by(row: &TextRow) -> Option<ServerError> {
+/// A listed condition as a warning.
+fn warning_of(row: &TextRow) -> Option<ServerError> {
     let mut row = Reader::new(row);
     let (_level, code) = (row.lenenc_bytes().ok()?, row.lenenc_bytes().ok()?);
     let code = std::str::from_utf8(code).ok()?.parse().ok()?;
-    let said = ServerError::new(code, WARNING, row.lenenc_bytes().ok()?);
-    signal(&said).is_some().then_some(said)
+    Some(ServerError::new(code, WARNING, row.lenenc_bytes().ok()?))
 }
 
-/// The SIGNAL that leaves this condition, if its text is the same under every `sql_mode` and
-/// character set.
-fn signal(said: &ServerError) -> Option<String> {
+/// Whether a SIGNAL can leave this condition: its text must be short enough, and the same under
+/// every `sql_mode` and character set.
+fn can_be_said(said: &ServerError) -> bool {
     let tame = |byte: &u8| (b' '..=b'~').contains(byte) && !matches!(byte, b'\'' | b'\\');
-    let message = std::str::from_utf8(&said.message).ok()?;
-    let state = std::str::from_utf8(&said.state).ok()?;
-    let fits = message.len() <= LONGEST && message.bytes().chain(state.bytes()).all(|it| tame(&it));
-    fits.then(|| {
-        let code = said.code;
-        format!("SIGNAL SQLSTATE '{state}' SET MYSQL_ERRNO = {code}, MESSAGE_TEXT = '{message}'")
-    })
+    said.message.len() <= LONGEST && said.message.iter().chain(&said.state).all(tame)
+}
+
+fn signal(said: &ServerError) -> String {
+    let ServerError { code, state, message } = said;
+    let (state, message) = (String::from_utf8_lossy(state), String::from_utf8_lossy(message));
+    format!("SIGNAL SQLSTATE '{state}' SET MYSQL_ERRNO = {code}, MESSAGE_TEXT = '{message}'")
 }

@@ -7,9 +7,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::exchange::{Proof, requires_tls};
 use super::failure::LoginFailure;
-use super::{LoginContext, Ownership, PAUSE, SERVED, announced};
+use super::{LoginContext, Ownership, SERVED, announced};
 use crate::backend::{ConnectError, Connected, Credential, LoginOptions, connect};
 use crate::frontend::accounts::{Account, Known, Welcome, Who};
+use crate::frontend::acquire::PAUSE;
 use crate::routing::topology::BackendId;
 use crate::wire::Capabilities;
 use crate::wire::auth::Secret;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::super::Change;
-use super::super::outcome::{
+use super::runs_unseen_code;
+use crate::session::Change;
+use crate::session::outcome::{
     After, Diagnostics, DiagnosticsAfter, FoundRows, FoundRowsAfter, Report,
 };
-use super::super::plan::Situation;
-use super::super::user_variables::{self, Assigned};
-use super::runs_unseen_code;
+use crate::session::plan::Situation;
+use crate::session::user_variables::{self, Assigned};
 use crate::sql::get_diagnostics::parse_get_diagnostics;
 use crate::sql::lexer::{Lexer, Token};
 use crate::sql::question::{Question, Rows};

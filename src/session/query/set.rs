@@ -1,10 +1,10 @@
 //! What a SET changes in the session's settings.
 
-use super::super::plan::{Plan, TrackingUse};
-use super::super::settings::has_true_default;
-use super::super::tracking::is_tracking;
-use super::super::user_variables::{self, Assigned};
-use super::super::{Change, Characteristics, Pins, Settings, State, switches};
+use crate::session::plan::{Plan, TrackingUse};
+use crate::session::settings::has_true_default;
+use crate::session::tracking::is_tracking;
+use crate::session::user_variables::{self, Assigned};
+use crate::session::{Change, Characteristics, Pins, Settings, State, switches};
 use crate::sql::Dialect;
 use crate::sql::set::{
     Assignment, Isolation, Scope, TransactionScope, Value, ValueKind, parse_set,
