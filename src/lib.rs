@@ -19,6 +19,7 @@
 //! | 3 | [`monitor`] | probes: role, replication, lag, accounts |
 //! | 3 | [`discovery`] | which servers there are: Docker labels, static list; the published topology |
 //! | 4 | [`frontend`] | a client's life: login, commands, relay |
+//! | 4 | [`administration`] | servers asked and told by the administrator's account |
 //! | 5 | [`switchover`] | makes a replica the primary, on purpose |
 //! | 5 | [`admin`] | the admin console and HTTP endpoints |
 //! | 5 | [`server`] | wires everything together |
@@ -26,6 +27,7 @@
 //! Layers 0 and 1 are pure: no sockets, no clock, no tasks.
 
 pub mod admin;
+pub mod administration;
 pub mod backend;
 pub mod config;
 pub mod discovery;

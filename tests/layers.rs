@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, as the crate's documentation lists them.
-const LAYERS: [(&str, u8); 15] = [
+const LAYERS: [(&str, u8); 16] = [
     ("wire", 0),
     ("sql", 0),
     ("gtid", 0),
@@ -17,6 +17,7 @@ const LAYERS: [(&str, u8); 15] = [
     ("monitor", 3),
     ("discovery", 3),
     ("frontend", 4),
+    ("administration", 4),
     ("switchover", 5),
     ("admin", 5),
     ("server", 5),

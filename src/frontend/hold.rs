@@ -1,6 +1,7 @@
 //! Connections that are kept though nothing forces it, because they alone know something that the
 //! client may ask for next: warnings and errors of the last statement, user variables that GET
-//! DIAGNOSTICS has set from them, and LAST_INSERT_ID().
+//! DIAGNOSTICS has set from them, how those are coded that were set before SET NAMES, and
+//! LAST_INSERT_ID().
 //!
 //! Unlike a pinned connection such a one can be given up: when the session goes elsewhere, or when
 //! others wait for a connection. LAST_INSERT_ID() is then asked of it first. (The insert id in an
@@ -18,8 +19,7 @@ use crate::backend::pool::Lease;
 use crate::routing::Request;
 use crate::session::outcome::{Diagnostics, FoundRows};
 use crate::session::plan::Plan;
-use crate::session::user_variables::{Assigned, answered, question};
-use crate::session::{Change, Told};
+use crate::session::user_variables::Assigned;
 
 /// What is known of the session's LAST_INSERT_ID().
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,10 +81,9 @@ impl Session {
             if matches!(insert_id, InsertId::OnConnection { .. }) {
                 *insert_id = InsertId::Known(lease.insert_id(deadline).await?);
             }
-            for (name, item) in variables {
-                let [answer] = lease.ask(&question(&name, item), deadline).await?;
-                let value = answered(item, &answer).unwrap_or(Assigned::Unknown);
-                read.push(Change::UserVariable { name: name.into(), value });
+            for (name, unread) in variables {
+                let [answer] = lease.ask(&unread.question(&name), deadline).await?;
+                read.push((name, unread.answered(&answer).unwrap_or(Assigned::Unknown)));
             }
             Ok::<(), PrivateError>(())
         })
@@ -95,7 +94,7 @@ impl Session {
             return Ok(());
         }
         self.state.outcome.lost();
-        self.state.apply(&read, &Told::default());
+        self.state.variables_read(&read);
         self.put_away(lease);
         Ok(())
     }

@@ -46,6 +46,17 @@ pub enum Gtids {
     },
 }
 
+impl Gtids {
+    /// All that the server has committed, as far as that can be told.
+    pub fn history(&self) -> Option<History> {
+        match self {
+            Gtids::MySql(set) => Some(History::MySql(set.clone())),
+            Gtids::MariaDb { state, .. } => state.clone().map(History::MariaDb),
+            Gtids::None => None,
+        }
+    }
+}
+
 /// A source that a server is set up to replicate from, whether it does or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Channel {
@@ -146,11 +157,7 @@ impl Observation {
 
     /// All that it has committed, as far as that can be told.
     pub fn history(&self) -> Option<History> {
-        match &self.gtids {
-            Gtids::MySql(set) => Some(History::MySql(set.clone())),
-            Gtids::MariaDb { state, .. } => state.clone().map(History::MariaDb),
-            Gtids::None => None,
-        }
+        self.gtids.history()
     }
 }
 

@@ -14,8 +14,7 @@ use super::statements::{Home, Statements};
 use super::text_kills::TextKills;
 use super::told::{self, Told};
 use super::tracking::Tracking;
-use super::user_variables::{Unknown, UserVariables};
-use crate::sql::get_diagnostics::Item;
+use super::user_variables::{Assigned, Unknown, Unread, UserVariables};
 use crate::sql::sql_mode::has_ansi_quotes;
 use crate::sql::variables::{SessionVariable, session_variable};
 use crate::sql::{ClientCharset, Dialect};
@@ -156,8 +155,19 @@ impl State {
     }
 
     /// User variables whose values only the connection knows that is kept for it.
-    pub fn unread_variables(&self) -> &[(Box<str>, Item)] {
+    pub fn unread_variables(&self) -> &[(Box<str>, Unread)] {
         self.unknown.unread()
+    }
+
+    /// Takes over what that connection has answered.
+    pub fn variables_read(&mut self, answers: &[(Box<str>, Assigned)]) {
+        for (name, value) in answers {
+            self.unknown.read(&mut self.settings.user_variables, name, value);
+        }
+        if !answers.is_empty() {
+            self.pins.set(Pins::USER_VARIABLE, !self.unknown.is_empty());
+            self.version += 1;
+        }
     }
 
     /// That connection is gone.
@@ -193,7 +203,7 @@ impl State {
             }
         }
         if changes.iter().any(Change::recodes) {
-            self.unknown.recode(&mut self.settings.user_variables);
+            self.unknown.recode(&self.settings.user_variables);
         }
         if !changes.is_empty() {
             self.pins.set(Pins::USER_VARIABLE, !self.unknown.is_empty());

@@ -85,22 +85,45 @@ pub struct UserVariables {
     known: BTreeMap<Box<str>, Known>,
 }
 
-/// How to ask a connection for what GET DIAGNOSTICS has set.
-pub fn question(name: &str, item: Item) -> String {
-    match item {
-        Item::Unsigned | Item::Signed => format!("SELECT @`{name}`"),
-        Item::Text => format!("SELECT HEX(@`{name}`)"),
-    }
+/// What of a variable only the connection knows that is kept for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// The value that GET DIAGNOSTICS has given it.
+    Diagnosed(Item),
+    /// The character set and collation of a string: literals had others then.
+    Coded,
 }
 
-/// The literal that is the same as the answer.
-pub fn answered(item: Item, answer: &[u8]) -> Option<Assigned> {
-    let digits = plain_text(answer)?;
-    Some(Assigned::Literal(match item {
-        Item::Unsigned => format!("CAST({digits} AS UNSIGNED)"),
-        Item::Signed => digits,
-        Item::Text => format!("CONVERT(x'{digits}' USING utf8mb3)"),
-    }))
+impl Unread {
+    /// How to ask the connection.
+    pub fn question(self, name: &str) -> String {
+        match self {
+            Unread::Diagnosed(Item::Unsigned | Item::Signed) => format!("SELECT @`{name}`"),
+            Unread::Diagnosed(Item::Text) => format!("SELECT HEX(@`{name}`)"),
+            Unread::Coded => format!(
+                "SELECT CONCAT(IFNULL(HEX(@`{name}`),''),' ',CHARSET(@`{name}`),' ',\
+                 COLLATION(@`{name}`))"
+            ),
+        }
+    }
+
+    /// The literal that is the same as the answer.
+    pub fn answered(self, answer: &[u8]) -> Option<Assigned> {
+        let answer = plain_text(answer)?;
+        Some(Assigned::Literal(match self {
+            Unread::Diagnosed(Item::Unsigned) => format!("CAST({answer} AS UNSIGNED)"),
+            Unread::Diagnosed(Item::Signed) => answer,
+            Unread::Diagnosed(Item::Text) => format!("CONVERT(x'{answer}' USING utf8mb3)"),
+            Unread::Coded => {
+                let is_word =
+                    |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+                let parts: Vec<&str> = answer.split(' ').collect();
+                let [digits, set, collation] = parts[..] else { return None };
+                parts.iter().all(|part| is_word(part)).then_some(())?;
+                format!("CONVERT(x'{digits}' USING {set}) COLLATE {collation}")
+            }
+        }))
+    }
 }
 
 impl UserVariables {
@@ -153,8 +176,8 @@ pub struct Unknown {
     names: BTreeSet<Box<str>>,
     /// Others may have been set, too.
     others: bool,
-    /// What GET DIAGNOSTICS has set, and the connection that is kept for it is still to be asked for.
-    unread: Vec<(Box<str>, Item)>,
+    /// What the connection that is kept for it is still to be asked for.
+    unread: Vec<(Box<str>, Unread)>,
 }
 
 impl Unknown {
@@ -173,11 +196,12 @@ impl Unknown {
     }
 
     /// What only the connection knows that is kept for it.
-    pub fn unread(&self) -> &[(Box<str>, Item)] {
+    pub fn unread(&self) -> &[(Box<str>, Unread)] {
         &self.unread
     }
 
-    /// That connection is gone: they stay NULL.
+    /// That connection is gone: what GET DIAGNOSTICS has set stays NULL, and strings are coded as
+    /// literals are now.
     pub fn forget_unread(&mut self) {
         self.unread.clear();
     }
@@ -188,7 +212,7 @@ impl Unknown {
         if let Assigned::OnConnection(item) = value {
             // Others who get the connection are to find nothing.
             self.assign(known, name, &Assigned::Null);
-            self.unread.push((name.into(), *item));
+            self.unread.push((name.into(), Unread::Diagnosed(*item)));
             return;
         }
         let known = &mut known.known;
@@ -214,17 +238,23 @@ impl Unknown {
         }
     }
 
-    /// The character set of literals is another one from now on: that of the strings that were set
-    /// before is not kept.
-    pub fn recode(&mut self, known: &mut UserVariables) {
-        let names = &mut self.names;
-        known.known.retain(|name, value| {
-            let keep = !value.is_string();
-            if !keep {
-                names.insert(name.clone());
+    /// Notes what the connection has answered that was kept for it.
+    pub fn read(&mut self, known: &mut UserVariables, name: &str, value: &Assigned) {
+        let is_null = known.known.get(name).is_some_and(|it| it.is_null && it.literal.is_some());
+        self.assign(known, name, value);
+        if is_null {
+            self.assign(known, name, &Assigned::Null);
+        }
+    }
+
+    /// The character set or collation of literals is another one from now on: that of the strings
+    /// that were set before is asked for when the connection is left.
+    pub fn recode(&mut self, known: &UserVariables) {
+        for name in known.known.iter().filter(|(_, it)| it.is_string()).map(|(name, _)| name) {
+            if !self.unread.iter().any(|(unread, _)| unread == name) {
+                self.unread.push((name.clone(), Unread::Coded));
             }
-            keep
-        });
+        }
     }
 }
 
@@ -274,11 +304,33 @@ mod tests {
 
     #[test]
     fn strings_belong_to_their_character_set() {
-        let (mut known, mut unknown) = variables(&[("a", literal("5")), ("b", literal("'x'"))]);
-        unknown.recode(&mut known);
-        assert!(!unknown.is_empty());
+        let (mut known, mut unknown) = variables(&[
+            ("a", literal("5")),
+            ("b", literal("'x'")),
+            ("c", literal("'y'")),
+            ("c", Assigned::Null),
+        ]);
+        unknown.recode(&known);
+        unknown.recode(&known);
+        let coded = |name: &str| (name.into(), Unread::Coded);
+        assert_eq!(unknown.unread(), [coded("b"), coded("c")]);
+        assert!(unknown.is_empty(), "nothing is pinned for it");
+        for (name, answer) in [("b", "78 latin1 latin1_bin"), ("c", " utf8mb4 utf8mb4_bin")] {
+            let value = Unread::Coded.answered(answer.as_bytes()).unwrap();
+            unknown.read(&mut known, name, &value);
+        }
+        assert!(unknown.unread().is_empty());
         let none = UserVariables::default();
-        assert_eq!(known.statement(&none, false).as_deref(), Some("SET @`a`=5"));
+        assert_eq!(
+            known.statement(&none, true).as_deref(),
+            Some(
+                "SET @`a`=5, @`b`=CONVERT(x'78' USING latin1) COLLATE latin1_bin, \
+                 @`c`=CONVERT(x'' USING utf8mb4) COLLATE utf8mb4_bin, @`c`=NULL"
+            )
+        );
+        for strange in ["78 latin1", "78 latin1 x'y", "78 latin1 a b"] {
+            assert_eq!(Unread::Coded.answered(strange.as_bytes()), None, "{strange}");
+        }
     }
 
     #[test]
@@ -293,14 +345,14 @@ mod tests {
         let none = UserVariables::default();
         assert_eq!(none.statement(&known, false).as_deref(), Some(cleared));
         for (name, item, answer) in [("n", Item::Unsigned, "2"), ("m", Item::Text, "5472")] {
-            let value = answered(item, answer.as_bytes()).unwrap();
-            unknown.assign(&mut known, name, &value);
+            let value = Unread::Diagnosed(item).answered(answer.as_bytes()).unwrap();
+            unknown.read(&mut known, name, &value);
         }
         assert!(unknown.is_empty() && unknown.unread().is_empty());
         let set = "SET @`m`=CONVERT(x'5472' USING utf8mb3), @`n`=CAST(2 AS UNSIGNED)";
         assert_eq!(known.statement(&none, false).as_deref(), Some(set));
-        unknown.recode(&mut known);
-        assert!(unknown.is_empty(), "they have a character set of their own");
+        unknown.recode(&known);
+        assert!(unknown.unread().is_empty(), "they have a character set of their own");
     }
 
     #[test]

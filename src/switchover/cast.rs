@@ -3,9 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::server::{Access, Server};
-use super::statements::{Login, Place};
 use super::{Refused, Switchover};
+use crate::administration::{Access, Login, Place, Server};
 use crate::backend::Credential;
 use crate::backend::sql_client::Rows;
 use crate::config::{Account, Secret};
@@ -30,6 +29,17 @@ pub struct Cast {
     pub login: Login,
     /// The switches of semi-synchronous replication, if the primary uses it.
     pub semi_sync: Option<SemiSync>,
+    /// The former primary was read-only before anything was begun, and is so again if it fails.
+    pub former_was_closed: bool,
+}
+
+/// What is to be done, by the roles that servers have now.
+#[derive(Debug)]
+pub enum Roles<'a> {
+    /// The next primary takes over from the former one.
+    Exchange { former: &'a Backend, next: &'a Backend, former_is_closed: bool },
+    /// There is no primary, and this server replicates from nobody: it takes writes again.
+    Reopening(&'a Backend),
 }
 
 /// The variables that switch semi-synchronous replication on, and whether the server that needs
@@ -43,10 +53,14 @@ pub struct SemiSync {
 }
 
 impl Switchover {
-    /// Finds and asks everybody. Nothing is changed.
-    pub(super) async fn cast(&self, target: &str) -> Result<Cast, Refused> {
-        let topology = self.topology.load_full();
-        let (former, next) = roles(&topology, target).map_err(Refused)?;
+    /// Asks everybody. Nothing is changed.
+    pub(super) async fn cast(
+        &self,
+        topology: &Topology,
+        former: &Backend,
+        next: &Backend,
+        former_was_closed: bool,
+    ) -> Result<Cast, Refused> {
         let access = self.access()?;
         let connect = |backend: &Backend, kind: Option<bool>| {
             let places = self.places(&backend.name, kind);
@@ -80,10 +94,18 @@ impl Switchover {
                 Err(error) => absent.push((backend.name.clone(), error)),
             }
         }
-        Ok(Cast { former: former_server, next: candidate, others, absent, login, semi_sync })
+        Ok(Cast {
+            former: former_server,
+            next: candidate,
+            others,
+            absent,
+            login,
+            semi_sync,
+            former_was_closed,
+        })
     }
 
-    fn access(&self) -> Result<Access, Refused> {
+    pub(super) fn access(&self) -> Result<Access, Refused> {
         let config = self.config.borrow();
         let Account { user: Some(user), password, .. } = &config.administrator else {
             return Err(Refused(
@@ -145,12 +167,9 @@ impl Switchover {
     }
 }
 
-/// The primary and the replica that is to succeed it.
-fn roles<'a>(topology: &'a Topology, target: &str) -> Result<(&'a Backend, &'a Backend), String> {
-    let Some(former) = topology.primary() else {
-        let reason = topology.writes.stopped().map_or("", |reason| reason);
-        return Err(format!("there is no primary to take over from: {reason}"));
-    };
+/// Who is what, or why there can be no switchover to this server.
+pub fn roles<'a>(topology: &'a Topology, target: &str) -> Result<Roles<'a>, String> {
+    let primary = topology.primary();
     let mut named = topology.backends.iter().filter(|backend| *backend.name == *target);
     let next = match (named.next(), named.next()) {
         (Some(next), None) => next,
@@ -161,7 +180,7 @@ fn roles<'a>(topology: &'a Topology, target: &str) -> Result<(&'a Backend, &'a B
         }
     };
     let name = &next.name;
-    if next.id == former.id {
+    if primary.is_some_and(|primary| primary.id == next.id) {
         return Err(format!("{name} is the primary already"));
     }
     if let State::Down(reason) | State::NoAccess(reason) | State::LeftOut(reason) = &next.state {
@@ -170,7 +189,14 @@ fn roles<'a>(topology: &'a Topology, target: &str) -> Result<(&'a Backend, &'a B
     if let Some(reason) = group_decides(next) {
         return Err(reason);
     }
-    if next.role != Role::Replica {
+    if primary.is_none() && stands_alone(next) {
+        return Ok(Roles::Reopening(next));
+    }
+    let Some(former) = primary.or_else(|| closed_source(topology, next)) else {
+        let reason = topology.writes.stopped().map_or("", |reason| reason);
+        return Err(format!("there is no primary to take over from: {reason}"));
+    };
+    if primary.is_some() && next.role != Role::Replica {
         return Err(format!("{name} is no replica: {}", next.role_reason));
     }
     let [channel] = &next.replication[..] else {
@@ -190,7 +216,20 @@ fn roles<'a>(topology: &'a Topology, target: &str) -> Result<(&'a Backend, &'a B
     if !(former.has_gtids && next.has_gtids) {
         return Err("a switchover needs GTIDs, and a binary log, on both servers".to_owned());
     }
-    Ok((former, next))
+    Ok(Roles::Exchange { former, next, former_is_closed: primary.is_none() })
+}
+
+/// A server that answers and follows nobody.
+fn stands_alone(backend: &Backend) -> bool {
+    backend.state == State::Up && backend.replication.is_empty()
+}
+
+/// The server from which the next primary replicates, when nobody takes writes: a switchover, or
+/// whoever was at it, has gone before its end.
+fn closed_source<'a>(topology: &'a Topology, next: &Backend) -> Option<&'a Backend> {
+    let [channel] = &next.replication[..] else { return None };
+    let source = topology.backends.iter().find(|backend| backend.name == channel.source)?;
+    stands_alone(source).then_some(source)
 }
 
 /// Where it is not for a switchover to make a server the primary.
@@ -320,7 +359,10 @@ mod tests {
     #[test]
     fn who_can_take_over() {
         let good = cluster();
-        let (former, next) = roles(&good, "db1").expect("it can");
+        let Ok(Roles::Exchange { former, next, former_is_closed: false }) = roles(&good, "db1")
+        else {
+            panic!("it can");
+        };
         assert_eq!((&*former.name, &*next.name), ("db0", "db1"));
 
         let refused = |change: &dyn Fn(&mut Topology), target: &str, why: &str| {
@@ -331,7 +373,11 @@ mod tests {
         };
         refused(&|_| {}, "db7", "there are db0, db1, db2");
         refused(&|_| {}, "db0", "is the primary already");
-        refused(&|it| it.writes = Writes::Stopped("two are writable".into()), "db1", "two are");
+        let two_writable = |it: &mut Topology| {
+            it.writes = Writes::Stopped("two are writable".into());
+            it.backends[0].replication = it.backends[1].replication.clone();
+        };
+        refused(&two_writable, "db1", "two are");
         refused(&|it| it.backends[1].state = State::Down("stopped".into()), "db1", "stopped");
         refused(&|it| it.backends[1].replication[0].source = "db2".into(), "db1", "from db2");
         refused(&|it| it.backends[1].replication[0].applier = Thread::Stopped, "db1", "thread");
@@ -348,6 +394,21 @@ mod tests {
             it.backends[1].membership = Membership::Galera(Arc::new(node(7)));
         };
         refused(&node, "db1", "labelled primary");
+    }
+
+    #[test]
+    fn one_that_was_interrupted_goes_on_or_back() {
+        let mut topology = cluster();
+        topology.writes = Writes::Stopped("all are read-only".into());
+        let goes_on = roles(&topology, "db1");
+        assert!(matches!(goes_on, Ok(Roles::Exchange { former_is_closed: true, .. })));
+        let goes_back = roles(&topology, "db0");
+        assert!(matches!(goes_back, Ok(Roles::Reopening(server)) if &*server.name == "db0"));
+        topology.backends[0].state = State::Down("stopped".into());
+        for server in ["db0", "db1"] {
+            let error = roles(&topology, server).expect_err("the former primary is down");
+            assert!(error.contains("stopped") || error.contains("all are read-only"), "{error}");
+        }
     }
 
     #[test]

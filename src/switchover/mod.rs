@@ -3,20 +3,18 @@
 //!
 //! | part | what it does |
 //! |---|---|
-//! | [`statements`] | what servers are told, by flavour and version (pure) |
 //! | [`report`] | what was done, and how it ended |
-//! | `server` | one server, asked and told by the administrator's account |
 //! | `cast` | who takes part, and why a switchover is refused |
 //! | `steps` | the order of things |
 //! | `undo` | the way back |
+//! | `reopen` | a server takes writes again after a switchover that has gone before its end |
 //!
 //! Writes wait by a [`Hold`]; they go on as soon as the monitor sees the next
 //! primary, by the same rules as after a failover by others.
 
 mod cast;
+mod reopen;
 pub mod report;
-mod server;
-pub mod statements;
 mod steps;
 mod undo;
 
@@ -31,6 +29,7 @@ use crate::monitor::Hold;
 use crate::monitor::events::EventLog;
 use crate::net::tls::client::ClientTls;
 
+use cast::Roles;
 pub use report::{Report, Step};
 
 /// Switches over, one at a time.
@@ -55,7 +54,8 @@ pub struct Refused(pub String);
 
 impl Switchover {
     /// Makes the server of this name the primary. `force`: sessions that are in a transaction, or
-    /// pinned to the former primary, lose it instead of standing in the way.
+    /// pinned to the former primary, lose it instead of standing in the way; and what servers may
+    /// have that do not answer is given up when one takes writes [again](Roles::Reopening).
     ///
     /// It goes on when the future is dropped: half a switchover helps nobody.
     ///
@@ -67,8 +67,14 @@ impl Switchover {
             let Ok(_running) = this.running.try_lock() else {
                 return Err(Refused("another switchover is under way".to_owned()));
             };
-            let cast = this.cast(&target).await?;
-            Ok(this.perform(cast, force).await)
+            let topology = this.topology.load_full();
+            match cast::roles(&topology, &target).map_err(Refused)? {
+                Roles::Exchange { former, next, former_is_closed } => {
+                    let cast = this.cast(&topology, former, next, former_is_closed).await?;
+                    Ok(this.perform(cast, force).await)
+                }
+                Roles::Reopening(server) => this.reopen(&topology, server, force).await,
+            }
         });
         task.await.unwrap_or_else(|error| Err(Refused(error.to_string())))
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::administration::{Failed, PATIENCE, Server, Statement};
 use crate::metrics::EventKind;
 use crate::monitor::events::{Change, EventLog, Severity};
 
@@ -67,8 +68,33 @@ impl Journal {
             None => (Severity::Info, format!("{} ms", took.as_millis())),
             Some(problem) => (Severity::Warning, problem.clone()),
         };
-        self.tell(server, severity, format!("switchover: {action}: {end}"));
+        self.publish(server, severity, format!("switchover: {action}: {end}"));
         self.steps.push(Step { server: server.cloned(), action, took, problem });
+    }
+
+    /// Has a statement done that waits for nobody, and takes it down.
+    ///
+    /// # Errors
+    /// The server's, or that it does not answer.
+    pub async fn tell(&mut self, server: &mut Server, statement: &Statement) -> Result<(), Failed> {
+        self.tell_within(PATIENCE, server, statement).await
+    }
+
+    /// The same for a statement that may take longer.
+    ///
+    /// # Errors
+    /// The server's, or that it does not answer.
+    pub async fn tell_within(
+        &mut self,
+        patience: Duration,
+        server: &mut Server,
+        statement: &Statement,
+    ) -> Result<(), Failed> {
+        let began = Instant::now();
+        let done = server.run(&statement.sql, patience).await;
+        let problem = done.as_ref().err().map(|failed| failed.text.clone());
+        self.note(Some(&server.name), &*statement.shown, began, problem);
+        done.map(|_| ())
     }
 
     /// Notes how it has ended.
@@ -82,11 +108,11 @@ impl Journal {
             }
             Outcome::Stuck { reason } => (Severity::Error, format!("stuck: {reason}")),
         };
-        self.tell(Some(target), severity, format!("switchover: {text}"));
+        self.publish(Some(target), severity, format!("switchover: {text}"));
         Report { steps: self.steps, outcome }
     }
 
-    fn tell(&self, server: Option<&Arc<str>>, severity: Severity, text: String) {
+    fn publish(&self, server: Option<&Arc<str>>, severity: Severity, text: String) {
         let kind = EventKind::Switchover;
         self.events.tell(vec![Change { kind, severity, server: server.cloned(), text }]);
     }

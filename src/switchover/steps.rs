@@ -8,9 +8,9 @@ use tokio::time::sleep;
 use super::Switchover;
 use super::cast::Cast;
 use super::report::{Journal, Outcome, Report};
-use super::server::{Failed, PATIENCE, Server};
-use super::statements::{self, Login, Place, Statement};
+
 use super::undo::{Done, take_back};
+use crate::administration::{Failed, Login, PATIENCE, Place, Server, Statement, statements};
 use crate::frontend::mailbox::Mail;
 use crate::frontend::registry::SessionView;
 use crate::gtid::{Transactions, position_query};
@@ -67,7 +67,7 @@ impl Switchover {
         if let Some(switches) = cast.semi_sync.as_ref().filter(|it| it.former_lacks_replica) {
             // Once it is read-only it admits no plugins.
             let install = statements::install(&switches.replica);
-            let told = cast.former.tell(&install, journal).await;
+            let told = journal.tell(&mut cast.former, &install).await;
             told.map_err(|failed| format!("{}: {}", cast.former.name, failed.text))?;
         }
         let position = position(&mut cast.former).await?;
@@ -146,10 +146,10 @@ impl Switchover {
         let wait = left.as_secs().max(1);
         let bound = Statement::from(format!("SET SESSION lock_wait_timeout = {wait}"));
         cast.former.run(&bound.sql, PATIENCE).await.map_err(|it| reversible(it.text))?;
-        done.former_closed = true;
+        done.former_closed = !cast.former_was_closed;
         for statement in statements::read_only(true, &cast.former.version) {
             let patience = Duration::from_secs(wait) + PATIENCE;
-            let told = cast.former.tell_within(&statement, patience, journal).await;
+            let told = journal.tell_within(patience, &mut cast.former, &statement).await;
             told.map_err(|failed| in_server(&cast.former, failed))?;
         }
         let last = position(&mut cast.former).await.map_err(reversible)?;
@@ -180,7 +180,7 @@ impl Switchover {
         }
         // From here on it is the primary, for the proxy and for everybody.
         let forget = statements::replica("RESET", "ALL", &version);
-        match cast.next.tell(&forget, journal).await {
+        match journal.tell(&mut cast.next, &forget).await {
             Ok(()) => Ok(last),
             Err(failed) if failed.is_uncertain => Err(Failure::Uncertain(format!(
                 "{}: {}: {}",
@@ -196,7 +196,7 @@ impl Switchover {
         statement: &Statement,
         journal: &mut Journal,
     ) -> Result<(), Failure> {
-        let told = cast.next.tell(statement, journal).await;
+        let told = journal.tell(&mut cast.next, statement).await;
         told.map_err(|failed| in_server(&cast.next, failed))
     }
 
@@ -234,7 +234,7 @@ impl Switchover {
     }
 
     /// Waits until the monitor has seen that the roles have changed.
-    async fn await_primary(
+    pub(super) async fn await_primary(
         &self,
         next: BackendId,
         began: Instant,
@@ -274,7 +274,7 @@ impl Switchover {
         }
         for statement in before {
             // What matters of it shows when it follows.
-            let _ = former.tell(&statement, journal).await;
+            let _ = journal.tell(former, &statement).await;
         }
         let _ = follow(former, &places, Some(login), journal).await;
         for (name, error) in absent {
@@ -345,9 +345,9 @@ async fn follow(
     let version = server.version.clone();
     let mut last = Failed { text: "no place is known".to_owned(), is_uncertain: false };
     for place in places {
-        server.tell(&statements::replica("STOP", "", &version), journal).await?;
-        server.tell(&statements::follow(place, login, &version), journal).await?;
-        server.tell(&statements::replica("START", "", &version), journal).await?;
+        journal.tell(server, &statements::replica("STOP", "", &version)).await?;
+        journal.tell(server, &statements::follow(place, login, &version)).await?;
+        journal.tell(server, &statements::replica("START", "", &version)).await?;
         let began = Instant::now();
         let connected = receives(server).await;
         let action = format!("receive from {}:{}", place.host, place.port);

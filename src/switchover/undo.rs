@@ -2,8 +2,7 @@
 
 use super::cast::Cast;
 use super::report::Journal;
-use super::server::Server;
-use super::statements::{self, Statement};
+use crate::administration::{Server, Statement, statements};
 use crate::monitor::queries;
 use crate::routing::topology::Thread;
 
@@ -94,7 +93,7 @@ async fn undo(
     journal: &mut Journal,
 ) -> Result<(), Left> {
     for statement in statements {
-        let Err(failed) = server.tell(statement, journal).await else { continue };
+        let Err(failed) = journal.tell(server, statement).await else { continue };
         let problem = format!("{}: {}: {}", server.name, statement.shown, failed.text);
         return match is(server, undone).await {
             Ok(true) => Ok(()),

@@ -2,6 +2,7 @@
 //! or refused.
 
 mod failing;
+mod interrupted;
 
 use std::time::Duration;
 

@@ -8,6 +8,7 @@ use crate::support::{Cluster, Flavour, Proxy};
 
 crate::on_both_flavours!(known_variables_come_along);
 crate::on_both_flavours!(nobody_finds_anothers_variables);
+crate::on_both_flavours!(strings_keep_their_character_set);
 
 const POOL: &str =
     "[pool]\nmax_per_backend = 1\n[routing]\nslow_start = \"0s\"\nconsistency = \"eventual\"";
@@ -117,5 +118,48 @@ async fn nobody_finds_anothers_variables(flavour: Flavour) {
     one.ask(b"\x1f").await;
     for look in [LOOK, "SELECT CONCAT('[', IFNULL(@v, 'null'), ']') /* rwproxy: primary */"] {
         assert!(text(&one.query(look).await).concat().contains("[null]"));
+    }
+}
+
+/// Strings that were set before SET NAMES have the character set of before wherever the session goes,
+/// also when it was changed in a transaction on a replica; and reads still spread.
+async fn strings_keep_their_character_set(flavour: Flavour) {
+    let cluster = Cluster::shared(flavour);
+    let proxy = Proxy::start(cluster, POOL);
+    let mut direct = Raw::app(address(cluster), OLD).await;
+    let mut proxied = Raw::app(proxy.address, OLD).await;
+    let mut other = Raw::app(proxy.address, OLD).await;
+    const LOOK: &str = "SELECT @v, CHARSET(@v), COLLATION(@v), @v = 'TEXT', CHARSET(@w), @w <=> 'x' \
+                        FROM (SELECT 1) d";
+    let steps = [
+        "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
+        "SET @v = 'text', @w = 'y'",
+        "SET @w = NULL",
+        "SET NAMES latin1",
+        LOOK,
+        "START TRANSACTION READ ONLY",
+        LOOK,
+        "SET NAMES utf8mb4",
+        "SET @w = 'x'",
+        "SET NAMES latin1 COLLATE latin1_bin",
+        LOOK,
+        "ROLLBACK",
+        "DO 1",
+        LOOK,
+        "SET @v = 'other', collation_connection = latin1_swedish_ci",
+        LOOK,
+        "SET @v = NULL",
+        LOOK,
+    ];
+    for sql in steps {
+        let expected = text(&direct.query(sql).await);
+        let before = proxy.reads_on_replicas();
+        assert_eq!(text(&proxied.query(sql).await), expected, "{sql}");
+        if sql == LOOK {
+            assert!(proxy.reads_on_replicas() > before, "{sql} is not split");
+        }
+        for taken in ["SELECT @v, @w FROM (SELECT 1) d", "SET @v = 'of another'", "DO 1"] {
+            other.query(taken).await;
+        }
     }
 }

@@ -35,12 +35,7 @@ impl Proxy {
     /// Starts a proxy for a cluster found by its Docker labels, and waits until it takes writes
     /// and every replica takes reads. `extra` is appended to the configuration.
     pub fn start(cluster: &Cluster, extra: &str) -> Self {
-        let text = format!(
-            "[docker]\ncluster = \"{}\"\n\
-             [monitor]\npassword_env = \"RWPROXY_MONITOR_PASSWORD\"\n{extra}\n",
-            cluster.name
-        );
-        let proxy = Self::start_with(&text).ready();
+        let proxy = Self::start_with(&Self::settings(cluster, extra)).ready();
         let replicas = cluster.replicas().count();
         proxy.wait_until("every replica takes reads", |status| {
             let backends = status["backends"].as_array().expect("a list of backends");
@@ -50,6 +45,15 @@ impl Proxy {
             backends.iter().filter(online).count() == replicas
         });
         proxy
+    }
+
+    /// The configuration for a cluster found by its Docker labels.
+    pub fn settings(cluster: &Cluster, extra: &str) -> String {
+        format!(
+            "[docker]\ncluster = \"{}\"\n\
+             [monitor]\npassword_env = \"RWPROXY_MONITOR_PASSWORD\"\n{extra}\n",
+            cluster.name
+        )
     }
 
     /// Starts a proxy with this configuration; the listening addresses are added.

@@ -47,6 +47,8 @@ pub struct Raw {
     pub capabilities: Capabilities,
     /// The connection's id, as the greeting told it.
     pub id: u32,
+    /// The last command has asked for a cursor: rows do not follow its columns.
+    opens_cursor: bool,
 }
 
 impl Raw {
@@ -107,10 +109,13 @@ impl Raw {
     ) -> Result<Raw, ConnectError> {
         let Connected { stream, greeting, capabilities, .. } =
             connect(&Address::Ip(address), options).await?;
-        Ok(Raw { stream, capabilities, id: greeting.connection_id })
+        Ok(Raw { stream, capabilities, id: greeting.connection_id, opens_cursor: false })
     }
 
     pub async fn send(&mut self, payload: &[u8]) {
+        // Flags stand behind the number of the statement.
+        self.opens_cursor =
+            payload[0] == 0x17 && payload.get(5).is_some_and(|flags| flags & 1 != 0);
         self.stream.begin_command();
         self.stream.write_packet(0, payload).await.expect("the command is sent");
     }
@@ -280,7 +285,7 @@ impl Raw {
             let end = self.next().await;
             let status = self.status(&end);
             packets.push(end);
-            if status.contains(Status::CURSOR_EXISTS) {
+            if self.opens_cursor && status.contains(Status::CURSOR_EXISTS) {
                 return Some(status);
             }
             // Behind a procedure's OUT parameters an OK follows; MySQL says so here alone.

@@ -1,10 +1,9 @@
 //! One server that takes part, by the administrator's account.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::report::Journal;
-use super::statements::{Place, Statement};
+use super::statements::Place;
 use crate::backend::Credential;
 use crate::backend::sql_client::{QueryError, Rows, SqlClient};
 use crate::net::tls::client::ClientTls;
@@ -68,29 +67,6 @@ impl Server {
         let rows = self.ask(sql).await?;
         let value = rows.rows.first().and_then(|row| row.first().cloned().flatten());
         Ok(value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
-    }
-
-    /// Has a statement done, and takes it down.
-    pub async fn tell(
-        &mut self,
-        statement: &Statement,
-        journal: &mut Journal,
-    ) -> Result<(), Failed> {
-        self.tell_within(statement, PATIENCE, journal).await
-    }
-
-    /// The same for a statement that may take longer.
-    pub async fn tell_within(
-        &mut self,
-        statement: &Statement,
-        patience: Duration,
-        journal: &mut Journal,
-    ) -> Result<(), Failed> {
-        let began = Instant::now();
-        let done = self.run(&statement.sql, patience).await;
-        let problem = done.as_ref().err().map(|failed| failed.text.clone());
-        journal.note(Some(&self.name), &*statement.shown, began, problem);
-        done.map(|_| ())
     }
 
     /// Runs a statement. A connection that was lost is made anew for the next one, and what may
