@@ -267,6 +267,7 @@ fuzz_target!(|reply: Reply| {
                 statement: *statement,
                 columns: counts[0],
                 parameters: counts[1],
+                warnings: 0,
             });
             Expect::Prepare
         }

@@ -369,8 +369,10 @@ impl Relay<'_> {
                 }
             }
             Significant::ColumnsEof => self.announce(at),
-            Significant::PrepareOk { statement, parameters, .. } => {
+            Significant::PrepareOk { statement, parameters, warnings, .. } => {
                 reply.prepared = Some((statement, parameters));
+                reply.warnings = warnings;
+                reply.has_warnings |= warnings > 0;
                 if let Some(id) = self.statement_id {
                     put_statement_id(&mut self.server.packets.buffered_mut()[at..], id);
                 }

@@ -50,6 +50,7 @@ pub enum Significant {
         statement: u32,
         columns: u16,
         parameters: u16,
+        warnings: u16,
     },
     /// COM_STATISTICS' text.
     Text,
@@ -329,8 +330,9 @@ impl Scanner {
         let statement = reader.u32()?;
         let columns = reader.u16()?;
         let parameters = reader.u16()?;
-        // A filler, and the number of warnings.
-        reader.bytes(3)?;
+        // A filler.
+        reader.bytes(1)?;
+        let warnings = reader.u16()?;
         let defined = u32::from(metadata_follows(&mut reader, self.capabilities)?);
         let group = |count: u16| match count {
             0 => 0,
@@ -340,7 +342,7 @@ impl Scanner {
             0 => Phase::Done,
             left => Phase::Definitions { left },
         };
-        Ok(Significant::PrepareOk { statement, columns, parameters })
+        Ok(Significant::PrepareOk { statement, columns, parameters, warnings })
     }
 
     fn end_of_result(&mut self, significant: Significant, status: Status) -> Significant {

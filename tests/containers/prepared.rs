@@ -11,6 +11,7 @@ crate::on_both_flavours!(executions_are_split_like_text);
 crate::on_both_flavours!(a_statement_means_what_it_meant_when_it_was_prepared);
 crate::on_both_flavours!(what_a_statement_leaves_behind_is_its_sessions);
 crate::on_both_flavours!(many_statements_are_none_too_many);
+crate::on_both_flavours!(what_preparing_warns_of_is_told);
 
 async fn executions_are_split_like_text(flavour: Flavour) {
     let cluster = Cluster::shared(flavour);
@@ -136,5 +137,27 @@ async fn many_statements_are_none_too_many(flavour: Flavour) {
         let (_, open) = open.unwrap();
         // Other tests' connections have theirs.
         assert!(open < STATEMENTS as u64, "{}: {open} statements are open", server.server);
+    }
+}
+
+/// A server warns of a text when it is prepared, too.
+async fn what_preparing_warns_of_is_told(flavour: Flavour) {
+    let cluster = Cluster::shared(flavour);
+    let proxy = Proxy::start(cluster, "");
+    let server = cluster.primary();
+    let mut direct = connect(&server.ip, server.port, "app", "app", Some("app")).await;
+    let mut proxied = proxy.app().await;
+    let text = "SELECT a, 2 * a AS a FROM (SELECT 1 AS a) d GROUP BY a";
+    for _ in 0..2 {
+        let mut told = Vec::new();
+        for conn in [&mut direct, &mut proxied] {
+            conn.query_drop("SELECT 1").await.unwrap();
+            let statement = conn.prep(text).await.unwrap();
+            let warned: Vec<(String, u16, String)> = conn.query("SHOW WARNINGS").await.unwrap();
+            conn.close(statement).await.unwrap();
+            told.push(warned);
+        }
+        assert!(!told[0].is_empty(), "the server does not warn");
+        assert_eq!(told[1], told[0]);
     }
 }

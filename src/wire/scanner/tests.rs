@@ -136,21 +136,21 @@ fn cases() -> Vec<Case> {
             Expect::Prepare,
             false,
             &[&[0, 7, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0], COLUMN, COLUMN, EOF, COLUMN, EOF],
-            &[S::PrepareOk { statement: 7, columns: 1, parameters: 2 }],
+            &[S::PrepareOk { statement: 7, columns: 1, parameters: 2, warnings: 0 }],
         ),
         case(
             "prepare under DEPRECATE_EOF",
             Expect::Prepare,
             true,
             &[&[0, 7, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0], COLUMN, COLUMN, COLUMN],
-            &[S::PrepareOk { statement: 7, columns: 1, parameters: 2 }],
+            &[S::PrepareOk { statement: 7, columns: 1, parameters: 2, warnings: 0 }],
         ),
         case(
             "prepare without parameters and columns",
             Expect::Prepare,
             false,
-            &[&[0, 9, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]],
-            &[S::PrepareOk { statement: 265, columns: 0, parameters: 0 }],
+            &[&[0, 9, 1, 0, 0, 0, 0, 0, 0, 0, 3, 1]],
+            &[S::PrepareOk { statement: 265, columns: 0, parameters: 0, warnings: 259 }],
         ),
         case("fetch", Expect::Rows, false, &[b"\0\0\x01", EOF], &[S::Eof(status(2))]),
         case("field list", Expect::Fields, false, &[COLUMN, COLUMN, EOF], &[S::Eof(status(2))]),
@@ -198,7 +198,7 @@ fn what_follows_a_reply_is_not_looked_at() {
 fn definitions_may_be_left_out() {
     const PREPARED: &[u8] = &[0, 7, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0];
     const PREPARED_FULL: &[u8] = &[0, 7, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 1];
-    let prepared = Significant::PrepareOk { statement: 7, columns: 1, parameters: 2 };
+    let prepared = Significant::PrepareOk { statement: 7, columns: 1, parameters: 2, warnings: 0 };
     let (ok, eof) = (Significant::Ok(status(2)), Significant::Eof(status(2)));
     let cursor = Significant::Eof(status(0x42));
     let table: [(Expect, bool, &[&[u8]], Significant); 10] = [

@@ -656,4 +656,5 @@ const PREPARED: &[&str] = &[
     "SELECT ROW_COUNT()",
     "SELECT @@warning_count",
     "DELETE FROM t WHERE id = 100 + ?",
+    "SELECT id, 2 * id AS id FROM t WHERE v = ? GROUP BY id",
 ];
