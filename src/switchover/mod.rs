@@ -55,7 +55,7 @@ pub struct Refused(pub String);
 impl Switchover {
     /// Makes the server of this name the primary. `force`: sessions that are in a transaction, or
     /// pinned to the former primary, lose it instead of standing in the way; and what servers may
-    /// have that do not answer is given up when one takes writes [again](Roles::Reopening).
+    /// have that do not answer is given up when one takes writes again.
     ///
     /// It goes on when the future is dropped: half a switchover helps nobody.
     ///
