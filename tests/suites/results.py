@@ -6,8 +6,8 @@
 
 Outcomes are pass, fail, error and skip. In DIRECTORY stand the results of the runs: SUITE-FLAVOUR-RUN for the runs
 direct1, direct2, relay and rwproxy. What passes in the first three is expected to pass in the last. KNOWN lists the
-differences that are known: 'suite flavour id reason', the flavour `both` for both. `compare` fails on a difference
-that is not listed and on a listed one that is none.
+differences that are known: 'suite flavour id reason', the flavour `both` for both; SUITE* is the suite in each of its
+protocols. `compare` fails on a difference that is not listed, and on one listed for this suite alone that is none.
 """
 
 import re
@@ -15,6 +15,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 REFERENCES = ("direct1", "direct2", "relay")
 
@@ -41,21 +42,29 @@ def read(path: Path) -> Results:
     return {name: outcome for outcome, name in lines}
 
 
-def known(path: Path, suite: str, flavour: str) -> dict[str, str]:
+class Known(NamedTuple):
+    reason: str
+    # It need not differ in each protocol.
+    several: bool
+
+
+def known(path: Path, suite: str, flavour: str) -> dict[str, Known]:
     lines = (line.split(maxsplit=3) for line in path.read_text().splitlines() if line and line[0] != "#")
     return {
-        name: reason for s, f, name, reason in lines if s == suite and f in (flavour, "both")
+        name: Known(reason, s.endswith("*"))
+        for s, f, name, reason in lines
+        if f in (flavour, "both") and (s == suite or s.endswith("*") and suite.startswith(s[:-1]))
     }
 
 
-def compare(suite: str, flavour: str, directory: Path, listed: dict[str, str]) -> bool:
+def compare(suite: str, flavour: str, directory: Path, listed: dict[str, Known]) -> bool:
     runs = {run: read(directory / f"{suite}-{flavour}-{run}") for run in (*REFERENCES, "rwproxy")}
     names = set().union(*runs.values())
     reliable = {name for name in names if all(runs[run].get(name) == "pass" for run in REFERENCES)}
     broken = {name for name in reliable if runs["rwproxy"].get(name) != "pass"}
     # A suite may run only those again that have passed.
     flaky = {name for name in names - reliable if len({runs[run].get(name, "fail") == "pass" for run in REFERENCES}) > 1}
-    stale = {name for name in listed if runs["rwproxy"].get(name) == "pass"}
+    stale = {name for name, entry in listed.items() if not entry.several and runs["rwproxy"].get(name) == "pass"}
     passed = {run: sum(outcome == "pass" for outcome in results.values()) for run, results in runs.items()}
     print(
         f"{suite} {flavour}: {len(names)} tests; passed: {passed['direct1']} directly, {passed['direct2']} again,"
@@ -64,7 +73,7 @@ def compare(suite: str, flavour: str, directory: Path, listed: dict[str, str]) -
     )
     for name in sorted(broken):
         outcome = runs["rwproxy"].get(name, "not run")
-        reason = f"known: {listed[name]}" if name in listed else "NEW"
+        reason = f"known: {listed[name].reason}" if name in listed else "NEW"
         print(f"    differs   {outcome} {name}  ({reason})")
     for name in sorted(flaky):
         outcomes = ", ".join(runs[run].get(name, "not run") for run in (*REFERENCES, "rwproxy"))
