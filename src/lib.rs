@@ -21,6 +21,7 @@
 //! | 4 | [`frontend`] | a client's life: login, commands, relay |
 //! | 4 | [`administration`] | servers asked and told by the administrator's account |
 //! | 5 | [`switchover`] | makes a replica the primary, on purpose |
+//! | 5 | [`setup`] | from bare servers to replication |
 //! | 5 | [`admin`] | the admin console and HTTP endpoints |
 //! | 5 | [`server`] | wires everything together |
 //!
@@ -39,6 +40,7 @@ pub mod net;
 pub mod routing;
 pub mod server;
 pub mod session;
+pub mod setup;
 pub mod sql;
 pub mod switchover;
 pub mod wire;

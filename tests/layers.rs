@@ -19,6 +19,7 @@ const LAYERS: [(&str, u8); 16] = [
     ("frontend", 4),
     ("administration", 4),
     ("switchover", 5),
+    ("setup", 5),
     ("admin", 5),
     ("server", 5),
 ];

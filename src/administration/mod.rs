@@ -8,5 +8,5 @@
 pub mod server;
 pub mod statements;
 
-pub use server::{Access, Failed, PATIENCE, Server};
+pub use server::{Access, Endpoint, Failed, PATIENCE, Server};
 pub use statements::{Login, Place, Statement};

@@ -23,6 +23,14 @@ pub struct Access {
     pub announce: Option<Source>,
 }
 
+/// A server that connections of one's own are made to.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    pub name: Arc<str>,
+    pub address: Address,
+    pub access: Access,
+}
+
 /// Why a statement has no answer.
 #[derive(Debug)]
 pub struct Failed {

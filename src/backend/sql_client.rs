@@ -1,4 +1,9 @@
-//! A small client for our own queries: the monitor's probes, kills, captures.
+//! A small client for our own queries: the monitor's probes, kills, captures. Results are held
+//! whole, and bounded; what may be larger is [`stream`](SqlClient::stream)ed and
+//! [written gradually](SqlClient::begin).
+
+mod gradual;
+mod streamed;
 
 use std::time::Duration;
 
@@ -23,6 +28,9 @@ const RESULT_LIMIT: usize = 16 * 1024 * 1024;
 const COLLATION: u8 = 45;
 /// For the courtesy of saying goodbye.
 const QUIT_TIMEOUT: Duration = Duration::from_millis(100);
+
+pub use gradual::{Done, Gradual};
+pub use streamed::Streamed;
 
 const COM_QUIT: u8 = 0x01;
 const COM_QUERY: u8 = 0x03;
@@ -122,6 +130,11 @@ impl SqlClient {
     /// After an error other than [`QueryError::Server`], and when the future is dropped, the
     /// connection is closed and every later query is [`QueryError::Closed`].
     pub async fn query(&mut self, sql: &str, deadline: Instant) -> Result<Rows, QueryError> {
+        self.query_bytes(sql.as_bytes(), deadline).await
+    }
+
+    /// The same for a statement whose text is in the connection's character set, whichever that is.
+    pub async fn query_bytes(&mut self, sql: &[u8], deadline: Instant) -> Result<Rows, QueryError> {
         let mut stream = self.stream.take().ok_or(QueryError::Closed)?;
         let exchange = query(&mut stream, sql, self.capabilities);
         let result = timeout_at(deadline, exchange).await.unwrap_or(Err(QueryError::TimedOut));
@@ -146,13 +159,10 @@ impl SqlClient {
 
 async fn query(
     stream: &mut PacketStream,
-    sql: &str,
+    sql: &[u8],
     capabilities: Capabilities,
 ) -> Result<Rows, QueryError> {
-    let mut command = Vec::with_capacity(sql.len() + 1);
-    command.push(COM_QUERY);
-    command.extend_from_slice(sql.as_bytes());
-    let sequence = stream.write_packet(0, &command).await.map_err(PacketError::Io)?;
+    let sequence = send(stream, sql).await?;
     let mut replies = Replies { stream, capabilities, sequence, left: RESULT_LIMIT };
     let mut kept = Rows::default();
     loop {
@@ -164,6 +174,14 @@ async fn query(
             return Ok(kept);
         }
     }
+}
+
+/// Sends a statement; the sequence number of what answers it.
+async fn send(stream: &mut PacketStream, sql: &[u8]) -> Result<u8, QueryError> {
+    let mut command = Vec::with_capacity(sql.len() + 1);
+    command.push(COM_QUERY);
+    command.extend_from_slice(sql);
+    Ok(stream.write_packet(0, &command).await.map_err(PacketError::Io)?)
 }
 
 /// The packets that answer one command.
@@ -190,6 +208,17 @@ impl Replies<'_> {
         }
     }
 
+    /// The names of a result's columns, whose number `first` tells, and the EOF behind them.
+    async fn columns(&mut self, first: &Packet) -> Result<Vec<String>, QueryError> {
+        let count = Reader::new(&first.payload).lenenc_int()?;
+        let mut columns = Vec::new();
+        for _ in 0..count {
+            columns.push(column_name(&self.packet().await?.payload)?);
+        }
+        EofPacket::parse(&self.packet().await?.payload)?;
+        Ok(columns)
+    }
+
     /// One result, and whether another follows.
     async fn result(&mut self) -> Result<(Rows, bool), QueryError> {
         let first = self.packet().await?;
@@ -202,12 +231,8 @@ impl Replies<'_> {
             LOCAL_INFILE => return Err(Malformed("the server asks for a local file").into()),
             _ => {}
         }
-        let count = Reader::new(&first.payload).lenenc_int()?;
-        let mut rows = Rows::default();
-        for _ in 0..count {
-            rows.columns.push(column_name(&self.packet().await?.payload)?);
-        }
-        EofPacket::parse(&self.packet().await?.payload)?;
+        let mut rows = Rows { columns: self.columns(&first).await?, ..Rows::default() };
+        let count = rows.columns.len();
         loop {
             let packet = self.packet().await?;
             if packet.payload[0] == reply::EOF && packet.payload.len() < EOF_LIMIT {

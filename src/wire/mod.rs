@@ -20,6 +20,7 @@ pub mod packet;
 pub mod proxy_header;
 pub mod query;
 pub mod reply;
+pub mod rows;
 pub mod run;
 pub mod scanner;
 pub mod splice;

@@ -7,6 +7,7 @@ mod support;
 mod accounts;
 mod balance;
 mod consistency;
+mod copying;
 mod differential;
 mod discovery;
 mod drivers;

@@ -1,0 +1,3 @@
+//! Brings servers from nothing to replication.
+
+pub mod copy;
