@@ -13,8 +13,8 @@ use rwproxy::routing::{Rules, Sender};
 use rwproxy::server;
 use tokio::sync::watch;
 
-use cli::arguments::{Arguments, Command, ConfigCommand};
-use cli::{explain, healthcheck, logging, runtime, signals, switchover};
+use cli::arguments::{Arguments, Command, ConfigCommand, SetupArguments};
+use cli::{explain, healthcheck, logging, runtime, setup, signals, switchover};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
                 ExitCode::SUCCESS
             })
         }
+        Some(Command::Setup(arguments)) => setup(path.as_deref(), arguments),
         Some(Command::Switchover { server, force }) => switchover(path.as_deref(), &server, force),
         Some(Command::Healthcheck) => healthcheck(path.as_deref()),
         Some(Command::Config { command: ConfigCommand::Check }) => check(path.as_deref()),
@@ -88,6 +89,11 @@ fn check(path: Option<&Path>) -> Done {
 fn healthcheck(path: Option<&Path>) -> Done {
     println!("{}", healthcheck::ask(&load(path)?.http)?);
     Ok(ExitCode::SUCCESS)
+}
+
+fn setup(path: Option<&Path>, arguments: SetupArguments) -> Done {
+    let succeeded = setup::run(path, arguments.wishes())?;
+    Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn switchover(path: Option<&Path>, server: &str, force: bool) -> Done {

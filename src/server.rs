@@ -26,6 +26,8 @@ use crate::net::tls::TlsError;
 use crate::session::plan::Why;
 use crate::switchover::Switchover;
 
+pub use build::backend_tls;
+
 /// How long sessions that were told to end now may take to do so.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How often the number of sessions is looked at while draining.

@@ -1,10 +1,14 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use rwproxy::config::parse_duration;
+use rwproxy::setup::{Options, SemiSyncOptions, WaitPoint};
 
 use super::explain::FlavourArgument;
+use super::setup::Wishes;
 
 /// A read/write-splitting proxy for MySQL and MariaDB in Docker containers.
 ///
@@ -39,6 +43,9 @@ pub enum Command {
         #[arg(long, default_value = "", value_name = "NAME")]
         user: String,
     },
+    /// Brings the servers from nothing to replication: shows what it would do, asks, does it, and
+    /// verifies it. Run again it changes only what is missing
+    Setup(SetupArguments),
     /// Makes a replica the primary, by the running proxy: writes wait meanwhile and are not lost
     Switchover {
         /// The replica's name, as SHOW BACKENDS has it
@@ -55,6 +62,66 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct SetupArguments {
+    /// Agrees to the plan without being asked
+    #[arg(long)]
+    pub yes: bool,
+    /// Shows the plan and changes nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A server whose own data may be lost; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub overwrite: Vec<String>,
+    /// Leaves semi-synchronous replication as it is
+    #[arg(long, conflicts_with_all = ["semi_sync_timeout", "semi_sync_wait_point", "semi_sync_replicas"])]
+    pub no_semi_sync: bool,
+    /// How long a commit waits for replicas before it goes on without them, e.g. 10s
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub semi_sync_timeout: Option<Duration>,
+    /// Whether a commit waits before others see it, or after
+    #[arg(long, value_enum, value_name = "POINT")]
+    pub semi_sync_wait_point: Option<WaitPointArgument>,
+    /// How many replicas must have a commit (MySQL)
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub semi_sync_replicas: Option<u32>,
+    /// Replicas fetch over TLS, and only so
+    #[arg(long)]
+    pub tls: bool,
+    /// How long to wait for containers that you are asked to start
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
+    pub wait: Duration,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum WaitPointArgument {
+    AfterSync,
+    AfterCommit,
+}
+
+impl SetupArguments {
+    pub fn wishes(self) -> Wishes {
+        let semi_sync = SemiSyncOptions {
+            timeout: self.semi_sync_timeout,
+            wait_point: self.semi_sync_wait_point.map(|point| match point {
+                WaitPointArgument::AfterSync => WaitPoint::AfterSync,
+                WaitPointArgument::AfterCommit => WaitPoint::AfterCommit,
+            }),
+            replicas: self.semi_sync_replicas,
+        };
+        Wishes {
+            options: Options {
+                overwrite: self.overwrite.into_iter().collect(),
+                semi_sync: (!self.no_semi_sync).then_some(semi_sync),
+                tls: self.tls,
+            },
+            agreed: self.yes,
+            dry_run: self.dry_run,
+            wait: self.wait,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

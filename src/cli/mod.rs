@@ -5,6 +5,7 @@ pub mod explain;
 pub mod healthcheck;
 pub mod logging;
 pub mod runtime;
+pub mod setup;
 pub mod signals;
 pub mod switchover;
 mod watched;

@@ -28,7 +28,9 @@ mod servers;
 mod traffic;
 mod value;
 
-use std::path::Path;
+use std::cell::RefCell;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +83,29 @@ impl Config {
             .map_err(|error| ConfigError::Unreadable { name: name.clone(), error })?;
         let base = path.parent().unwrap_or(Path::new(""));
         Config::parse(&text, &name, &Environment { base, ..Environment::of_process() })
+    }
+
+    /// Reads a file as [`load`](Self::load) does, but takes password files that are not there yet
+    /// for empty ones, and names them: they may be about to be made.
+    ///
+    /// # Errors
+    /// As `load`, for everything else.
+    pub fn load_without_passwords(path: &Path) -> Result<(Config, Vec<PathBuf>), ConfigError> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { name: name.clone(), error })?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        let missing = RefCell::new(Vec::new());
+        let read = |path: &Path| match std::fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                missing.borrow_mut().push(path.to_owned());
+                Ok(String::new())
+            }
+            other => other,
+        };
+        let environment = Environment { base, read: &read, ..Environment::of_process() };
+        let config = Config::parse(&text, &name, &environment)?;
+        Ok((config, missing.into_inner()))
     }
 
     /// The defaults, with what the environment says of Docker and of the monitor's password.

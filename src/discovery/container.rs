@@ -7,7 +7,7 @@ use crate::config::DockerAddress;
 
 use super::address::{self, Vantage};
 use super::labels::{self, Labelled};
-use super::servers::{Server, Spec, Standing};
+use super::servers::{Run, Server, Spec, Standing};
 
 /// A container's place on one network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +61,9 @@ pub struct Container {
     pub hostname: String,
     pub labels: Vec<(String, String)>,
     pub compose_project: Option<String>,
+    pub compose_service: Option<String>,
+    /// The restart policy by Docker's name.
+    pub restart: String,
     pub started: String,
     pub activity: Activity,
     pub network_mode: NetworkMode,
@@ -100,6 +103,10 @@ impl Container {
             started: self.started.as_str().into(),
             aliases: self.aliases(),
             port,
+            run: Some(Run {
+                restart: self.restart.as_str().into(),
+                service: self.compose_service.as_deref().map(Into::into),
+            }),
             spec,
             standing,
         })
@@ -165,6 +172,8 @@ impl Container {
             hostname: format!("{name}-host"),
             labels: vec![("rwproxy.enable".to_owned(), "true".to_owned())],
             compose_project: None,
+            compose_service: None,
+            restart: "no".to_owned(),
             started: "2026-01-01T00:00:00Z".to_owned(),
             activity: Activity::Running,
             network_mode: NetworkMode::Networks,

@@ -48,6 +48,15 @@ impl Standing {
     }
 }
 
+/// How Docker runs a server.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Run {
+    /// The restart policy: `no`, `always`, `unless-stopped`, `on-failure`.
+    pub restart: Arc<str>,
+    /// The service that it is for Docker Compose.
+    pub service: Option<Arc<str>>,
+}
+
 /// One server, whether it can be used or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
@@ -63,6 +72,8 @@ pub struct Server {
     pub aliases: Vec<Arc<str>>,
     /// The port that goes with the aliases: inside the container, whatever port is published.
     pub port: u16,
+    /// How Docker runs it; `None` for servers of `[[backends]]`.
+    pub run: Option<Run>,
     pub spec: Spec,
     pub standing: Standing,
 }
@@ -127,6 +138,7 @@ pub fn fixed(backends: &[config::Backend]) -> Source {
             started: "".into(),
             aliases: [backend.name.to_lowercase().into(), host.to_lowercase().into()].into(),
             port: *port,
+            run: None,
             spec: Spec {
                 role: backend.role,
                 weight: backend.weight,

@@ -41,4 +41,4 @@ pub mod timeline;
 pub use abandoned::Abandoned;
 pub use hold::Hold;
 pub use samples::Samples;
-pub use start::{Handles, start};
+pub use start::{Handles, discover, start};

@@ -108,6 +108,14 @@ pub fn start(
     }
 }
 
+/// Discovery alone, on the runtime of its caller. The tasks end when they are dropped.
+pub fn discover(config: watch::Receiver<Arc<Config>>) -> (watch::Receiver<Catalog>, JoinSet<()>) {
+    let mut tasks = JoinSet::new();
+    let (catalog, changes) = watch::channel(Catalog::default());
+    start_discovery(&mut tasks, &Handle::current(), &config, &Arc::new(catalog));
+    (changes, tasks)
+}
+
 /// One task a Docker daemon, and one that follows `[[backends]]`.
 fn start_discovery(
     tasks: &mut JoinSet<()>,

@@ -39,7 +39,7 @@ const MOST_VERDICTS: usize = 10_000;
 const MOST_OPEN: usize = 64;
 
 /// How connections to servers are encrypted.
-pub(super) fn backend_tls(settings: &BackendTls) -> Result<ClientTls, Error> {
+pub fn backend_tls(settings: &BackendTls) -> Result<ClientTls, Error> {
     let ca = settings.ca.clone().unwrap_or_default();
     Ok(match settings.mode {
         BackendTlsMode::Disabled => ClientTls::Disabled,

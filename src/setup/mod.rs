@@ -1,3 +1,66 @@
-//! Brings servers from nothing to replication.
+//! `rwproxy setup`: from labelled servers to running, verified replication.
+//!
+//! | part | what it holds |
+//! |---|---|
+//! | [`options`] | what is asked for (pure) |
+//! | [`state`] | what is known of a server (pure) |
+//! | [`plan`] | from both to steps, each with its statements, or to what stands in the way (pure) |
+//! | `primary`, `gtids`, `accounts`, `replica`, `semi_sync`, `fragment` | the rules of one subject each (pure) |
+//! | [`progress`] | how far a copy is, in words (pure) |
+//! | [`secrets`] | the files that keep passwords |
+//! | [`survey`], `read` | all servers asked for their state |
+//! | [`perform`] | step by step, each looked at afterwards |
+//! | `clone` | data by MySQL's clone plugin |
+//! | [`copy`], `copying` | data over SQL |
+//! | `verify` | whether it works, at the end |
+//!
+//! A plan is made anew after each step, from what the servers say then. So a step counts as done when
+//! the next plan no longer has it, and a setup that was cut off goes on where it was.
 
+mod accounts;
+mod fragment;
+mod clone;
 pub mod copy;
+mod copying;
+pub mod gtids;
+pub mod options;
+pub mod perform;
+pub mod plan;
+mod primary;
+pub mod progress;
+mod read;
+mod replica;
+pub mod secrets;
+mod semi_sync;
+pub mod state;
+pub mod survey;
+mod verify;
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::administration::Access;
+use crate::discovery::Catalog;
+
+pub use fragment::written;
+pub use options::{Accounts, Credentials, Options, SemiSyncOptions, WaitPoint};
+pub use perform::{Event, Stopped};
+pub use plan::{Obstacle, Plan, Step, plan};
+
+/// What setup works with.
+#[derive(Debug)]
+pub struct Setup {
+    /// The servers, as discovery finds them while this goes on.
+    pub catalog: watch::Receiver<Catalog>,
+    pub access: Access,
+    pub accounts: Accounts,
+    pub options: Options,
+    /// What labels begin with.
+    pub prefix: String,
+    /// How long somebody is waited for who was asked to start a container.
+    pub wait: Duration,
+}
+
+#[cfg(test)]
+mod tests;

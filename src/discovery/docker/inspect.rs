@@ -12,6 +12,7 @@ use crate::discovery::containers::Change;
 
 /// Under which label Docker Compose names the project.
 const COMPOSE_PROJECT: &str = "com.docker.compose.project";
+const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 
 /// An inspected container; `None` when the answer names no container.
 pub fn container(answer: ContainerInspectResponse) -> Option<Container> {
@@ -19,8 +20,10 @@ pub fn container(answer: ContainerInspectResponse) -> Option<Container> {
     let config = answer.config.unwrap_or_default();
     let mut labels: Vec<_> = config.labels.unwrap_or_default().into_iter().collect();
     labels.sort_unstable();
-    let compose_project =
-        labels.iter().find(|(name, _)| name == COMPOSE_PROJECT).map(|(_, value)| value.clone());
+    let label = |wanted: &str| {
+        labels.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone())
+    };
+    let (compose_project, compose_service) = (label(COMPOSE_PROJECT), label(COMPOSE_SERVICE));
     let settings = answer.network_settings.unwrap_or_default();
     let mut networks: Vec<Attachment> = settings
         .networks
@@ -29,7 +32,9 @@ pub fn container(answer: ContainerInspectResponse) -> Option<Container> {
         .map(|(name, endpoint)| attachment(name, endpoint))
         .collect();
     networks.sort_by(|a, b| a.name.cmp(&b.name));
-    let mode = answer.host_config.and_then(|host| host.network_mode).unwrap_or_default();
+    let host = answer.host_config.unwrap_or_default();
+    let mode = host.network_mode.unwrap_or_default();
+    let policy = host.restart_policy.and_then(|policy| policy.name);
     let state = answer.state.unwrap_or_default();
     Some(Container {
         name: answer.name.as_deref().unwrap_or(&id).trim_start_matches('/').to_owned(),
@@ -37,6 +42,9 @@ pub fn container(answer: ContainerInspectResponse) -> Option<Container> {
         hostname: config.hostname.unwrap_or_default(),
         labels,
         compose_project,
+        compose_service,
+        // The daemon writes an empty name for `no`.
+        restart: policy.map(|name| name.to_string()).filter(|name| !name.is_empty()).unwrap_or_else(|| "no".to_owned()),
         started: state.started_at.clone().unwrap_or_default(),
         activity: activity(&state),
         network_mode: network_mode(&mode),
@@ -152,7 +160,8 @@ mod tests {
         "State": {"Status": "running", "Running": true, "Paused": false, "Restarting": false,
                   "StartedAt": "2026-01-01T00:00:00.123456789Z",
                   "Health": {"Status": "starting", "FailingStreak": 0, "Log": []}},
-        "HostConfig": {"NetworkMode": "shop_back"},
+        "HostConfig": {"NetworkMode": "shop_back",
+                       "RestartPolicy": {"Name": "unless-stopped", "MaximumRetryCount": 0}},
         "Config": {"Hostname": "4c01db0b339c",
                    "Labels": {"rwproxy.enable": "true", "com.docker.compose.project": "shop"}},
         "NetworkSettings": {
@@ -175,6 +184,8 @@ mod tests {
         let container = parsed(INSPECTED);
         assert_eq!(container.name, "shop-db-1");
         assert_eq!(container.compose_project.as_deref(), Some("shop"));
+        assert_eq!(container.restart, "unless-stopped");
+        assert_eq!(parsed(r#"{"Id": "x"}"#).restart, "no");
         assert_eq!(container.started, "2026-01-01T00:00:00.123456789Z");
         assert_eq!(container.activity, Activity::Running);
         assert_eq!(container.network_mode, NetworkMode::Networks);

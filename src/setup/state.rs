@@ -1,0 +1,292 @@
+//! What setup knows of a server before it plans: by its own word and by Docker's. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::administration::Place;
+use crate::config::RoleSetting;
+use crate::gtid::{BinlogState, DomainPositions, GtidSet};
+use crate::monitor::observation::Channel;
+use crate::routing::semi_sync::SemiSync;
+use crate::wire::{Flavour, ServerVersion};
+
+/// One server that answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    pub name: Arc<str>,
+    /// What its label, or `[[backends]]`, says.
+    pub role: RoleSetting,
+    /// Where replicas may find it, the likeliest first.
+    pub places: Vec<Place>,
+    /// `None` for servers of `[[backends]]`.
+    pub container: Option<Container>,
+    pub version: ServerVersion,
+    /// All global variables, their names in lower case.
+    pub variables: BTreeMap<String, String>,
+    /// Whence variables have their values, where the server tells.
+    pub origins: BTreeMap<String, Origin>,
+    /// Active plugins.
+    pub plugins: BTreeSet<String>,
+    pub follows: Vec<Follows>,
+    pub gtids: Gtids,
+    /// MySQL's `server_uuid`.
+    pub uuid: Option<Arc<str>>,
+    pub schemas: Vec<Schema>,
+    /// A copy of the data over SQL was begun here, and has not ended.
+    pub half_copied: bool,
+    pub cloning: Cloning,
+    pub semi_sync: SemiSync,
+    /// It belongs to Group Replication or Galera.
+    pub is_member: bool,
+    /// Privileges that the administrator's account lacks there.
+    pub lacking: Vec<&'static str>,
+    /// The two accounts, as they are there.
+    pub replication: Option<Account>,
+    pub monitor: Option<Account>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Container {
+    /// Docker's name of the policy: `no`, `always`, `unless-stopped`, `on-failure`.
+    pub restart: String,
+    /// Its service, if Docker Compose has made it.
+    pub service: Option<String>,
+}
+
+impl Container {
+    /// Whether Docker starts it again after its server has ended of its own accord, with exit code 0.
+    pub fn comes_back(&self) -> bool {
+        matches!(&*self.restart, "always" | "unless-stopped")
+    }
+}
+
+/// Whether a restart finds a variable's value again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The built-in default.
+    Default,
+    /// An option, a configuration file, or what the server has persisted itself.
+    Kept,
+    /// Set while the server runs: a restart may find another value.
+    Running,
+}
+
+/// A channel by which a server replicates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Follows {
+    pub channel: Channel,
+    /// It asks for transactions by GTID, not by file and offset.
+    pub by_gtid: bool,
+    pub tls: bool,
+}
+
+/// The transactions that a server has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gtids {
+    MySql {
+        executed: GtidSet,
+        /// Those that its binary logs no longer have.
+        purged: GtidSet,
+    },
+    MariaDb {
+        /// Of each server the last that is in the binary log.
+        state: BinlogState,
+        /// The last of each domain in the binary log, and by replication.
+        logged: DomainPositions,
+        replicated: DomainPositions,
+    },
+}
+
+/// A schema of the user's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schema {
+    pub name: String,
+    /// Tables, views, routines and events.
+    pub objects: u64,
+    pub bytes: u64,
+}
+
+/// What MySQL's clone plugin has done last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Cloning {
+    /// Nothing, or nothing that counts.
+    #[default]
+    None,
+    Running,
+    /// The data are those of this `host:port`.
+    Completed(String),
+}
+
+/// An account `NAME@'%'`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Account {
+    /// Global privileges, in capitals.
+    pub global: BTreeSet<String>,
+    /// Tables of the schema `mysql` that it may read.
+    pub tables: BTreeSet<String>,
+    pub requires_tls: bool,
+    pub login: Login,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Login {
+    /// Not tried: the account's password matters on the primary alone.
+    #[default]
+    Untried,
+    LetIn,
+    /// The server's words.
+    Refused(String),
+}
+
+impl State {
+    pub fn flavour(&self) -> Flavour {
+        self.version.flavour
+    }
+
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
+    pub fn is_on(&self, name: &str) -> bool {
+        self.variable(name).is_some_and(|value| !matches!(value, "OFF" | "0" | "" | "NO"))
+    }
+
+    pub fn server_id(&self) -> u32 {
+        self.variable("server_id").and_then(|id| id.parse().ok()).unwrap_or(0)
+    }
+
+    pub fn has_binary_log(&self) -> bool {
+        self.is_on("log_bin")
+    }
+
+    /// Writes down what it has replicated, so that others could replicate from it.
+    pub fn logs_what_it_replicates(&self) -> bool {
+        self.is_on("log_replica_updates") || self.is_on("log_slave_updates")
+    }
+
+    pub fn is_read_only(&self) -> bool {
+        self.is_on("read_only")
+    }
+
+    /// It keeps global variables by itself (`SET PERSIST`).
+    pub fn persists(&self) -> bool {
+        self.flavour() == Flavour::MySql && self.version.at_least(8, 0)
+    }
+
+    /// A restart finds the variable as it is, as far as the server tells.
+    pub fn keeps(&self, name: &str) -> bool {
+        matches!(self.origins.get(name), Some(Origin::Kept))
+    }
+
+    /// A restart finds the built-in default in its place.
+    pub fn forgets(&self, name: &str) -> bool {
+        !matches!(self.origins.get(name), Some(Origin::Kept | Origin::Running))
+    }
+
+    /// Encrypts connections of those who ask for it.
+    pub fn has_tls(&self) -> bool {
+        match self.variable("have_ssl") {
+            Some(value) => value == "YES",
+            None => self.variable("ssl_cert").is_some_and(|path| !path.is_empty()),
+        }
+    }
+
+    /// Schemas with something in them.
+    pub fn data(&self) -> impl Iterator<Item = &Schema> {
+        self.schemas.iter().filter(|schema| schema.objects > 0)
+    }
+
+    /// Nothing there is worth keeping: schemas of the system, empty ones and accounts do not count.
+    pub fn is_bare(&self) -> bool {
+        self.data().next().is_none()
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.schemas.iter().map(|schema| schema.bytes).sum()
+    }
+
+    /// The schemas with data in words, the first few by name.
+    pub fn data_in_words(&self) -> String {
+        const MOST: usize = 5;
+        let all: Vec<&Schema> = self.data().collect();
+        let named: Vec<String> = all
+            .iter()
+            .take(MOST)
+            .map(|schema| {
+                let Schema { name, objects, bytes } = schema;
+                format!("{name} ({objects} objects, {})", super::progress::bytes(*bytes))
+            })
+            .collect();
+        let more = all.len().saturating_sub(MOST);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        named.join(", ") + &more
+    }
+
+    /// Whether a channel leads to this server.
+    pub fn is_source_of(&self, channel: &Channel) -> bool {
+        match (&channel.source_uuid, &self.uuid) {
+            (Some(theirs), Some(own)) => theirs == own,
+            _ => self.is_at(&channel.host, channel.port),
+        }
+    }
+
+    fn is_at(&self, host: &str, port: u16) -> bool {
+        self.places.iter().any(|place| place.port == port && place.host.eq_ignore_ascii_case(host))
+    }
+
+    /// The data are a clone of that server's.
+    pub fn is_clone_of(&self, other: &State) -> bool {
+        let Cloning::Completed(source) = &self.cloning else { return false };
+        source
+            .rsplit_once(':')
+            .and_then(|(host, port)| Some(other.is_at(host, port.parse().ok()?)))
+            .unwrap_or(false)
+    }
+
+    pub fn has_transactions(&self) -> bool {
+        match &self.gtids {
+            Gtids::MySql { executed, .. } => !executed.is_empty(),
+            Gtids::MariaDb { state, replicated, .. } => {
+                !state.is_empty() || !replicated.is_empty()
+            }
+        }
+    }
+
+    /// The transactions that `primary` does not have; `None` when there are none.
+    ///
+    /// The primary must have been asked last: it goes on meanwhile.
+    pub fn errant(&self, primary: &State) -> Option<String> {
+        match (&self.gtids, &primary.gtids) {
+            (Gtids::MySql { executed, .. }, Gtids::MySql { executed: all, .. }) => {
+                let errant = executed.subtract(all);
+                (!errant.is_empty()).then(|| errant.to_string())
+            }
+            (
+                Gtids::MariaDb { state, replicated, .. },
+                Gtids::MariaDb { state: all, logged, replicated: from_before },
+            ) => {
+                let errant = state.beyond(all);
+                if !errant.is_empty() {
+                    return Some(errant.to_string());
+                }
+                let mut reached = logged.clone();
+                reached.extend(from_before);
+                (!reached.reaches(replicated)).then(|| replicated.to_string())
+            }
+            // Of another flavour: an obstacle in itself.
+            _ => None,
+        }
+    }
+
+    /// Transactions that it lacks and that the primary can no longer send.
+    pub fn missed(&self, primary: &State) -> Option<String> {
+        let (Gtids::MySql { executed, .. }, Gtids::MySql { purged, .. }) =
+            (&self.gtids, &primary.gtids)
+        else {
+            // MariaDB says so when it is asked for them.
+            return None;
+        };
+        let missed = purged.subtract(executed);
+        (!missed.is_empty()).then(|| missed.to_string())
+    }
+}

@@ -1,0 +1,169 @@
+//! All servers asked at once, the primary's transactions last.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::plan::{Absent, Situation};
+use super::state::{Login, State};
+use super::{Setup, primary, read};
+use crate::administration::Server;
+use crate::backend::Credential;
+use crate::backend::sql_client::SqlClient;
+use crate::discovery::{self, Standing};
+use crate::net::tls::client::ClientTls;
+use crate::routing::topology::{Address, BackendId};
+use crate::wire::auth;
+
+/// For Docker to list its containers.
+const LISTING: Duration = Duration::from_secs(10);
+const LOGIN: Duration = Duration::from_secs(5);
+
+/// What was found, and how those that answer are reached.
+#[derive(Debug)]
+pub struct Survey {
+    pub situation: Situation,
+    pub reached: Vec<discovery::Server>,
+}
+
+impl Survey {
+    pub fn server(&self, name: &str) -> Option<&discovery::Server> {
+        self.reached.iter().find(|server| *server.name == *name)
+    }
+
+    pub fn state(&self, name: &str) -> Option<&State> {
+        self.situation.states.iter().find(|state| *state.name == *name)
+    }
+}
+
+impl Setup {
+    /// Asks everybody. Nothing is changed.
+    pub async fn survey(&self) -> Survey {
+        let mut catalog = self.catalog.clone();
+        let is_complete = timeout(LISTING, catalog.wait_for(discovery::Catalog::is_complete)).await;
+        let catalog = self.catalog.borrow().clone();
+        let mut absent: Vec<Absent> = catalog
+            .problems()
+            .map(|problem| Absent {
+                name: "Docker".into(),
+                problem: problem.to_string(),
+                remedy: "let this command reach the daemon: [docker] in proxy.toml".to_owned(),
+            })
+            .collect();
+        if is_complete.is_err() && absent.is_empty() {
+            absent.push(Absent {
+                name: "Docker".into(),
+                problem: "it has not listed its containers in time".to_owned(),
+                remedy: "try again".to_owned(),
+            });
+        }
+        let mut states = Vec::new();
+        let mut reached = Vec::new();
+        for known in catalog.servers() {
+            match self.ask(&known).await {
+                Ok(state) => {
+                    states.push(state);
+                    reached.push(known);
+                }
+                Err(missing) => absent.push(missing),
+            }
+        }
+        if let Ok(choice) = primary::choose(&states, &self.prefix) {
+            // Those who are asked before it can have nothing that it does not tell of.
+            let known = &reached[choice.primary];
+            if let Err(missing) = self.complete(known, &mut states[choice.primary]).await {
+                absent.push(missing);
+                states.remove(choice.primary);
+                reached.remove(choice.primary);
+            }
+        }
+        let situation = Situation { states, absent, prefix: self.prefix.clone() };
+        Survey { situation, reached }
+    }
+
+    async fn ask(&self, known: &discovery::Server) -> Result<State, Absent> {
+        let mut server = self.reach(known).await?;
+        read::state(&mut server, known, &self.accounts).await.map_err(|problem| {
+            let remedy = "see what the server says".to_owned();
+            Absent { name: known.name.clone(), problem, remedy }
+        })
+    }
+
+    /// A connection to a server, or why there is none.
+    pub(super) async fn reach(&self, known: &discovery::Server) -> Result<Server, Absent> {
+        let missing = |problem: String, remedy: String| Absent {
+            name: known.name.clone(),
+            problem,
+            remedy,
+        };
+        let name = &known.name;
+        let address = match &known.standing {
+            Standing::Running(address) | Standing::Unhealthy(address) => address.clone(),
+            Standing::NotRunning(reason) => {
+                return Err(missing(reason.to_string(), format!("docker start {name}")));
+            }
+            Standing::LeftOut(reason) => {
+                let remedy = format!("mend what it is left out for, or take {}.enable away", self.prefix);
+                return Err(missing(reason.to_string(), remedy));
+            }
+        };
+        let places = read::places(known);
+        let id = BackendId(0);
+        Server::connect(id, name.clone(), address, places, self.access.clone()).await.map_err(
+            |problem| {
+                let remedy = match problem.contains("ERROR 1045") {
+                    true => {
+                        "[administrator] in proxy.toml must name an account that every server knows, \
+                         with its password"
+                    }
+                    false => "see whether the server runs, and can be reached from here",
+                };
+                missing(problem, remedy.to_owned())
+            },
+        )
+    }
+
+    /// The primary's transactions by now, and whether the two accounts let their passwords in.
+    async fn complete(&self, known: &discovery::Server, state: &mut State) -> Result<(), Absent> {
+        let mut server = self.reach(known).await?;
+        state.gtids = read::transactions(&mut server).await.map_err(|problem| Absent {
+            name: known.name.clone(),
+            problem,
+            remedy: "see what the server says".to_owned(),
+        })?;
+        let Some(address) = known.standing.address() else { return Ok(()) };
+        for (credentials, account) in [
+            (&self.accounts.replication, &mut state.replication),
+            (&self.accounts.monitor, &mut state.monitor),
+        ] {
+            let Some(account) = account else { continue };
+            let secret = auth::Secret::from_password(credentials.password.expose());
+            let credential = Credential::new(credentials.user.as_bytes(), secret);
+            account.login = self.try_login(address, &credential, account.requires_tls).await;
+        }
+        Ok(())
+    }
+
+    async fn try_login(&self, address: &Address, account: &Credential, needs_tls: bool) -> Login {
+        let tls = match (&self.access.tls, needs_tls) {
+            (ClientTls::Disabled, true) => ClientTls::required().unwrap_or(ClientTls::Disabled),
+            (tls, _) => tls.clone(),
+        };
+        let deadline = Instant::now() + LOGIN;
+        let announce = self.access.announce;
+        match SqlClient::connect(address, account, &tls, announce, deadline).await {
+            Ok(client) => {
+                client.close().await;
+                Login::LetIn
+            }
+            Err(error) => match error.server_error() {
+                Some(error) if error.code == ACCESS_DENIED => Login::Refused(error.to_string()),
+                // What else is wrong says nothing of the password.
+                _ => Login::Untried,
+            },
+        }
+    }
+}
+
+/// ER_ACCESS_DENIED_ERROR.
+const ACCESS_DENIED: u16 = 1045;
