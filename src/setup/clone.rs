@@ -133,7 +133,7 @@ async fn back(setup: &Setup, name: &str, tell: Teller<'_>) -> Result<(), String>
             down_since = Instant::now();
             let since = *running_since.get_or_insert_with(Instant::now);
             if since.elapsed() > RECOVERY {
-                return Err(format!("{name} has got its data, and does not answer: see its log"));
+                return Err(format!("{name} was started again, and does not answer: see its log"));
             }
         } else {
             running_since = None;
@@ -142,14 +142,14 @@ async fn back(setup: &Setup, name: &str, tell: Teller<'_>) -> Result<(), String>
                 was_asked = true;
                 let limit = humantime::format_duration(setup.wait);
                 tell(Event::Asks(format!(
-                    "{name} has got its data and has stopped, as it must. Type: {command} (waiting \
-                     for it up to {limit})"
+                    "{name} has stopped, as a server does at the end of a clone. Type: {command} \
+                     (waiting for it up to {limit})"
                 )));
             }
             if down > setup.wait.max(RESTART) {
                 return Err(format!(
-                    "{name} has got its data, and was not started again. Type: {command}; then run \
-                     this again"
+                    "{name} has stopped, as a server does at the end of a clone, and was not started \
+                     again. Type: {command}; then run this again"
                 ));
             }
         }

@@ -32,6 +32,7 @@ mod rules;
 mod semi_sync;
 mod session_mode;
 mod sessions;
+mod setup;
 mod spilling;
 mod splitting;
 mod statement_timeout;

@@ -1,0 +1,251 @@
+//! `rwproxy setup`: from bare containers to replication that a proxy serves, from a filled primary under
+//! load, cut off again and again, and what it refuses.
+
+mod fleet;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+
+use crate::support::cluster::connect;
+use crate::support::docker::docker;
+use crate::support::{Flavour, Proxy, eventually};
+use fleet::{Ended, Fleet};
+
+crate::on_both_flavours!(from_bare_containers);
+crate::on_both_flavours!(a_filled_primary_under_load);
+
+const NAMES: [&str; 3] = ["primary", "replica1", "replica2"];
+
+async fn from_bare_containers(flavour: Flavour) {
+    let mut fleet = Fleet::new(flavour, "bare");
+    fleet.start("primary", "primary", &[]).await;
+    fleet.start("replica1", "primary", &[]).await;
+    fleet.start("replica2", "replica", &[]).await;
+    let refused = fleet.setup(&["--yes"]).await;
+    assert!(refused.failed_with("are all labelled rwproxy.role=primary"), "{refused:?}");
+    fleet.start("replica1", "replica", if flavour == Flavour::MySql { &["--skip-log-bin"] } else { &[] }).await;
+
+    // What is missing is printed, and what is printed suffices.
+    let refused = fleet.setup(&["--yes"]).await;
+    assert!(refused.failed_with("it has no binary log"), "{refused:?}");
+    let options = refused.options();
+    for server in NAMES {
+        let container = fleet.container(server);
+        let Some((_, options)) = options.iter().find(|(name, _)| *name == container) else { continue };
+        let role = if server == "primary" { "primary" } else { "replica" };
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        fleet.start(server, role, &options).await;
+    }
+    let shown = fleet.setup(&["--dry-run"]).await;
+    assert!(shown.code == 0 && shown.text.contains("CHANGE "), "{shown:?}");
+    assert!(!fleet.secret("replication").exists(), "a dry run makes nothing");
+    let unasked = fleet.setup(&[]).await;
+    assert!(unasked.failed_with("--yes agrees"), "{unasked:?}");
+    fleet.wrong_accounts_are_refused().await;
+
+    let done = fleet.setup(&["--yes"]).await;
+    assert!(done.code == 0 && done.text.contains("Done: all of this is so."), "{done:?}");
+    is_private(&fleet.secret("replication"));
+    is_private(&fleet.secret("monitor"));
+    let before = fleet.settings().await;
+    let again = fleet.setup(&["--yes"]).await;
+    assert!(again.code == 0 && again.text.contains("There is nothing to change."), "{again:?}");
+    assert_eq!(before, fleet.settings().await);
+
+    serves(&fleet).await;
+    fleet.alike(&NAMES, "app.served").await;
+    if flavour == Flavour::MySql {
+        over_tls(&fleet).await;
+    }
+}
+
+/// An application through a proxy with the same configuration.
+async fn serves(fleet: &Fleet) {
+    let mut root = fleet.root("primary").await;
+    for statement in [
+        "CREATE DATABASE app",
+        "CREATE USER app@'%' IDENTIFIED BY 'app'",
+        "GRANT ALL ON app.* TO app@'%'",
+    ] {
+        root.query_drop(statement).await.expect("an application's account");
+    }
+    let proxy = Proxy::start_with(&fleet.configuration()).ready();
+    proxy.wait_until("the replicas serve", |status| {
+        let backends = status["backends"].as_array().expect("a list");
+        backends.iter().filter(|backend| backend["takes_reads"] == 1).count() >= 2
+    });
+    let mut app = proxy.app().await;
+    app.query_drop("CREATE TABLE served (id INT PRIMARY KEY)").await.expect("it writes");
+    for id in 0..50 {
+        app.query_drop(format!("INSERT INTO served VALUES ({id})")).await.expect("it writes");
+        let read: Option<u32> = app
+            .query_first(format!("SELECT COUNT(*) FROM served WHERE id = {id}"))
+            .await
+            .expect("it reads");
+        assert_eq!(read, Some(1), "it reads what it has written");
+    }
+    assert!(proxy.reads_on_replicas() > 0);
+}
+
+async fn over_tls(fleet: &Fleet) {
+    let done = fleet.setup(&["--yes", "--tls"]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    let mut root = fleet.root("primary").await;
+    let kind: Option<String> = root
+        .query_first("SELECT ssl_type FROM mysql.user WHERE User = 'replication'")
+        .await
+        .expect("the account");
+    assert_eq!(kind.as_deref(), Some("ANY"));
+    // What was wished once stays.
+    let again = fleet.setup(&["--yes"]).await;
+    assert!(again.code == 0 && again.text.contains("There is nothing to change."), "{again:?}");
+}
+
+fn is_private(path: &Path) {
+    let mode = std::os::unix::fs::MetadataExt::mode(&path.metadata().expect("a password file"));
+    assert_eq!(mode & 0o777, 0o600, "{}", path.display());
+}
+
+async fn a_filled_primary_under_load(flavour: Flavour) {
+    let mut fleet = Fleet::new(flavour, "filled");
+    let options = |id: &'static str, replica: bool| -> Vec<&'static str> {
+        match (flavour, replica) {
+            // GTIDs are switched on online.
+            (Flavour::MySql, _) => vec!["--gtid-mode=OFF", "--enforce-gtid-consistency=OFF"],
+            (Flavour::MariaDb, true) => {
+                vec!["--log-bin=binlog", "--log-slave-updates=ON", id, "--read-only=ON"]
+            }
+            (Flavour::MariaDb, false) => vec!["--log-bin=binlog", "--log-slave-updates=ON", id],
+        }
+    };
+    // Nobody is labelled: who has data is the primary.
+    fleet.start("primary", "auto", &options("--server-id=1", false)).await;
+    fleet.start("replica1", "auto", &options("--server-id=2", true)).await;
+    fill(&fleet).await;
+    let load = Load::start(&fleet);
+
+    for attempt in 0..10 {
+        let ended = fleet.killed_setup(attempt % 4 + 1).await;
+        eprintln!("{flavour:?}: cut off: {}", ended.unwrap_or_default());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let done = fleet.setup_until_it_can_begin(&["--yes", "--semi-sync-timeout", "5s"]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    let again = fleet.setup(&["--yes"]).await;
+    assert!(again.code == 0 && again.text.contains("There is nothing to change."), "{again:?}");
+
+    // A replica is added, which has something of its own.
+    fleet.start("replica2", "replica", &options("--server-id=3", true)).await;
+    let mut root = fleet.root("replica2").await;
+    for statement in ["CREATE DATABASE own", "CREATE TABLE own.kept (id INT PRIMARY KEY)"] {
+        root.query_drop(statement).await.expect("data of its own");
+    }
+    let container = fleet.container("replica2");
+    let refused = fleet.setup(&["--yes"]).await;
+    assert!(refused.failed_with(&format!("--overwrite {container}")), "{refused:?}");
+    root.query_drop("SELECT * FROM own.kept").await.expect("nothing is touched");
+    let _ = root.disconnect().await;
+
+    // It disappears in the middle, and comes back.
+    let overwrite = ["--yes", "--overwrite", &container, "--wait", "1s"];
+    let lost = fleet.setup_while(&overwrite, "primary's data", || {
+        docker(&["kill", &container]);
+    });
+    let lost = lost.await;
+    assert!(lost.code == 1 && lost.text.contains("run this again"), "{lost:?}");
+    docker(&["start", &container]);
+    fleet.await_server("replica2").await;
+    let done = fleet.setup_until_it_can_begin(&overwrite).await;
+    assert_eq!(done.code, 0, "{done:?}");
+
+    let written = load.end().await;
+    assert!(written > 100, "{written} writes");
+    fleet.alike(&NAMES, "app.filled").await;
+    fleet.alike(&NAMES, "app.written").await;
+}
+
+/// Some 20 MB.
+async fn fill(fleet: &Fleet) {
+    let mut root = fleet.root("primary").await;
+    for statement in [
+        "CREATE DATABASE app",
+        "CREATE TABLE app.filled (id INT AUTO_INCREMENT PRIMARY KEY, t VARCHAR(300))",
+        "CREATE TABLE app.written (id INT PRIMARY KEY, t VARCHAR(100))",
+        "INSERT INTO app.filled (t) VALUES (REPEAT('x', 200))",
+    ] {
+        root.query_drop(statement).await.expect("data");
+    }
+    for _ in 0..16 {
+        root.query_drop("INSERT INTO app.filled (t) SELECT CONCAT(RAND(), t) FROM (SELECT LEFT(t, 200) AS t FROM app.filled) AS old").await.expect("data");
+    }
+}
+
+/// Writes on the primary itself, without pause.
+struct Load {
+    stop: Arc<AtomicBool>,
+    written: Arc<AtomicU64>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Load {
+    fn start(fleet: &Fleet) -> Self {
+        let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let host = fleet.ip("primary");
+        let (stopped, count) = (stop.clone(), written.clone());
+        let task = tokio::spawn(async move {
+            let mut conn = connect(&host, 3306, "root", "root", Some("app")).await;
+            let mut id = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                id += 1;
+                let insert = format!("INSERT INTO written VALUES ({id}, 'row {id}')");
+                conn.query_drop(insert).await.expect("the primary takes writes all the time");
+                let change = format!("UPDATE filled SET t = 'changed {id}' WHERE id = {}", id * 7);
+                conn.query_drop(change).await.expect("the primary takes writes all the time");
+                count.store(id, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        });
+        Load { stop, written, task }
+    }
+
+    async fn end(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.expect("no write has failed");
+        self.written.load(Ordering::Relaxed)
+    }
+}
+
+impl Fleet {
+    /// Before anything is set up: whom the servers do not let in, and who may too little.
+    async fn wrong_accounts_are_refused(&self) {
+        let wrong = self.setup_as("root", "wrong", &["--yes"]).await;
+        assert!(wrong.failed_with("[administrator] in proxy.toml must name"), "{wrong:?}");
+        for server in NAMES {
+            let mut root = self.root(server).await;
+            root.query_drop("SET SESSION sql_log_bin = 0").await.expect("root may");
+            root.query_drop("CREATE USER weak@'%' IDENTIFIED BY 'weak'").await.expect("an account");
+            root.query_drop("GRANT SELECT ON *.* TO weak@'%'").await.expect("an account");
+        }
+        let weak = self.setup_as("weak", "weak", &["--yes"]).await;
+        assert!(weak.code == 1 && weak.text.contains("Nothing was changed"), "{weak:?}");
+        for server in NAMES {
+            let mut root = self.root(server).await;
+            root.query_drop("SET SESSION sql_log_bin = 0").await.expect("root may");
+            root.query_drop("DROP USER weak@'%'").await.expect("an account");
+        }
+    }
+
+    /// A server that was started a moment ago may not answer yet.
+    async fn setup_until_it_can_begin(&self, arguments: &[&str]) -> Ended {
+        eventually("setup begins", Duration::from_secs(120), async || {
+            let ended = self.setup(arguments).await;
+            let could_not = ended.code != 0 && ended.text.contains("Nothing was changed");
+            (!could_not).then_some(ended)
+        })
+        .await
+    }
+}
