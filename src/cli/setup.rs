@@ -38,7 +38,8 @@ type New = (PathBuf, Secret);
 /// Whether all is as it is to be.
 pub fn run(path: Option<&Path>, wishes: Wishes) -> Result<bool, Box<dyn Error>> {
     let (config, new, accounts) = configured(path)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let access = Access {
             credential: Credential::new(
@@ -117,7 +118,9 @@ async fn possible(setup: &Setup, dry_run: bool) -> Option<Plan> {
         }
         if !was_told {
             let limit = humantime::format_duration(setup.wait);
-            eprintln!("Waiting for these servers, up to {limit}; run this again whenever you like.");
+            eprintln!(
+                "Waiting for these servers, up to {limit}; run this again whenever you like."
+            );
             was_told = true;
         }
         sleep(LOOK).await;

@@ -26,10 +26,9 @@ pub fn of_monitor(version: &ServerVersion) -> Needs {
             tables: MARIADB_TABLES,
         },
         Flavour::MariaDb => Needs { global: &["REPLICATION CLIENT"], tables: MARIADB_TABLES },
-        Flavour::MySql if version.at_least(8, 0) => Needs {
-            global: &["REPLICATION CLIENT", "CONNECTION_ADMIN"],
-            tables: MYSQL_TABLES,
-        },
+        Flavour::MySql if version.at_least(8, 0) => {
+            Needs { global: &["REPLICATION CLIENT", "CONNECTION_ADMIN"], tables: MYSQL_TABLES }
+        }
         Flavour::MySql => Needs { global: &["REPLICATION CLIENT"], tables: OLD_TABLES },
     }
 }
@@ -135,6 +134,7 @@ pub fn of_administrator(version: &ServerVersion) -> &'static [&'static str] {
             "SUPER",
             "REPLICATION SLAVE",
             "BINLOG MONITOR",
+            "SLAVE MONITOR",
             "BINLOG ADMIN",
             "CONNECTION ADMIN",
             "READ_ONLY ADMIN",

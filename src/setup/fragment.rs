@@ -100,11 +100,7 @@ fn advisable(state: &State, is_primary: bool) -> Vec<String> {
 }
 
 /// What is worth knowing before the plan is carried out.
-pub fn notes(
-    primary: &State,
-    conditions: &[(&State, Condition)],
-    wishes: &Wishes,
-) -> Vec<String> {
+pub fn notes(primary: &State, conditions: &[(&State, Condition)], wishes: &Wishes) -> Vec<String> {
     let mut notes = Vec::new();
     for (state, condition) in conditions {
         let clones = condition.needs_data() && can_clone(state, primary);

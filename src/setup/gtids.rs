@@ -50,7 +50,12 @@ pub fn steps(primary: &State, replicas: &[&State], states: &[State]) -> Vec<Step
         if state.variable("enforce_gtid_consistency") != Some("ON") {
             let set = statements::set("enforce_gtid_consistency", "ON", &state.version);
             let reason = "GTIDs need it: statements that cannot have one are refused";
-            steps.push(Step::new(state, Purpose::Consistency, Action::TellReplica(vec![set]), reason));
+            steps.push(Step::new(
+                state,
+                Purpose::Consistency,
+                Action::TellReplica(vec![set]),
+                reason,
+            ));
         }
     }
     let reason = "transactions are numbered, so that a server knows which of them it has";

@@ -18,10 +18,10 @@
 //! the next plan no longer has it, and a setup that was cut off goes on where it was.
 
 mod accounts;
-mod fragment;
 mod clone;
 pub mod copy;
 mod copying;
+mod fragment;
 pub mod gtids;
 pub mod options;
 pub mod perform;

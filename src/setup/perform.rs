@@ -176,7 +176,11 @@ impl Setup {
 
 /// Runs statements in one session. Those that are not `logged` stay out of the binary log: replicas
 /// must have no transactions of their own.
-pub async fn run(server: &mut Server, statements: &[Statement], logged: bool) -> Result<(), String> {
+pub async fn run(
+    server: &mut Server,
+    statements: &[Statement],
+    logged: bool,
+) -> Result<(), String> {
     for statement in statements {
         let told = async {
             if !logged {
@@ -300,4 +304,3 @@ async fn acknowledging(
         sleep(LOOK).await;
     }
 }
-

@@ -140,7 +140,8 @@ impl Action {
                 statements.iter().map(|statement| statement.shown.clone()).collect()
             }
             Action::Copy { before, .. } => {
-                let copied = "its schemas are dropped, and those of the primary copied by SELECT and INSERT";
+                let copied =
+                    "its schemas are dropped, and those of the primary copied by SELECT and INSERT";
                 let before = before.iter().map(|statement| statement.shown.as_str());
                 before.chain([copied]).map(str::to_owned).collect()
             }
@@ -161,7 +162,8 @@ pub fn plan(
     if states.is_empty() && absent.is_empty() {
         return Err(vec![fragment::nobody(prefix)]);
     }
-    let mut obstacles: Vec<Obstacle> = states.iter().flat_map(|state| unfit(state, accounts)).collect();
+    let mut obstacles: Vec<Obstacle> =
+        states.iter().flat_map(|state| unfit(state, accounts)).collect();
     let chosen = primary::choose(states, prefix);
     let is_established = chosen.as_ref().is_ok_and(|choice| choice.is_established);
     let mut notes = Vec::new();
@@ -267,7 +269,12 @@ impl<'a> Planner<'a> {
         let ids = gtids::server_ids(self.primary, &self.replicas);
         for state in self.states {
             let is_primary = state.name == self.primary.name;
-            obstacles.extend(fragment::needed(state, is_primary, ids.get(&state.name).copied(), self.tls));
+            obstacles.extend(fragment::needed(
+                state,
+                is_primary,
+                ids.get(&state.name).copied(),
+                self.tls,
+            ));
         }
         let mut conditions = Vec::new();
         for state in &self.replicas {
@@ -314,7 +321,10 @@ impl<'a> Planner<'a> {
             let user = accounts::at_any_host(&credentials.user);
             obstacles.push(Obstacle::of(
                 self.primary,
-                format!("the account {user} exists, and has another password than {}: {why}", credentials.kept),
+                format!(
+                    "the account {user} exists, and has another password than {}: {why}",
+                    credentials.kept
+                ),
                 format!(
                     "give {} the account's password, or the account that one: ALTER USER {user} \
                      IDENTIFIED BY '…' (replicas that use it must then be told, too)",
@@ -330,18 +340,28 @@ impl<'a> Planner<'a> {
         for (state, _) in conditions.iter().filter(|(state, _)| !state.is_read_only()) {
             let close = statements::set("read_only", "ON", &state.version);
             let reason = "writes belong on the primary alone, from now on";
-            steps.push(Step::new(state, Purpose::CloseEarly, Action::TellReplica(vec![close]), reason));
+            steps.push(Step::new(
+                state,
+                Purpose::CloseEarly,
+                Action::TellReplica(vec![close]),
+                reason,
+            ));
         }
         steps.extend(gtids::steps(self.primary, &self.replicas, self.states));
         steps.extend(gtids::id_steps(self.states, ids, self.primary));
         steps.extend(self.primary_steps(conditions));
         for (state, condition) in conditions {
-            steps.extend(replica::steps(state, condition, self.primary, &replica::Wishes {
-                accounts: self.accounts,
-                tls: self.tls,
-                semi_sync: self.options.semi_sync.is_some(),
-                replicas: &self.replicas,
-            }));
+            steps.extend(replica::steps(
+                state,
+                condition,
+                self.primary,
+                &replica::Wishes {
+                    accounts: self.accounts,
+                    tls: self.tls,
+                    semi_sync: self.options.semi_sync.is_some(),
+                    replicas: &self.replicas,
+                },
+            ));
         }
         let direct = conditions.iter().filter(|(_, condition)| condition.is_direct()).count();
         if let Some(wishes) = &self.options.semi_sync {
@@ -365,12 +385,17 @@ impl<'a> Planner<'a> {
         }
         let Accounts { replication, monitor, .. } = self.accounts;
         let needs = accounts::of_replication();
-        let told =
-            accounts::statements(replication, &needs, primary.replication.as_ref(), &primary.version);
+        let told = accounts::statements(
+            replication,
+            &needs,
+            primary.replication.as_ref(),
+            &primary.version,
+        );
         let is_told = !told.is_empty();
         tell(Purpose::ReplicationAccount, told, "the account by which replicas fetch");
         let needs = accounts::of_monitor(&primary.version);
-        let told = accounts::statements(monitor, &needs, primary.monitor.as_ref(), &primary.version);
+        let told =
+            accounts::statements(monitor, &needs, primary.monitor.as_ref(), &primary.version);
         let is_told = is_told || !told.is_empty();
         tell(Purpose::MonitorAccount, told, "the account by which the proxy watches the servers");
         if !is_told && !primary.has_transactions() {
@@ -388,13 +413,18 @@ impl<'a> Planner<'a> {
             // Replicas ask for it only when they connect.
             steps.extend(semi_sync::source_plugin(primary));
         }
-        let clones = conditions.iter().any(|(state, condition)| {
-            condition.needs_data() && replica::can_clone(state, primary)
-        });
+        let clones = conditions
+            .iter()
+            .any(|(state, condition)| condition.needs_data() && replica::can_clone(state, primary));
         if clones && !primary.plugins.contains("clone") {
             let install = vec![replica::INSTALL_CLONE.into()];
             let reason = "the plugin that gives the data away";
-            steps.push(Step::new(primary, Purpose::ClonePlugin, Action::TellReplica(install), reason));
+            steps.push(Step::new(
+                primary,
+                Purpose::ClonePlugin,
+                Action::TellReplica(install),
+                reason,
+            ));
         }
         steps
     }

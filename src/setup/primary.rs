@@ -107,9 +107,9 @@ fn with_role(states: &[State], role: RoleSetting) -> Vec<usize> {
 /// Which of ours a server replicates from.
 pub fn source(state: &State, states: &[State]) -> Option<usize> {
     state.follows.iter().find_map(|follows| {
-        states.iter().position(|other| {
-            other.name != state.name && other.is_source_of(&follows.channel)
-        })
+        states
+            .iter()
+            .position(|other| other.name != state.name && other.is_source_of(&follows.channel))
     })
 }
 

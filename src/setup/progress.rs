@@ -82,11 +82,8 @@ mod tests {
 
     #[test]
     fn how_far_a_copy_is() {
-        let at = |done, total, seconds| Progress {
-            done,
-            total,
-            elapsed: Duration::from_secs(seconds),
-        };
+        let at =
+            |done, total, seconds| Progress { done, total, elapsed: Duration::from_secs(seconds) };
         let table = [
             (at(0, 0, 0), "0 B of 0 B (0 %)"),
             (at(500, 1000, 5), "500 B of 1.0 kB (50 %), 100 B/s, 5s left"),

@@ -14,6 +14,7 @@ use crate::backend::sql_client::Rows;
 use crate::discovery;
 use crate::gtid::{BinlogState, DomainPositions, GtidSet};
 use crate::monitor::queries;
+use crate::routing::semi_sync::SemiSync;
 use crate::sql::system_tables::is_system_database;
 use crate::wire::{Flavour, ServerVersion};
 
@@ -49,18 +50,14 @@ pub async fn state(
     let version = server.version.clone();
     let variables = pairs(&ask(server, "SHOW GLOBAL VARIABLES").await?);
     let plugins = column(
-        &ask(server, "SELECT PLUGIN_NAME FROM information_schema.PLUGINS WHERE PLUGIN_STATUS = 'ACTIVE'")
-            .await?,
+        &ask(
+            server,
+            "SELECT PLUGIN_NAME FROM information_schema.PLUGINS WHERE PLUGIN_STATUS = 'ACTIVE'",
+        )
+        .await?,
     );
     let lacking = lacking(server, &version).await?;
-    let may_read = lacking.is_empty();
     let gtids = gtids(&variables, &version).map_err(|error| format!("{}: {error}", server.name))?;
-    let (schemas, half_copied) = schemas(server).await?;
-    let semi_sync = queries::semi_sync::read(
-        &ask(server, queries::semi_sync::STATUS).await?,
-        &ask(server, queries::semi_sync::VARIABLES).await?,
-    );
-    let follows = follows(&ask(server, queries::replication(&version)).await?);
     let is_set = |name: &str| variables.get(name).is_some_and(|value| !value.is_empty());
     let is_member = is_set("group_replication_group_name")
         || variables.get("wsrep_on").is_some_and(|value| value == "ON");
@@ -68,33 +65,50 @@ pub async fn state(
         restart: run.restart.to_string(),
         service: run.service.as_deref().map(str::to_owned),
     });
-    Ok(State {
+    let mut state = State {
         name: known.name.clone(),
         role: known.spec.role,
         places: places(known),
         container,
-        origins: origins(server, &variables, &version).await?,
-        follows,
+        origins: BTreeMap::new(),
+        follows: Vec::new(),
         gtids,
         uuid: variables.get("server_uuid").map(|uuid| uuid.to_ascii_lowercase().into()),
-        schemas,
-        half_copied,
-        cloning: cloning(server, &plugins).await?,
-        semi_sync,
+        schemas: Vec::new(),
+        half_copied: false,
+        cloning: Cloning::None,
+        semi_sync: SemiSync::default(),
         is_member,
-        replication: match may_read {
-            true => account(server, &accounts.replication.user).await?,
-            false => None,
-        },
-        monitor: match may_read {
-            true => account(server, &accounts.monitor.user).await?,
-            false => None,
-        },
+        replication: None,
+        monitor: None,
         lacking,
         plugins,
         variables,
         version,
-    })
+    };
+    // Without the privileges that setup needs, the rest would be refused, or look empty.
+    if state.lacking.is_empty() {
+        read_rest(server, &mut state, accounts).await?;
+    }
+    Ok(state)
+}
+
+async fn read_rest(
+    server: &mut Server,
+    state: &mut State,
+    accounts: &Accounts,
+) -> Result<(), String> {
+    state.origins = origins(server, &state.variables, &state.version).await?;
+    state.follows = follows(&ask(server, queries::replication(&state.version)).await?);
+    (state.schemas, state.half_copied) = schemas(server).await?;
+    state.cloning = cloning(server, &state.plugins).await?;
+    state.semi_sync = queries::semi_sync::read(
+        &ask(server, queries::semi_sync::STATUS).await?,
+        &ask(server, queries::semi_sync::VARIABLES).await?,
+    );
+    state.replication = account(server, &accounts.replication.user).await?;
+    state.monitor = account(server, &accounts.monitor.user).await?;
+    Ok(())
 }
 
 /// The transactions that a server has by now.
@@ -125,11 +139,12 @@ fn column(rows: &Rows) -> BTreeSet<String> {
 fn gtids(variables: &BTreeMap<String, String>, version: &ServerVersion) -> Result<Gtids, String> {
     let text = |name: &str| variables.get(name).map_or("", String::as_str);
     let set = |name: &str| GtidSet::parse(text(name)).map_err(|error| format!("{name}: {error}"));
-    let position = |name: &str| {
-        DomainPositions::parse(text(name)).map_err(|error| format!("{name}: {error}"))
-    };
+    let position =
+        |name: &str| DomainPositions::parse(text(name)).map_err(|error| format!("{name}: {error}"));
     Ok(match version.flavour {
-        Flavour::MySql => Gtids::MySql { executed: set("gtid_executed")?, purged: set("gtid_purged")? },
+        Flavour::MySql => {
+            Gtids::MySql { executed: set("gtid_executed")?, purged: set("gtid_purged")? }
+        }
         Flavour::MariaDb => Gtids::MariaDb {
             state: BinlogState::parse(text("gtid_binlog_state"))
                 .map_err(|error| format!("gtid_binlog_state: {error}"))?,
@@ -160,9 +175,9 @@ async fn origins(
     let rows = ask(server, sql).await?;
     let origin = |row| {
         let name = rows.str(row, "name")?.to_ascii_lowercase();
-        let is_persisted = rows
-            .str(row, "kept")
-            .is_some_and(|kept| variables.get(&name).is_some_and(|is| is.eq_ignore_ascii_case(kept)));
+        let is_persisted = rows.str(row, "kept").is_some_and(|kept| {
+            variables.get(&name).is_some_and(|is| is.eq_ignore_ascii_case(kept))
+        });
         let origin = match rows.str(row, "origin")? {
             _ if is_persisted => Origin::Kept,
             "COMPILE-TIME" | "COMPILED" => Origin::Default,
@@ -176,11 +191,8 @@ async fn origins(
 
 fn follows(rows: &Rows) -> Vec<Follows> {
     let one = |row: &Vec<_>| {
-        let single = Rows {
-            columns: rows.columns.clone(),
-            rows: vec![row.clone()],
-            affected_rows: 0,
-        };
+        let single =
+            Rows { columns: rows.columns.clone(), rows: vec![row.clone()], affected_rows: 0 };
         let channel = queries::read_channels(&single).pop()?;
         let text = |new: &str, old: &str| single.str(0, new).or_else(|| single.str(0, old));
         Some(Follows {
@@ -227,7 +239,10 @@ async fn cloning(server: &mut Server, plugins: &BTreeSet<String>) -> Result<Clon
 
 /// What the account that asks may not do. With a role in force nothing is said of it: the server
 /// does not list what a role may.
-async fn lacking(server: &mut Server, version: &ServerVersion) -> Result<Vec<&'static str>, String> {
+async fn lacking(
+    server: &mut Server,
+    version: &ServerVersion,
+) -> Result<Vec<&'static str>, String> {
     if version.flavour == Flavour::MariaDb || version.at_least(8, 0) {
         let role = server.value("SELECT CURRENT_ROLE()").await?;
         if role.is_some_and(|role| role != "NONE") {
@@ -261,11 +276,9 @@ async fn lacking(server: &mut Server, version: &ServerVersion) -> Result<Vec<&'s
 /// The account of this name for any host, if there is one.
 async fn account(server: &mut Server, user: &str) -> Result<Option<Account>, String> {
     let name = quoted(user);
-    let row = ask(
-        server,
-        &format!("SELECT ssl_type FROM mysql.user WHERE User = {name} AND Host = '%'"),
-    )
-    .await?;
+    let row =
+        ask(server, &format!("SELECT ssl_type FROM mysql.user WHERE User = {name} AND Host = '%'"))
+            .await?;
     if row.is_empty() {
         return Ok(None);
     }

@@ -42,8 +42,12 @@ impl Condition {
         match self {
             Condition::Follows(_) => "replicates from the primary".to_owned(),
             Condition::Chained(source) => format!("replicates from {source}"),
-            Condition::CanFollow => "has an earlier state of the primary: it goes on from there".to_owned(),
-            Condition::NeedsData { loses: None } => "is empty: it gets the primary's data".to_owned(),
+            Condition::CanFollow => {
+                "has an earlier state of the primary: it goes on from there".to_owned()
+            }
+            Condition::NeedsData { loses: None } => {
+                "is empty: it gets the primary's data".to_owned()
+            }
             Condition::NeedsData { loses: Some(what) } => {
                 format!("LOSES what it has ({what}): it gets the primary's data")
             }
@@ -125,8 +129,25 @@ pub fn condition(
     if state.half_copied || state.cloning == Cloning::Running {
         return Ok(Condition::NeedsData { loses: None });
     }
-    if state.is_bare() && !state.is_clone_of(primary) {
-        return Ok(Condition::NeedsData { loses: None });
+    if state.is_bare() {
+        let is_copy = state.has_replicated() || state.is_clone_of(primary);
+        let can_follow =
+            is_copy && state.errant(primary).is_none() && state.missed(primary).is_none();
+        return Ok(match can_follow {
+            true => Condition::CanFollow,
+            false => Condition::NeedsData { loses: None },
+        });
+    }
+    if state.has_mistakable_transactions(primary) {
+        let own = primary.server_id();
+        return lose(
+            format!(
+                "it has data, and transactions under the primary's server_id, {own}, that are not the \
+                 primary's; its data: {}",
+                state.data_in_words()
+            ),
+            "bring to the primary what is worth keeping of them",
+        );
     }
     if let Some(errant) = state.errant(primary) {
         return lose(
@@ -139,7 +160,9 @@ pub fn condition(
     }
     if let Some(missed) = state.missed(primary) {
         return lose(
-            format!("it lacks transactions that the primary's binary logs no longer have: {missed}"),
+            format!(
+                "it lacks transactions that the primary's binary logs no longer have: {missed}"
+            ),
             "they can only be had by a copy",
         );
     }
@@ -243,7 +266,8 @@ fn clone_statements(state: &State, primary: &State, wishes: &Wishes<'_>) -> Vec<
     let donor = quoted(&format!("{host}:{port}"));
     told.push(format!("SET GLOBAL clone_valid_donor_list = {donor}").into());
     let administrator = &wishes.accounts.administrator;
-    let from = format!("CLONE INSTANCE FROM {}@{}:{port}", quoted(&administrator.user), quoted(&host));
+    let from =
+        format!("CLONE INSTANCE FROM {}@{}:{port}", quoted(&administrator.user), quoted(&host));
     let rest = if wishes.tls { " REQUIRE SSL" } else { "" };
     told.push(Statement {
         sql: format!("{from} IDENTIFIED BY {}{rest}", quoted(administrator.password.expose())),
@@ -275,8 +299,7 @@ fn follow(
         Condition::Chained(_) => return None,
         Condition::Follows(follows) => {
             let Follows { channel, by_gtid, tls } = follows;
-            let stopped =
-                channel.receiver == Thread::Stopped || channel.applier == Thread::Stopped;
+            let stopped = channel.receiver == Thread::Stopped || channel.applier == Thread::Stopped;
             if !by_gtid {
                 (vec![stop()], "it replicates by GTID, no longer by file and offset")
             } else if wishes.tls && !tls {
@@ -338,4 +361,3 @@ fn close(state: &State) -> Option<Step> {
     let reason = "nobody writes on a replica by mistake, also after a restart";
     Some(Step::new(state, Purpose::Close, Action::TellReplica(told), reason))
 }
-

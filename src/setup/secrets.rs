@@ -32,7 +32,9 @@ pub fn generate() -> io::Result<Secret> {
             }
         }
         let has = |kind: fn(&char) -> bool| text.chars().any(|c| kind(&c));
-        if has(char::is_ascii_lowercase) && has(char::is_ascii_uppercase) && has(char::is_ascii_digit)
+        if has(char::is_ascii_lowercase)
+            && has(char::is_ascii_uppercase)
+            && has(char::is_ascii_digit)
         {
             return Ok(Secret::new(text.to_string()));
         }

@@ -246,10 +246,25 @@ impl State {
     pub fn has_transactions(&self) -> bool {
         match &self.gtids {
             Gtids::MySql { executed, .. } => !executed.is_empty(),
-            Gtids::MariaDb { state, replicated, .. } => {
-                !state.is_empty() || !replicated.is_empty()
-            }
+            Gtids::MariaDb { state, replicated, .. } => !state.is_empty() || !replicated.is_empty(),
         }
+    }
+
+    /// Its transactions have come to it from another server. An empty server that was only used a little
+    /// on its own has some, too: of MySQL they bear its own uuid, MariaDB tells by the position of
+    /// replication.
+    pub fn has_replicated(&self) -> bool {
+        match &self.gtids {
+            Gtids::MySql { executed, .. } => !executed.is_empty(),
+            Gtids::MariaDb { replicated, .. } => !replicated.is_empty(),
+        }
+    }
+
+    /// MariaDB: it has never replicated, and has transactions under the primary's number. So it has made
+    /// them itself, while it had that number: they only look like the primary's.
+    pub fn has_mistakable_transactions(&self, primary: &State) -> bool {
+        let Gtids::MariaDb { state, replicated, .. } = &self.gtids else { return false };
+        replicated.is_empty() && !state.of(primary.server_id()).is_empty()
     }
 
     /// The transactions that `primary` does not have; `None` when there are none.

@@ -91,11 +91,8 @@ impl Setup {
 
     /// A connection to a server, or why there is none.
     pub(super) async fn reach(&self, known: &discovery::Server) -> Result<Server, Absent> {
-        let missing = |problem: String, remedy: String| Absent {
-            name: known.name.clone(),
-            problem,
-            remedy,
-        };
+        let missing =
+            |problem: String, remedy: String| Absent { name: known.name.clone(), problem, remedy };
         let name = &known.name;
         let address = match &known.standing {
             Standing::Running(address) | Standing::Unhealthy(address) => address.clone(),
@@ -103,7 +100,8 @@ impl Setup {
                 return Err(missing(reason.to_string(), format!("docker start {name}")));
             }
             Standing::LeftOut(reason) => {
-                let remedy = format!("mend what it is left out for, or take {}.enable away", self.prefix);
+                let remedy =
+                    format!("mend what it is left out for, or take {}.enable away", self.prefix);
                 return Err(missing(reason.to_string(), remedy));
             }
         };

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::options::{Accounts, Credentials, Options, SemiSyncOptions, WaitPoint};
 use super::plan::{Action, Obstacle, Plan, Situation, plan};
-use super::state::{
-    Account, Cloning, Container, Follows, Gtids, Login, Origin, Schema, State,
-};
+use super::state::{Account, Cloning, Container, Follows, Gtids, Login, Origin, Schema, State};
 use crate::administration::Place;
 use crate::config::{RoleSetting, Secret};
 use crate::gtid::{BinlogState, DomainPositions, GtidSet};
@@ -58,11 +56,7 @@ pub fn mysql(name: &str, id: u32) -> State {
     state.uuid = Some(format!("{UUID}{}", name.as_bytes()[0] % 10).into());
     with(
         state,
-        &[
-            ("gtid_mode", "ON"),
-            ("enforce_gtid_consistency", "ON"),
-            ("super_read_only", "OFF"),
-        ],
+        &[("gtid_mode", "ON"), ("enforce_gtid_consistency", "ON"), ("super_read_only", "OFF")],
     )
 }
 
@@ -97,8 +91,7 @@ pub fn with(mut state: State, variables: &[(&str, &str)]) -> State {
 }
 
 pub fn filled(mut state: State) -> State {
-    state.schemas =
-        vec![Schema { name: "app".to_owned(), objects: 2, bytes: 1_000_000 }];
+    state.schemas = vec![Schema { name: "app".to_owned(), objects: 2, bytes: 1_000_000 }];
     state
 }
 
@@ -322,10 +315,7 @@ fn what_is_set_up_stays_as_it_is() {
             |it| it.semi_sync.replica = Some(Replica { enabled: true, active: false }),
             &["STOP REPLICA IO_THREAD", "START REPLICA IO_THREAD"],
         ),
-        (
-            |it| it.follows.clear(),
-            &["CHANGE REPLICATION SOURCE", "START REPLICA"],
-        ),
+        (|it| it.follows.clear(), &["CHANGE REPLICATION SOURCE", "START REPLICA"]),
         (
             |it| it.follows[0].by_gtid = false,
             &["STOP REPLICA", "CHANGE REPLICATION SOURCE", "START REPLICA"],
@@ -387,10 +377,26 @@ fn an_old_primary_of_mariadb_comes_back() {
     let old = with(positions(filled(mariadb("b", 2)), "0-2-500", ""), &[("read_only", "ON")]);
     let plan = planned(&[primary.clone(), old], &options()).expect("it has nothing of its own");
     let lines = steps(&plan);
-    assert!(lines.iter().any(|line| line == "b: SET GLOBAL gtid_slave_pos = '0-2-500'"), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line == "b: SET GLOBAL gtid_slave_pos = '0-2-500'"),
+        "{lines:?}"
+    );
     let errant = with(positions(filled(mariadb("b", 2)), "0-2-501", ""), &[("read_only", "ON")]);
-    let told = problems(&planned(&[primary, errant], &options()).expect_err("it has one more"));
+    let told =
+        problems(&planned(&[primary.clone(), errant], &options()).expect_err("it has one more"));
     assert!(told.contains("0-2-501"), "{told}");
+    // Made under the number that is the primary's now.
+    let twin = with(positions(filled(mariadb("b", 2)), "0-1-3", ""), &[("read_only", "ON")]);
+    let told = problems(&planned(&[primary.clone(), twin], &options()).expect_err("another's"));
+    assert!(told.contains("under the primary's server_id, 1"), "{told}");
+    // A copy of a primary without data is whole, too, and is not made again.
+    let replica = |binlog, replicated| {
+        with(positions(mariadb("b", 2), binlog, replicated), &[("read_only", "ON")])
+    };
+    for (state, copies) in [(replica("", "0-1-600"), false), (replica("0-1-3", ""), true)] {
+        let plan = planned(&[primary.clone(), state], &options()).expect("it is empty");
+        assert_eq!(steps(&plan).iter().any(|line| line.contains("are dropped")), copies);
+    }
 }
 
 #[test]
@@ -459,10 +465,8 @@ fn who_is_away_stops_what_is_new_and_nothing_else() {
         remedy: "docker start c".to_owned(),
     };
     let primary = settled_primary();
-    let with_absent = |states: &[State]| Situation {
-        absent: vec![absent.clone()],
-        ..situation(states)
-    };
+    let with_absent =
+        |states: &[State]| Situation { absent: vec![absent.clone()], ..situation(states) };
     let replica = settled_replica("b", 2, &primary);
     let plan_of = |states: &[State]| plan(&with_absent(states), &options(), &accounts());
     let running = plan_of(&[primary.clone(), replica]).expect("it works");

@@ -109,7 +109,10 @@ async fn semi_sync(primary: &mut Server) -> Result<String, String> {
                     Some(why) => format!("{why:?}"),
                     None => "it has no such side".to_owned(),
                 };
-                return Err(format!("{}: replication is not semi-synchronous: {why}", primary.name));
+                return Err(format!(
+                    "{}: replication is not semi-synchronous: {why}",
+                    primary.name
+                ));
             }
             _ => sleep(LOOK).await,
         }

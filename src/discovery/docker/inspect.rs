@@ -44,7 +44,10 @@ pub fn container(answer: ContainerInspectResponse) -> Option<Container> {
         compose_project,
         compose_service,
         // The daemon writes an empty name for `no`.
-        restart: policy.map(|name| name.to_string()).filter(|name| !name.is_empty()).unwrap_or_else(|| "no".to_owned()),
+        restart: policy
+            .map(|name| name.to_string())
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| "no".to_owned()),
         started: state.started_at.clone().unwrap_or_default(),
         activity: activity(&state),
         network_mode: network_mode(&mode),

@@ -195,11 +195,17 @@ impl Fleet {
         let mut text = String::new();
         let mut act = Some(act);
         while let Ok(Some(line)) = lines.next_line().await {
-            let begins = line.trim_start().split_once('/').is_some_and(|(number, _)| {
-                number.chars().all(|c| c.is_ascii_digit())
-            });
-            let is_it = line.contains("CLONE INSTANCE") || line.contains("are dropped") || line.contains(step);
-            if begins && is_it && let Some(act) = act.take() {
+            let begins = line
+                .trim_start()
+                .split_once('/')
+                .is_some_and(|(number, _)| number.chars().all(|c| c.is_ascii_digit()));
+            let is_it = line.contains("CLONE INSTANCE")
+                || line.contains("are dropped")
+                || line.contains(step);
+            if begins
+                && is_it
+                && let Some(act) = act.take()
+            {
                 tokio::time::sleep(Duration::from_millis(150)).await;
                 act();
             }
