@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable
 
@@ -18,7 +18,7 @@ import pymysql
 
 import load
 import report
-from targets import Direct, Failed, Haproxy, Rwproxy
+from targets import ROUTER_IMAGE, Direct, Failed, Haproxy, Router, Rwproxy, Servers, Setting
 
 
 @dataclass
@@ -30,6 +30,9 @@ class Case:
     proxies_only: bool = False
     # Memory and throughput of one big thing need no repetition to speak of.
     rounds: int = 0
+    setting: Setting = field(default_factory=Setting)
+    # Those that it can be asked of; None: all.
+    targets: tuple | None = None
 
 
 BEGAN = time.monotonic()
@@ -41,6 +44,16 @@ CASES = {
     "prepared": Case(
         "point select, prepared, 16 connections",
         lambda target, seconds: load.sysbench(target, "oltp_point_select", seconds, 16)),
+    "tls": Case(
+        "point select, text, TLS, 16 connections",
+        lambda target, seconds: load.encrypted_selects(target, seconds, 16)),
+    "threads": Case(
+        "point select, text, one worker thread",
+        lambda target, seconds: load.sysbench(target, "oltp_point_select", seconds, 16, TEXT),
+        proxies_only=True, setting=Setting(threads=1)),
+    "read": Case(
+        "reads in transactions, 16 connections",
+        lambda target, seconds: load.sysbench(target, "oltp_read_only", seconds, 16, TEXT)),
     "write": Case(
         "read and write in transactions, 16 conn.",
         lambda target, seconds: load.sysbench(target, "oltp_read_write", seconds, 16, TEXT)),
@@ -53,12 +66,16 @@ CASES = {
     "large": Case(
         "one result of 200 MB",
         lambda target, seconds: load.large_result(target, 200), rounds=3),
+    "busy": Case(
+        "1,000 clients on 20 connections a server",
+        lambda target, seconds: load.busy_clients(target, seconds, few=20, many=1000),
+        proxies_only=True, setting=Setting(connections=20), targets=("rwproxy",)),
     "idle": Case(
-        "2,000 idle clients",
-        lambda target, seconds: load.idle_clients(target, 2000, seconds, tls=False), proxies_only=True, rounds=1),
+        "5,000 idle clients",
+        lambda target, seconds: load.idle_clients(target, 5000, seconds, tls=False), proxies_only=True, rounds=1),
     "idle-tls": Case(
-        "2,000 idle clients, TLS",
-        lambda target, seconds: load.idle_clients(target, 2000, seconds, tls=True), proxies_only=True, rounds=1),
+        "5,000 idle clients, TLS",
+        lambda target, seconds: load.idle_clients(target, 5000, seconds, tls=True), proxies_only=True, rounds=1),
 }
 
 
@@ -66,30 +83,35 @@ def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("--primary", required=True, help="the primary's address")
     parser.add_argument("--cluster", required=True, help="the servers' label rwproxy.cluster")
+    parser.add_argument("--certificates", type=Path, help="directory of the primary's certificates, if it has any")
     parser.add_argument("--flavour", required=True)
     parser.add_argument("--binary", required=True, help="the proxy")
     parser.add_argument("--results", required=True, type=Path, help="directory of the JSON files")
-    parser.add_argument("--targets", nargs="+", required=True, choices=["direct", "haproxy", "rwproxy"])
+    parser.add_argument("--targets", nargs="+", required=True, choices=["direct", "haproxy", "router", "rwproxy"])
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=8, help="of one round of one target")
     return parser.parse_args()
 
 
-def make_target(name: str, options):
+def make_target(name: str, setting: Setting, options):
+    servers = Servers(options.primary, options.cluster, options.certificates)
     if name == "direct":
-        return Direct(options.primary)
+        return Direct(servers)
     if name == "haproxy":
-        return Haproxy(options.primary)
-    return Rwproxy(options.binary, options.cluster)
+        return Haproxy(servers, setting)
+    if name == "router":
+        return Router(servers, setting)
+    return Rwproxy(options.binary, servers, setting)
 
 
 def run_case(case: Case, options) -> dict:
     """Each target's rounds. The proxies are fresh ones: what a former case left in memory says nothing here."""
-    names = [name for name in options.targets if not (case.proxies_only and name == "direct")]
+    asked = case.targets or options.targets
+    names = [name for name in options.targets if name in asked and not (case.proxies_only and name == "direct")]
     figures = {name: [] for name in names}
     with ExitStack() as running:
-        targets = [running.enter_context(make_target(name, options)) for name in names]
+        targets = [running.enter_context(make_target(name, case.setting, options)) for name in names]
         for number in range(min(case.rounds or options.rounds, options.rounds)):
             # Another one begins each round, so that none is always measured behind the same other.
             first = number % max(len(targets), 1)
@@ -114,7 +136,11 @@ def about(options) -> dict:
         cursor = connection.cursor()
         cursor.execute("SELECT VERSION()")
         [server] = cursor.fetchone()
-    versions = {"haproxy": ["haproxy", "-v"], "rwproxy": [options.binary, "--version"]}
+    versions = {
+        "haproxy": ["haproxy", "-v"],
+        "router": ["docker", "run", "--rm", ROUTER_IMAGE, "mysqlrouter", "--version"],
+        "rwproxy": [options.binary, "--version"],
+    }
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "commit": first_line("git", "-C", here, "describe", "--always", "--dirty", "--abbrev=12"),
@@ -142,6 +168,10 @@ def main():
     run["cases"] = {}
     for name in options.cases:
         case = CASES[name]
+        if name == "tls" and not options.certificates:
+            # MariaDB before 11.4 has none unless it is given one.
+            say(f"{case.title}: the primary has no certificate")
+            continue
         run["cases"][case.title] = run_case(case, options)
     print(f"{run['date']}, {run['commit']}: {run['flavour']} {run['server']}, {', '.join(run['proxies'].values())};"
           f" {run['cores']} cores, {run['rounds']} rounds of {run['seconds']} s, medians\n")

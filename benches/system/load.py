@@ -16,7 +16,7 @@ NO_TLS = 2026
 HERE = Path(__file__).parent
 
 
-def sysbench(target, script: str, seconds: int, threads: int, *options: str) -> dict:
+def sysbench(target, script: str, seconds: int, threads: int, *options: str, directory: Path | None = None) -> dict:
     command = [
         "sysbench", "--db-driver=mysql", f"--mysql-host={target.host}", f"--mysql-port={target.port}",
         f"--mysql-user={USER}", f"--mysql-password={PASSWORD}", f"--mysql-db={DATABASE}",
@@ -24,13 +24,28 @@ def sysbench(target, script: str, seconds: int, threads: int, *options: str) -> 
         f"--threads={threads}", f"--time={seconds}", *options, script, "run",
     ]
     before = target.process and target.process.cpu_seconds()
-    output = run(command, seconds + 30)
+    output = run(command, seconds + 60, directory=directory)
     queries, per_second = figure(r"queries: +(\d+) +\((\S+) per sec", output)
     figures = {"queries_per_second": per_second, "p99_ms": figure(r"99th percentile: +(\S+)", output)[0]}
     if target.process:
         figures["cpu_us_per_query"] = (target.process.cpu_seconds() - before) * 1e6 / queries
         figures["resident_mib"] = target.process.resident_bytes() / 2**20
     return figures
+
+
+def encrypted_selects(target, seconds: int, threads: int) -> dict:
+    """Point selects over TLS. sysbench takes client-cert.pem, client-key.pem and cacert.pem from where it runs."""
+    options = ("--db-ps-mode=disable", "--mysql-ssl=on")
+    return sysbench(target, "oltp_point_select", seconds, threads, *options, directory=target.certificates)
+
+
+def busy_clients(target, seconds: int, few: int, many: int) -> dict:
+    """Point selects of as many clients as there are connections, and of many more."""
+    text = "--db-ps-mode=disable"
+    alone = sysbench(target, "oltp_point_select", seconds, few, text)
+    crowded = sysbench(target, "oltp_point_select", seconds, many, text)
+    crowded["kept_of_few"] = crowded["queries_per_second"] / alone["queries_per_second"]
+    return crowded
 
 
 def connect(target, seconds: int, threads: int) -> dict:
@@ -110,12 +125,13 @@ def unverified() -> ssl.SSLContext:
     return context
 
 
-def run(command: list, timeout: int, keep_output: bool = True) -> str:
+def run(command: list, timeout: int, keep_output: bool = True, directory: Path | None = None) -> str:
     """Runs a client program; its output. `Failed` with the end of it if it does not succeed."""
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT if keep_output else subprocess.PIPE,
             stdout=subprocess.PIPE if keep_output else subprocess.DEVNULL, timeout=timeout, text=True,
+            cwd=directory,
         )
     except subprocess.TimeoutExpired as error:
         raise Failed(f"{command[0]}: not done within {timeout} s") from error

@@ -11,6 +11,7 @@ FIGURES = {
     "cpu_us_per_query": ("CPU µs/query", 1),
     "cpu_us_per_connect": ("CPU µs/connect", 0),
     "cpu_ms_per_megabyte": ("CPU ms/MB", 2),
+    "kept_of_few": ("of 20 clients' queries/s", 2),
     "kib_per_client": ("KiB/client", 1),
     "idle_cpu_ms_per_second": ("CPU ms/s", 1),
     "resident_mib": ("resident MiB", 1),

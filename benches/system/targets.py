@@ -7,12 +7,37 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 
 from process import Process
 
 START_SECONDS = 30
 STOP_SECONDS = 12
+# The image that tests/containers/build-images.sh makes of the recipe `router`.
+ROUTER_IMAGE = "rwproxy-test/router:sid"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a case wants its proxies to be."""
+
+    # Threads that carry traffic.
+    threads: int = 2
+    # Most connections to a server, where the proxy shares them; None: the proxy's default.
+    connections: int | None = None
+
+
+@dataclass(frozen=True)
+class Servers:
+    """What is behind the targets."""
+
+    # The primary's address.
+    primary: str
+    # All servers' label rwproxy.cluster.
+    cluster: str
+    # Directory of server-cert.pem and server-key.pem, the primary's, and a client's; None if it has none.
+    certificates: Path | None
 
 
 class Failed(Exception):
@@ -25,8 +50,9 @@ class Direct:
     name = "direct"
     process = None
 
-    def __init__(self, primary: str):
-        self.host, self.port = primary, 3306
+    def __init__(self, servers: Servers):
+        self.host, self.port = servers.primary, 3306
+        self.certificates = servers.certificates
 
     def __enter__(self):
         return self
@@ -40,20 +66,33 @@ class Proxy:
 
     name: str
 
-    def __init__(self):
+    def __init__(self, servers: Servers, setting: Setting):
+        self.servers, self.setting = servers, setting
+        self.certificates = servers.certificates
         self.host, self.port = "127.0.0.1", free_port()
 
     def command(self, directory: Path) -> list:
         raise NotImplementedError
 
+    def environment(self) -> dict:
+        return {}
+
     def is_ready(self) -> bool:
-        raise NotImplementedError
+        """Whether somebody listens."""
+        try:
+            socket.create_connection((self.host, self.port), timeout=1).close()
+            return True
+        except OSError:
+            return False
+
+    def pid(self) -> int:
+        return self.child.pid
 
     def __enter__(self):
         self.directory = tempfile.TemporaryDirectory(prefix=f"bench-{self.name}-")
         directory = Path(self.directory.name)
         self.log = directory / "log"
-        environment = os.environ | {"RWPROXY_MONITOR_PASSWORD": "rwproxy"}
+        environment = os.environ | self.environment()
         try:
             with self.log.open("wb") as log:
                 self.child = subprocess.Popen(
@@ -63,9 +102,9 @@ class Proxy:
         except OSError as error:
             self.directory.cleanup()
             raise Failed(f"{self.name} does not start: {error}") from error
-        self.process = Process(self.child.pid)
         try:
             self._await_ready()
+            self.process = Process(self.pid())
         except BaseException:
             self.__exit__()
             raise
@@ -99,16 +138,12 @@ class Haproxy(Proxy):
 
     name = "haproxy"
 
-    def __init__(self, primary: str):
-        super().__init__()
-        self.primary = primary
-
     def command(self, directory):
         config = directory / "haproxy.cfg"
         config.write_text(
             "global\n"
-            "    nbthread 2\n"
-            "    maxconn 4096\n"
+            f"    nbthread {self.setting.threads}\n"
+            "    maxconn 8192\n"
             "defaults\n"
             "    mode tcp\n"
             "    timeout connect 5s\n"
@@ -116,16 +151,52 @@ class Haproxy(Proxy):
             "    timeout server 10m\n"
             "listen mysql\n"
             f"    bind {self.host}:{self.port}\n"
-            f"    server primary {self.primary}:3306\n"
+            f"    server primary {self.servers.primary}:3306\n"
         )
         return ["haproxy", "-db", "-f", str(config)]
 
-    def is_ready(self):
-        try:
-            socket.create_connection((self.host, self.port), timeout=1).close()
-            return True
-        except OSError:
-            return False
+
+class Router(Proxy):
+    """MySQL Router's port for the primary, in a container: the nearest product. Its port that splits needs a cluster
+    with metadata."""
+
+    name = "router"
+
+    def __init__(self, servers: Servers, setting: Setting):
+        super().__init__(servers, setting)
+        self.container = f"rwproxy-bench-router-{os.getpid()}-{self.port}"
+
+    def command(self, directory):
+        config = directory / "router.conf"
+        config.write_text(
+            "[DEFAULT]\n"
+            "max_total_connections=8192\n"
+            f"[io]\nthreads={self.setting.threads}\n"
+            "[routing:primary]\n"
+            f"bind_address={self.host}\nbind_port={self.port}\n"
+            f"destinations={self.servers.primary}:3306\n"
+            "routing_strategy=first-available\nprotocol=classic\n"
+            "client_ssl_mode=PASSTHROUGH\nserver_ssl_mode=AS_CLIENT\n"
+            "max_connections=8192\nmax_connect_errors=4294967295\n"
+        )
+        directory.chmod(0o755)
+        return [
+            "docker", "run", "--rm", "--name", self.container, "--network", "host",
+            "--volume", f"{config}:/router.conf:ro", ROUTER_IMAGE, "mysqlrouter", "--config", "/router.conf",
+        ]
+
+    def pid(self):
+        inspected = subprocess.run(
+            ["docker", "inspect", "--format", "{{.State.Pid}}", self.container],
+            capture_output=True, text=True, timeout=START_SECONDS, check=False,
+        )
+        if inspected.returncode != 0:
+            self._fail("router's container is gone")
+        return int(inspected.stdout)
+
+    def __exit__(self, *arguments):
+        subprocess.run(["docker", "kill", self.container], capture_output=True, timeout=START_SECONDS, check=False)
+        super().__exit__(*arguments)
 
 
 class Rwproxy(Proxy):
@@ -133,21 +204,30 @@ class Rwproxy(Proxy):
 
     name = "rwproxy"
 
-    def __init__(self, binary: str, cluster: str):
-        super().__init__()
-        self.binary, self.cluster = binary, cluster
+    def __init__(self, binary: str, servers: Servers, setting: Setting):
+        super().__init__(servers, setting)
+        self.binary = binary
         self.admin, self.http = free_port(), free_port()
 
     def command(self, directory):
         config = directory / "proxy.toml"
         config.write_text(
             f'[listen]\naddress = "{self.host}:{self.port}"\n'
-            f'[docker]\ncluster = "{self.cluster}"\n'
+            f'[docker]\ncluster = "{self.servers.cluster}"\n'
             '[monitor]\npassword_env = "RWPROXY_MONITOR_PASSWORD"\n'
             f'[admin]\naddress = "127.0.0.1:{self.admin}"\n'
             f'[http]\naddress = "127.0.0.1:{self.http}"\n'
         )
+        with config.open("a") as text:
+            if self.setting.connections:
+                text.write(f"[pool]\nmax_per_backend = {self.setting.connections}\n")
+            if self.certificates:
+                cert, key = self.certificates / "server-cert.pem", self.certificates / "server-key.pem"
+                text.write(f'[listen.tls]\ncert = "{cert}"\nkey = "{key}"\n')
         return [self.binary, "--config", str(config)]
+
+    def environment(self):
+        return {"RWPROXY_MONITOR_PASSWORD": "rwproxy", "TOKIO_WORKER_THREADS": str(self.setting.threads)}
 
     def is_ready(self):
         try:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the database images that the tests and the demo run, from Debian packages alone: no registry is needed.
 #
-#   tests/containers/build-images.sh [mysql|mariadb|mariadb-11.8|all|base-SUITE]…   (default: mysql mariadb)
+#   tests/containers/build-images.sh [mysql|mariadb|mariadb-11.8|all|router|base-SUITE]…   (default: mysql mariadb)
 #
 #   tests/containers/build-images.sh --remove                                 removes all of them
 #
@@ -60,7 +60,7 @@ server_image() {
         --label "rwproxy-test.recipe=$print" --tag "$image" "$work/context-$recipe"
     # The one of an older recipe has lost its name; it stays only while a container still runs it.
     [ -z "$previous" ] || docker image rm "$previous" >/dev/null 2>&1 || true
-    say "$image: built, $(docker run --rm --entrypoint sh "$image" -c '(mariadbd --version || mysqld --version) 2>/dev/null')"
+    say "$image: built, $(docker run --rm --entrypoint sh "$image" -c '(mariadbd --version || mysqld --version || mysqlrouter --version) 2>/dev/null')"
 }
 
 # Those that a container still uses stay.
@@ -90,8 +90,9 @@ main() {
             mysql)        server_image "$(default_image mysql)" mysql sid ;;
             mariadb)      server_image "$(default_image mariadb)" mariadb bookworm ;;
             mariadb-11.8) server_image "$(default_image mariadb-11.8)" mariadb trixie ;;
+            router)       server_image rwproxy-test/router:sid router sid ;;
             base-*)       base_image "${flavour#base-}" >/dev/null ;;
-            *)            die "unknown image '$flavour' (mysql, mariadb, mariadb-11.8, all, base-SUITE)" ;;
+            *)            die "unknown image '$flavour' (mysql, mariadb, mariadb-11.8, all, router, base-SUITE)" ;;
         esac
     done
 }
