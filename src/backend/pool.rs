@@ -310,7 +310,7 @@ impl Pool {
         self.close_idle(|_, idle| idle.since < oldest || !idle.connection.is_quiet());
         let quiet = self.now().saturating_sub(QUIET.as_millis() as u64);
         for idle in self.idle().iter_mut().filter(|idle| idle.since < quiet) {
-            idle.connection.packets.stream_mut().give_back();
+            idle.connection.packets.give_back();
         }
     }
 

@@ -49,7 +49,7 @@ impl Parked {
         let gone = self.leases.extract_if(.., |(_, lease)| !lease.is_quiet() || !is_of_use(lease));
         gone.for_each(|(_, lease)| lease.close());
         for (_, lease) in &mut self.leases {
-            lease.packets.stream_mut().give_back();
+            lease.packets.give_back();
         }
     }
 

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncWrite, ReadBuf};
 
+use super::chunk::Chunk;
 use super::packets::poll_fill;
 use super::stream::Stream;
 use crate::wire::compression::{FrameError, Frames};
@@ -18,6 +19,7 @@ pub struct Compressed {
     frames: Frames,
     /// Frames, or parts of them, that were read and not taken apart yet.
     raw: BytesMut,
+    chunk: Chunk,
     /// Frames that are not written yet.
     out: BytesMut,
 }
@@ -25,7 +27,7 @@ pub struct Compressed {
 impl Compressed {
     /// `read`: what has been read of the frames already.
     pub fn new(below: Stream, frames: Frames, read: BytesMut) -> Self {
-        Compressed { below, frames, raw: read, out: BytesMut::new() }
+        Compressed { below, frames, raw: read, chunk: Chunk::default(), out: BytesMut::new() }
     }
 
     pub fn below(&self) -> &Stream {
@@ -55,6 +57,7 @@ impl Compressed {
         self.frames.give_back();
         if self.raw.is_empty() {
             self.raw = BytesMut::new();
+            self.chunk = Chunk::default();
         }
         if self.out.is_empty() {
             self.out = BytesMut::new();
@@ -70,7 +73,7 @@ impl Compressed {
         if let Some(closed) = self.below.poll_peer_closed(context) {
             return closed;
         }
-        match poll_fill(&mut self.below, &mut self.raw, context) {
+        match poll_fill(&mut self.below, &mut self.raw, &mut self.chunk, context) {
             Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
             Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
         }
@@ -88,7 +91,8 @@ impl Compressed {
                 target.advance(count);
                 return Poll::Ready(Ok(()));
             }
-            if ready!(poll_fill(&mut self.below, &mut self.raw, context))? == 0 {
+            let Compressed { below, raw, chunk, .. } = &mut *self;
+            if ready!(poll_fill(below, raw, chunk, context))? == 0 {
                 return Poll::Ready(Ok(()));
             }
         }

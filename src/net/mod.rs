@@ -1,5 +1,6 @@
 //! Byte streams and packets over them.
 
+mod chunk;
 pub mod compressed;
 pub mod listener;
 pub mod packets;

@@ -9,6 +9,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::Stream;
+use super::chunk::{Chunk, FIRST};
 use super::compressed::Compressed;
 use crate::wire::compression::{Algorithm, Frames, Peer};
 use crate::wire::packet::{HEADER, Header, MAX_PAYLOAD, Packet, put_packet};
@@ -28,10 +29,6 @@ pub enum PacketError {
     Io(#[from] io::Error),
 }
 
-/// How much is read at once from the socket at most while a buffer grows.
-const READ_CHUNK: usize = 16 * 1024;
-/// How much is read at once while there is no buffer.
-const FIRST_READ: usize = 2 * 1024;
 /// A buffer larger than this is given back once it is empty.
 const KEEP: usize = 64 * 1024;
 
@@ -40,11 +37,12 @@ const KEEP: usize = 64 * 1024;
 pub struct PacketStream {
     stream: Stream,
     buffer: BytesMut,
+    chunk: Chunk,
 }
 
 impl PacketStream {
     pub fn new(stream: Stream) -> Self {
-        PacketStream { stream, buffer: BytesMut::new() }
+        PacketStream { stream, buffer: BytesMut::new(), chunk: Chunk::default() }
     }
 
     /// The stream from here on compressed, as agreed on in the login that has just ended. Bytes
@@ -80,7 +78,12 @@ impl PacketStream {
 
     /// Drops the first `count` buffered bytes.
     pub fn consume(&mut self, count: usize) {
-        self.buffer.advance(count);
+        if count == self.buffer.len() {
+            // Advancing to the end of a full buffer would leave one without room, as if there were none.
+            self.buffer.clear();
+        } else {
+            self.buffer.advance(count);
+        }
         self.trim();
     }
 
@@ -89,6 +92,7 @@ impl PacketStream {
         self.stream.give_back();
         if self.buffer.is_empty() {
             self.buffer = BytesMut::new();
+            self.chunk = Chunk::default();
         }
     }
 
@@ -113,7 +117,7 @@ impl PacketStream {
     /// Reads what is there into the buffer; the number of bytes, 0 at the end of the stream.
     /// The buffer grows by at most one chunk. Cancel safe: bytes read are in the buffer.
     pub fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        poll_fill(&mut self.stream, &mut self.buffer, context)
+        poll_fill(&mut self.stream, &mut self.buffer, &mut self.chunk, context)
     }
 
     /// [`poll_fill`](Self::poll_fill) as a future. Cancel safe.
@@ -275,15 +279,17 @@ impl PacketStream {
 pub(super) fn poll_fill(
     stream: &mut Stream,
     buffer: &mut BytesMut,
+    chunk: &mut Chunk,
     context: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
     if buffer.capacity() == 0 {
-        return poll_first_fill(stream, buffer, context);
+        return poll_first_fill(stream, buffer, chunk, context);
     }
-    buffer.reserve(if buffer.is_empty() { READ_CHUNK } else { READ_CHUNK / 2 });
+    buffer.reserve(if buffer.is_empty() { chunk.bytes() } else { chunk.bytes() / 2 });
     let mut target = ReadBuf::uninit(buffer.spare_capacity_mut());
     std::task::ready!(Pin::new(stream).poll_read(context, &mut target))?;
     let count = target.filled().len();
+    chunk.note(count, target.capacity());
     let length = buffer.len() + count;
     // SAFETY: `poll_read` has initialised the first `count` bytes of the spare capacity.
     unsafe { buffer.set_len(length) };
@@ -295,13 +301,15 @@ pub(super) fn poll_fill(
 fn poll_first_fill(
     stream: &mut Stream,
     buffer: &mut BytesMut,
+    chunk: &mut Chunk,
     context: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    let mut first = [std::mem::MaybeUninit::uninit(); FIRST_READ];
+    let mut first = [std::mem::MaybeUninit::uninit(); FIRST];
     let mut target = ReadBuf::uninit(&mut first);
     std::task::ready!(Pin::new(stream).poll_read(context, &mut target))?;
     if !target.filled().is_empty() {
-        buffer.reserve(READ_CHUNK);
+        chunk.note(target.filled().len(), FIRST);
+        buffer.reserve(chunk.bytes().max(target.filled().len()));
         buffer.extend_from_slice(target.filled());
     }
     Poll::Ready(Ok(target.filled().len()))
