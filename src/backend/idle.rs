@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use foldhash::fast::RandomState;
+
 use crate::session::SessionId;
 
 /// One idle connection.
@@ -22,13 +24,13 @@ pub struct Idle<C> {
 /// taken first: it is warm, and what is not needed grows old and is closed.
 #[derive(Debug)]
 pub struct IdleSet<K, C> {
-    stacks: HashMap<K, Vec<Idle<C>>>,
+    stacks: HashMap<K, Vec<Idle<C>>, RandomState>,
     count: usize,
 }
 
 impl<K: Eq + Hash + Clone, C> IdleSet<K, C> {
     pub fn new() -> Self {
-        IdleSet { stacks: HashMap::new(), count: 0 }
+        IdleSet { stacks: HashMap::default(), count: 0 }
     }
 
     pub fn len(&self) -> usize {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 
 use super::pool::Pool;
 use crate::config::MaxPerBackend;
@@ -30,7 +31,7 @@ fn limits(setting: MaxPerBackend, max_connections: Option<u32>) -> (usize, usize
 
 #[derive(Debug)]
 pub struct Pools {
-    pools: ArcSwap<HashMap<BackendId, Arc<Pool>>>,
+    pools: ArcSwap<HashMap<BackendId, Arc<Pool>, RandomState>>,
     limit: MaxPerBackend,
     metrics: Arc<Metrics>,
 }

@@ -8,6 +8,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use crate::session::SessionId;
 use crate::session::statements::PreparedText;
 
@@ -16,7 +18,7 @@ pub type Owner = Option<(SessionId, u32)>;
 
 #[derive(Debug, Default)]
 pub struct ServerStatements {
-    entries: HashMap<(u64, Owner), Entry>,
+    entries: HashMap<(u64, Owner), Entry, RandomState>,
     /// Counts uses, to find the longest unused.
     uses: u64,
     /// Numbers that are to be closed with the next command.

@@ -127,7 +127,7 @@ pub struct Prepared {
 /// The statements of one session, by the numbers that its client was given.
 #[derive(Debug, Default)]
 pub struct Statements {
-    open: HashMap<u32, Prepared>,
+    open: HashMap<u32, Prepared, RandomState>,
     /// The number given last.
     newest: u32,
     /// The statement that MariaDB's clients call the last one.
