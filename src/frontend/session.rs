@@ -25,6 +25,7 @@ use crate::session::State;
 use crate::session::plan::{Action, Situation, Why, plan};
 use crate::sql::{Dialect, Reason};
 use crate::wire::auth::Nonce;
+use crate::wire::capabilities::Status;
 use crate::wire::command::Command;
 use crate::wire::packet::{HEADER, Header};
 use crate::wire::proxy_header::Source;
@@ -131,8 +132,8 @@ pub struct Session {
     pub(super) dialect: Dialect,
     /// What a new session on the server has.
     server_dialect: Dialect,
-    /// The version of the settings that the client's patience is by.
-    patience_of: Option<u64>,
+    /// Of what `dialect` and the client's patience have come.
+    judged_by: Option<(u64, Status)>,
     pub(super) keys: Keys,
     /// For COM_CHANGE_USER.
     pub(super) nonce: Nonce,
@@ -254,7 +255,7 @@ impl Session {
             attributes: Vec::new(),
             dialect: state.dialect(server_dialect),
             server_dialect,
-            patience_of: None,
+            judged_by: None,
             state,
             _registration: registration,
         }
@@ -324,6 +325,7 @@ impl Session {
     ) {
         self.keys = Keys::new(&credential, revision, self.client.capabilities, &state);
         self.server_dialect = **self.context.dialect.load();
+        self.judged_by = None;
         self.account = account;
         self.credential = credential;
         self.state = state.succeeding(&self.state);
@@ -347,15 +349,16 @@ impl Session {
         self.keys.write.revision = revision;
         self.keys.read.revision = revision;
         self.server_dialect = **self.context.dialect.load();
+        self.judged_by = None;
     }
 
     /// Keeps the pool identities and the registry in step with the state.
     pub(super) fn publish_state(&mut self) {
         self.refresh_keys();
-        self.dialect = self.state.dialect(self.server_dialect);
-        let version = Some(self.state.version());
-        if self.patience_of != version {
-            self.patience_of = version;
+        let judged_by = Some((self.state.version(), self.state.status()));
+        if self.judged_by != judged_by {
+            self.judged_by = judged_by;
+            self.dialect = self.state.dialect(self.server_dialect);
             self.client.patience = self.patience();
         }
         self.client.handle.set_state(self.state.pins(), self.state.in_transaction());
