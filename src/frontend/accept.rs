@@ -1,7 +1,7 @@
 //! From a listening socket to sessions.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::client::Client;
 use super::context::{Context, Traffic};
-use super::limits::Full;
+use super::limits::{Full, Place};
 use super::login::{Identity, LoggedIn, LoginFailure, Ownership, login};
 use super::session::{End, Session};
 use crate::backend::Connection;
@@ -60,50 +60,23 @@ fn is_the_clients(error: &io::Error) -> bool {
     )
 }
 
-async fn serve(mut socket: Socket, peer: Option<SocketAddr>, context: Arc<Context>) {
-    let deadline = Instant::now() + context.login.timeout;
-    let traffic = context.traffic.load_full();
-    let _place = match context.limits.admit(traffic.max_connections) {
-        Ok(place) => place,
-        Err(full) => return turn_away(socket, full, &context).await,
-    };
-    let peer = match behind_proxies(&mut socket, peer, &traffic, deadline).await {
-        Ok(peer) => peer,
-        Err(failure) => {
-            context.metrics.sessions.login_failures.increment(failure.label());
-            return tracing::debug!(?peer, %failure, "a client is not let in");
-        }
-    };
-    let address = peer.map(|peer| peer.ip());
-    let _place_of_address =
-        match context.limits.admit_address(address, traffic.per_address_connections) {
-            Ok(place) => place,
-            Err(full) => return turn_away(socket, full, &context).await,
-        };
-    let registration = context.registry.register(peer);
-    let id = registration.handle.id;
-    let logged_in = match login(socket, peer, id, deadline, &context.login).await {
-        Ok(logged_in) => logged_in,
-        Err(failure) => {
-            context.metrics.sessions.login_failures.increment(failure.label());
-            tracing::debug!(%id, ?peer, %failure, "a login failed");
-            return;
-        }
-    };
-    let user = logged_in.identity.account.user.clone();
-    let Some(_place_of_user) =
-        context.limits.admit_user(user.clone(), traffic.per_user_connections)
-    else {
-        context.metrics.sessions.refused.increment(Refusal::PerUser);
-        return turn_away_user(logged_in.stream, &user).await;
-    };
-    context.metrics.sessions.opened.increment();
-    let Some(session) = begin(logged_in, context.clone(), registration) else {
+/// A client that was let in.
+struct Guest {
+    session: Session,
+    /// Given up behind the session.
+    _places: (Place<()>, Option<Place<IpAddr>>, Place<Arc<[u8]>>),
+}
+
+async fn serve(socket: Socket, peer: Option<SocketAddr>, context: Arc<Context>) {
+    // Boxed: what the way in needs is not kept for as long as the session.
+    let Some(mut guest) = Box::pin(let_in(socket, peer, &context)).await else {
         return;
     };
+    let id = guest.session.id();
     context.metrics.sessions.current.increment();
     // If the task panics the gauge stays one too high, and the panic is in the log.
-    let end = session.run().await;
+    let end = guest.session.run().await;
+    drop(guest);
     context.metrics.sessions.current.decrement();
     if let Some(kind) = end.label() {
         context.metrics.errors.increment(kind);
@@ -124,6 +97,61 @@ async fn serve(mut socket: Socket, peer: Option<SocketAddr>, context: Arc<Contex
             tracing::info!(%id, ?end, "a session was ended");
         }
     }
+}
+
+/// Lets a client in that there is room for and that proves who it is. `None`: it has been turned
+/// away, and told why.
+async fn let_in(
+    mut socket: Socket,
+    peer: Option<SocketAddr>,
+    context: &Arc<Context>,
+) -> Option<Guest> {
+    let deadline = Instant::now() + context.login.timeout;
+    let traffic = context.traffic.load_full();
+    let place = match context.limits.admit(traffic.max_connections) {
+        Ok(place) => place,
+        Err(full) => {
+            turn_away(socket, full, context).await;
+            return None;
+        }
+    };
+    let peer = match behind_proxies(&mut socket, peer, &traffic, deadline).await {
+        Ok(peer) => peer,
+        Err(failure) => {
+            context.metrics.sessions.login_failures.increment(failure.label());
+            tracing::debug!(?peer, %failure, "a client is not let in");
+            return None;
+        }
+    };
+    let address = peer.map(|peer| peer.ip());
+    let place_of_address =
+        match context.limits.admit_address(address, traffic.per_address_connections) {
+            Ok(place) => place,
+            Err(full) => {
+                turn_away(socket, full, context).await;
+                return None;
+            }
+        };
+    let registration = context.registry.register(peer);
+    let id = registration.handle.id;
+    let logged_in = match login(socket, peer, id, deadline, &context.login).await {
+        Ok(logged_in) => logged_in,
+        Err(failure) => {
+            context.metrics.sessions.login_failures.increment(failure.label());
+            tracing::debug!(%id, ?peer, %failure, "a login failed");
+            return None;
+        }
+    };
+    let user = logged_in.identity.account.user.clone();
+    let Some(place_of_user) = context.limits.admit_user(user.clone(), traffic.per_user_connections)
+    else {
+        context.metrics.sessions.refused.increment(Refusal::PerUser);
+        turn_away_user(logged_in.stream, &user).await;
+        return None;
+    };
+    context.metrics.sessions.opened.increment();
+    let session = begin(logged_in, context.clone(), registration)?;
+    Some(Guest { session, _places: (place, place_of_address, place_of_user) })
 }
 
 /// The client's own address, which a proxy in front of us says where it may and then must:

@@ -78,7 +78,7 @@ impl Session {
             self.take_characteristics(plan).await?;
         }
         match (self.state.on_replica(), plan.request) {
-            (Some(_), Request::Primary) => return self.move_to_primary(plan).await,
+            (Some(_), Request::Primary) => return Box::pin(self.move_to_primary(plan)).await,
             // It begins another one.
             (Some(_), Request::Read) => {
                 self.end_on_replica(plan).await?;
@@ -302,7 +302,7 @@ impl Session {
             }
             let (error, patience) = match decision {
                 Decision::Locate(index) => {
-                    self.locate(&topology, index).await?;
+                    Box::pin(self.locate(&topology, index)).await?;
                     continue;
                 }
                 Decision::Backend(index) | Decision::Ask(index) => {
@@ -400,7 +400,7 @@ impl Session {
         let lease = match leased {
             Leased::Connection(lease) => lease,
             Leased::Empty(place) => {
-                let connection = self.dial(backend, access).await;
+                let connection = Box::pin(self.dial(backend, access)).await;
                 place.count_dial(connection.is_ok());
                 place.fill(connection?)
             }

@@ -71,7 +71,7 @@ impl Session {
     /// Runs a command and leaves the session ready for the next.
     pub(super) async fn execute(
         &mut self,
-        mut plan: Plan,
+        plan: &mut Plan,
         incoming: Incoming,
     ) -> Result<Destination, End> {
         let started = Instant::now();
@@ -82,12 +82,12 @@ impl Session {
         } else {
             Text::Streamed(incoming, None)
         };
-        if self.was_rescued(&plan, started) {
-            to_primary(&mut plan);
+        if self.was_rescued(plan, started) {
+            to_primary(plan);
         }
         let mut avoid: Vec<BackendId> = Vec::new();
         loop {
-            let (lease, _turn) = match self.connection_for(&plan, &avoid).await {
+            let (lease, _turn) = match self.connection_for(plan, &avoid).await {
                 Ok(found) => found,
                 Err(Refusal::End(end)) => return Err(end),
                 Err(Refusal::Error(error)) => {
@@ -95,7 +95,7 @@ impl Session {
                         self.discard(incoming).await?;
                     }
                     self.context.metrics.errors.increment(errors::label(&error));
-                    self.no_server_asked(&plan, &error);
+                    self.no_server_asked(plan, &error);
                     if plan.expect.is_some() {
                         self.answer_error(1, &error).await?;
                     }
@@ -109,7 +109,7 @@ impl Session {
             if let Some(rule) = &plan.rule {
                 rule.statements.increment();
             }
-            match self.attempt(lease, &plan, &mut text, avoid.len() < TRIES).await {
+            match self.attempt(lease, plan, &mut text, avoid.len() < TRIES).await {
                 Err(Failure::Unsent) => {
                     self.held_lost();
                     if self.state.keeps_connection() {
@@ -122,13 +122,13 @@ impl Session {
                 }
                 Ok(()) => {
                     metrics.statements.took(destination, started.elapsed());
-                    self.log_if_slow(&plan, &text, started, destination);
+                    self.log_if_slow(plan, &text, started, destination);
                     return Ok(destination);
                 }
                 Err(Failure::End(end)) => return Err(end),
                 Err(Failure::Refused(code)) => {
-                    self.remember_rescue(&plan, code);
-                    to_primary(&mut plan);
+                    self.remember_rescue(plan, code);
+                    to_primary(plan);
                 }
                 Err(Failure::Elsewhere) => {
                     self.held_lost();
@@ -342,7 +342,8 @@ impl Session {
                 match kept_back {
                     None => Ok(()),
                     Some(error) if error.code == NO_SUCH_THREAD => {
-                        self.kill_unknown(plan, &error).await.map_err(Failure::End)
+                        let killing = Box::pin(self.kill_unknown(plan, &error));
+                        killing.await.map_err(Failure::End)
                     }
                     Some(error) if may_be_rescued => Err(Failure::Refused(error.code)),
                     Some(error) if is_read_only(&error) => Err(Failure::ReadOnly(error)),

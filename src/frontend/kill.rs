@@ -32,8 +32,8 @@ pub(super) async fn limited<T>(
     limit: Option<(Duration, Arc<Handle>)>,
     reply: impl Future<Output = T>,
 ) -> T {
-    let Some((mut left, handle)) = limit else { return reply.await };
     let mut reply = pin!(reply);
+    let Some((mut left, handle)) = limit else { return reply.await };
     loop {
         if let Ok(reply) = tokio::time::timeout(left, &mut reply).await {
             return reply;

@@ -21,8 +21,8 @@ use crate::backend::connection::Access;
 use crate::backend::pool::{Lease, PoolKey};
 use crate::metrics::{Destination, ErrorKind};
 use crate::routing::{BackendId, Demand};
-use crate::session::State;
 use crate::session::plan::{Action, Situation, Why, plan};
+use crate::session::{SessionId, State};
 use crate::sql::{Dialect, Reason};
 use crate::wire::auth::Nonce;
 use crate::wire::capabilities::Status;
@@ -261,8 +261,14 @@ impl Session {
         }
     }
 
-    /// Serves the client until one side ends it.
-    pub async fn run(mut self) -> End {
+    /// The connection id that the client was greeted with.
+    pub fn id(&self) -> SessionId {
+        self.client.handle.id
+    }
+
+    /// Serves the client until one side ends it. What this waits for is kept small: its future is
+    /// most of what an idle client takes, so the rare ways are boxed.
+    pub async fn run(&mut self) -> End {
         let end = loop {
             let result = match self.next_command().await {
                 Ok(incoming) => self.serve(incoming).await,
@@ -432,8 +438,8 @@ impl Session {
             };
             match heard {
                 Ok(Heard::Client) => {}
-                Ok(Heard::Server) => self.hear_farewell().await?,
-                Err(ClientError::Interrupted(mail)) => self.receive(mail).await?,
+                Ok(Heard::Server) => Box::pin(self.hear_farewell()).await?,
+                Err(ClientError::Interrupted(mail)) => Box::pin(self.receive(mail)).await?,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -503,7 +509,7 @@ impl Session {
             plan(incoming.command, &payload[1..], incoming.whole, situation)
         };
         let why = match action {
-            Action::Run(plan) => return self.execute(plan, incoming).await,
+            Action::Run(mut plan) => return self.execute(&mut plan, incoming).await,
             Action::Malformed => return Err(End::Protocol("a command that is cut off")),
             Action::Quit => return Err(End::Quit),
             Action::Ok { is_statement } => {
@@ -536,12 +542,12 @@ impl Session {
                 Why::Prepared
             }
             Action::ChangeUser => {
-                self.change_user(incoming).await?;
+                Box::pin(self.change_user(incoming)).await?;
                 Why::Command
             }
             Action::Kill { session, scope } => {
                 self.discard(incoming).await?;
-                self.kill(session, scope).await?;
+                Box::pin(self.kill(session, scope)).await?;
                 Why::Text(Reason::Administration)
             }
         };

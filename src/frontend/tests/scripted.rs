@@ -279,7 +279,7 @@ impl Front {
         let registration = context.registry.register(None);
         let known = context.login.accounts.known(Who { user: b"app", from: None }).unwrap();
         let dialect = **context.dialect.load();
-        let session = Session::new(
+        let mut session = Session::new(
             Client::new(
                 PacketStream::new(Stream::Plain(Socket::Tcp(socket))),
                 registration.handle.clone(),
@@ -291,7 +291,7 @@ impl Front {
             dialect,
             registration,
         );
-        Front { client, context, ended: tokio::spawn(session.run()) }
+        Front { client, context, ended: tokio::spawn(async move { session.run().await }) }
     }
 
     pub async fn send(&mut self, command: u8, text: &str) {
