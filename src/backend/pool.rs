@@ -48,6 +48,8 @@ pub struct Pool {
     retired: AtomicBool,
     clock: Instant,
     in_flight: AtomicU32,
+    /// How many wait for a connection, or are about to.
+    waiting: AtomicUsize,
     pub counters: PoolCounters,
     /// Statements that ran on its connections.
     pub statements: Arc<BackendMetrics>,
@@ -113,6 +115,16 @@ impl Drop for InFlight {
     }
 }
 
+/// Somebody waits for a connection of the pool, until this is dropped.
+#[derive(Debug)]
+pub struct Waiting(Arc<Pool>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What [`Pool::lease`] gives.
 #[derive(Debug)]
 pub enum Leased {
@@ -151,6 +163,7 @@ impl Pool {
             retired: AtomicBool::new(false),
             clock: Instant::now(),
             in_flight: AtomicU32::new(0),
+            waiting: AtomicUsize::new(0),
             counters: PoolCounters::default(),
             statements,
         })
@@ -222,6 +235,18 @@ impl Pool {
     /// True when all connections are leased: whoever comes now must wait.
     pub fn is_exhausted(&self) -> bool {
         self.permits.available_permits() == 0
+    }
+
+    /// Announces one who waits. What others keep without need is to be looked for behind this: they
+    /// look for those who wait once they have said what they keep, so that one sees the other.
+    pub fn wait(self: &Arc<Self>) -> Waiting {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        Waiting(self.clone())
+    }
+
+    /// Whether somebody waits.
+    pub fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
     }
 
     async fn wait_for_permit(

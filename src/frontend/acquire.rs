@@ -427,9 +427,11 @@ impl Session {
         deadline: Instant,
     ) -> Result<Leased, Trouble> {
         let pool = self.context.pools.of(backend);
+        let mut _waiting = None;
         if pool.is_exhausted() && self.parked.is_none() {
             // Some may be kept only in case their session asks for warnings or an insert id.
-            self.context.registry.broadcast(Mail::RELEASE);
+            _waiting = Some(pool.wait());
+            self.context.registry.ask_for_connections();
         }
         match watched(&mut self.client, pool.lease(self.keys.of(access), deadline)).await? {
             Ok(leased) => Ok(leased),

@@ -529,6 +529,17 @@ impl Session {
             self.held_lost();
             lease.close();
         }
+        self.tell_of_hold();
+    }
+
+    /// Lets others know of a connection that is kept without need, and gives it up at the next
+    /// occasion if somebody waits for one: who does so has asked before it was kept.
+    pub(super) fn tell_of_hold(&self) {
+        let held = self.lease.as_ref().filter(|_| !self.state.keeps_connection());
+        self.registration.set_holds(held.is_some());
+        if held.is_some_and(|lease| lease.pool().is_awaited()) {
+            self.client.handle.mailbox.send(Mail::RELEASE);
+        }
     }
 
     /// Lets go of a connection that the session does not need now. The caller vouches that its

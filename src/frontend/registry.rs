@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,8 @@ pub struct Handle {
     profile: Mutex<Profile>,
     /// As whom it acts; `None` before it has logged in.
     principal: Mutex<Option<Principal>>,
+    /// It keeps a connection that others may have.
+    holds: AtomicBool,
     activity: Activity,
 }
 
@@ -164,6 +166,8 @@ impl Handle {
 pub struct Registry {
     sessions: Mutex<HashMap<SessionId, Arc<Handle>>>,
     next: AtomicU32,
+    /// How many keep a connection that others may have.
+    holding: AtomicUsize,
 }
 
 /// A session's place in the registry, given up when dropped.
@@ -175,7 +179,11 @@ pub struct Registration {
 
 impl Registry {
     pub fn new() -> Self {
-        Registry { sessions: Mutex::default(), next: AtomicU32::new(1) }
+        Registry {
+            sessions: Mutex::default(),
+            next: AtomicU32::new(1),
+            holding: AtomicUsize::new(0),
+        }
     }
 
     /// Enters a new session.
@@ -194,6 +202,7 @@ impl Registry {
             since: Instant::now(),
             profile: Mutex::default(),
             principal: Mutex::default(),
+            holds: AtomicBool::new(false),
             activity: Activity::default(),
         });
         sessions.insert(id, handle.clone());
@@ -216,6 +225,19 @@ impl Registry {
     pub fn broadcast(&self, mail: Mail) {
         for handle in self.lock().values() {
             handle.mailbox.send(mail);
+        }
+    }
+
+    /// Asks those that keep a connection which others may have for it. Who waits for one does so
+    /// for each of its statements: where nobody keeps any, no session is looked at.
+    pub fn ask_for_connections(&self) {
+        if self.holding.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        for handle in self.lock().values() {
+            if handle.holds.load(Ordering::Relaxed) {
+                handle.mailbox.send(Mail::RELEASE);
+            }
         }
     }
 
@@ -251,8 +273,23 @@ impl Default for Registry {
     }
 }
 
+impl Registration {
+    /// Notes whether the session keeps a connection that others may have. It alone says so.
+    pub fn set_holds(&self, holds: bool) {
+        if self.handle.holds.load(Ordering::Relaxed) == holds {
+            return;
+        }
+        self.handle.holds.store(holds, Ordering::Relaxed);
+        match holds {
+            true => self.registry.holding.fetch_add(1, Ordering::SeqCst),
+            false => self.registry.holding.fetch_sub(1, Ordering::SeqCst),
+        };
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
+        self.set_holds(false);
         self.registry.lock().remove(&self.handle.id);
     }
 }
@@ -273,5 +310,28 @@ mod tests {
         drop(first);
         assert!(registry.find(id).is_none());
         assert_eq!(registry.len(), 1);
+    }
+
+    #[test]
+    fn only_those_that_hold_a_connection_are_asked_for_it() {
+        let registry = Arc::new(Registry::new());
+        let [holder, other] = [registry.register(None), registry.register(None)];
+        let asked = |registration: &Registration| {
+            let mail = registration.handle.mailbox.peek();
+            registration.handle.mailbox.take(Mail::RELEASE);
+            mail == Mail::RELEASE
+        };
+        registry.ask_for_connections();
+        assert!(!asked(&holder) && !asked(&other));
+        holder.set_holds(true);
+        holder.set_holds(true);
+        registry.ask_for_connections();
+        assert!(asked(&holder) && !asked(&other));
+        holder.set_holds(false);
+        registry.ask_for_connections();
+        assert!(!asked(&holder));
+        other.set_holds(true);
+        drop(other);
+        assert_eq!(registry.holding.load(Ordering::Relaxed), 0);
     }
 }

@@ -140,7 +140,7 @@ pub struct Session {
     /// How often that was refused.
     pub(super) refused_changes: u32,
     pub(super) max_packet: u32,
-    _registration: Registration,
+    pub(super) registration: Registration,
 }
 
 /// The pool identities of a session, one for each kind of access.
@@ -257,7 +257,7 @@ impl Session {
             server_dialect,
             judged_by: None,
             state,
-            _registration: registration,
+            registration,
         }
     }
 
@@ -367,6 +367,7 @@ impl Session {
             self.dialect = self.state.dialect(self.server_dialect);
             self.client.patience = self.patience();
         }
+        self.tell_of_hold();
         self.client.handle.set_state(self.state.pins(), self.state.in_transaction());
         self.client.handle.set_backend(self.lease.as_ref().map(Lease::backend));
     }
