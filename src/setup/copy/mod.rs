@@ -42,8 +42,6 @@ mod session;
 mod snapshot;
 mod target;
 
-use std::sync::Arc;
-
 use tokio::sync::watch;
 
 use crate::administration::Endpoint;

@@ -126,6 +126,7 @@ pub fn server(number: u8) -> Server {
         aliases: vec![name.clone()],
         name,
         port: 3306,
+        run: None,
         spec: Spec::default(),
         standing: running(number),
     }
