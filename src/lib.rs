@@ -21,6 +21,7 @@
 //! | 4 | [`frontend`] | a client's life: login, commands, relay |
 //! | 4 | [`administration`] | servers asked and told by the administrator's account |
 //! | 5 | [`switchover`] | makes a replica the primary, on purpose |
+//! | 5 | [`check`] | what is wrong with the cluster |
 //! | 5 | [`setup`] | from bare servers to replication |
 //! | 5 | [`admin`] | the admin console and HTTP endpoints |
 //! | 5 | [`server`] | wires everything together |
@@ -30,6 +31,7 @@
 pub mod admin;
 pub mod administration;
 pub mod backend;
+pub mod check;
 pub mod config;
 pub mod discovery;
 pub mod frontend;

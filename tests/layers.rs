@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, as the crate's documentation lists them.
-const LAYERS: [(&str, u8); 17] = [
+const LAYERS: [(&str, u8); 18] = [
     ("wire", 0),
     ("sql", 0),
     ("gtid", 0),
@@ -19,6 +19,7 @@ const LAYERS: [(&str, u8); 17] = [
     ("frontend", 4),
     ("administration", 4),
     ("switchover", 5),
+    ("check", 5),
     ("setup", 5),
     ("admin", 5),
     ("server", 5),

@@ -161,12 +161,8 @@ pub async fn create(accounts: &Accounts, target: &mut Session) -> Result<(), Cop
         let (known, name) = (there.contains(&account.name), &account.name);
         match &account.kind {
             Kind::Public => {}
-            Kind::Role if known => revoke_all(name, target).await?,
-            Kind::Role => {
-                target.run(name, &format!("CREATE ROLE {name}")).await?;
-                // Whoever makes a role has it.
-                target.run(name, &format!("REVOKE {name} FROM CURRENT_USER")).await?;
-            }
+            // Whoever makes a role may grant it, which nobody else may.
+            Kind::Role => drop(target.run(name, &format!("CREATE OR REPLACE ROLE {name}")).await?),
             Kind::User { rest } => {
                 let verb: &str = if known { "ALTER USER " } else { "CREATE USER " };
                 let statement = [verb.as_bytes(), rest].concat();
@@ -233,6 +229,23 @@ pub async fn grant(
     for account in &accounts.accounts {
         if let Some(statement) = &account.defaults {
             target.run(&account.name, statement).await?;
+        }
+    }
+    give_roles_back(accounts, target).await
+}
+
+/// We have the roles that we have made; on the source we may not.
+async fn give_roles_back(accounts: &Accounts, target: &mut Session) -> Result<(), CopyError> {
+    let own = target.value("our account", "SELECT CURRENT_USER()").await?;
+    let ours = accounts.accounts.iter().find(|account| is_account(&account.name, &own));
+    for role in accounts.accounts.iter().filter(|account| account.kind == Kind::Role) {
+        let granted = format!("GRANT {} TO ", role.name);
+        let keeps = ours.is_some_and(|account| {
+            account.grants.iter().any(|grant| grant.starts_with(granted.as_bytes()))
+        });
+        if !keeps {
+            let sql = format!("REVOKE {} FROM CURRENT_USER", role.name);
+            target.run(&role.name, &sql).await?;
         }
     }
     Ok(())

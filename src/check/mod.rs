@@ -1,0 +1,3 @@
+//! `rwproxy check`: what is wrong with the cluster.
+
+pub mod audit;
