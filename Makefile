@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build image images packages test unit containers cluster fuzz-smoke lint demo demo-down bench soak suites clean
+.PHONY: help build image images packages test unit containers cluster instructions fuzz-smoke lint demo demo-down bench soak suites clean
 
 # FLAVOUR: mysql | mariadb. IMAGE: another database image by name, such as mysql:8.4, where a registry is reachable.
 FLAVOUR ?= mysql
@@ -27,8 +27,8 @@ images: ## the database images, from Debian packages
 packages: ## system packages and drivers that the tests need
 	tests/containers/prepare.sh build docker images lint test
 
-test: ## everything: unit, containers on both flavours, fuzz smoke, lint; installs and builds what it needs
-	tests/run.sh packages images unit containers fuzz-smoke lint
+test: ## everything: unit, containers on both flavours, instructions of a query, fuzz smoke, lint; installs and builds what it needs
+	tests/run.sh packages images unit containers instructions fuzz-smoke lint
 
 unit: ## tests without servers
 	tests/run.sh unit
@@ -51,7 +51,10 @@ demo: ## a cluster, the proxy and a tour; FLAVOUR=mysql|mariadb, IMAGE=…
 demo-down: ## stop what the demo left running
 	tests/demo/down.sh
 
-bench: ## the whole system beside a direct connection and haproxy in one run
+instructions: ## what a point select costs in user space, in instructions, beside what was recorded
+	tests/run.sh packages images instructions
+
+bench: ## the whole system beside a direct connection, haproxy and MySQL Router in one run
 	tests/run.sh packages-bench images bench
 
 soak: ## ten minutes of mixed load on each flavour, judged by the servers' general logs, 100,000 random operations, two million checked reads

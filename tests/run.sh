@@ -44,6 +44,7 @@ cluster() {
 }
 
 fuzz_smoke() { fuzz/smoke.sh; }
+instructions() { tests/instructions/run.sh; }
 bench()      { benches/system/run.sh; }
 soak()       { tests/soak/run.sh; }
 
