@@ -51,8 +51,8 @@ demo: ## a cluster, the proxy and a tour; FLAVOUR=mysql|mariadb, IMAGE=…
 demo-down: ## stop what the demo left running
 	tests/demo/down.sh
 
-instructions: ## what a point select costs in user space, in instructions, beside what was recorded
-	tests/run.sh packages images instructions
+instructions: ## what a point select costs the release build in user space, in instructions, beside what was recorded
+	BUILD=release tests/run.sh packages images instructions
 
 bench: ## the whole system beside a direct connection, haproxy and MySQL Router in one run
 	tests/run.sh packages-bench images bench

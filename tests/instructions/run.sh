@@ -2,9 +2,11 @@
 # Counts the instructions of a point select through the proxy, and of its classification, and compares them with the
 # recorded ones: times are too noisy for that on most machines.
 #
-#   tests/instructions/run.sh        RECORD=1: print what is to be recorded, and compare nothing
+#   tests/instructions/run.sh
+#       BUILD=dev       dev: the build of the other tests, so that nothing is built for it alone | release
+#       RECORD=         1: print what is to be recorded, and compare nothing
 #
-# The release build runs under valgrind's callgrind, between a client and a cluster of containers.
+# The proxy runs under valgrind's callgrind, between a client and a cluster of containers.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -12,6 +14,7 @@ root=$(cd "$here/../.." && pwd)
 . "$root/tests/containers/lib.sh"
 
 target_directory=${CARGO_TARGET_DIR:-$root/target}
+build=${BUILD:-dev}
 python=${RWPROXY_TEST_PYTHON:-$target_directory/venv/bin/python}
 cluster=$root/tests/containers/cluster.sh
 name=${RWPROXY_TEST_RUN:-run$$}-instructions
@@ -27,11 +30,13 @@ main() {
     need valgrind "tests/containers/prepare.sh test"
     [ -x "$python" ] || die "$python is missing (tests/containers/prepare.sh test)"
     require_docker
-    (cd "$root" && cargo build --release --bin rwproxy)
+    local directory=$build
+    [ "$build" != dev ] || directory=debug
+    (cd "$root" && cargo build --profile "$build" --bin rwproxy)
     "$cluster" up "$name" FLAVOUR=mysql >/dev/null
     "$cluster" sql "$name" primary 'CREATE TABLE app.sbtest1 (id INT PRIMARY KEY, c CHAR(120) NOT NULL)' >/dev/null
-    PYTHONDONTWRITEBYTECODE=1 "$python" "$here/count.py" --binary "$target_directory/release/rwproxy" \
-        --cluster "$name" ${RECORD:+--record}
+    PYTHONDONTWRITEBYTECODE=1 "$python" "$here/count.py" --binary "$target_directory/$directory/rwproxy" \
+        --build "$build" --cluster "$name" ${RECORD:+--record}
 }
 
 trap cleanup EXIT
