@@ -84,10 +84,29 @@ fn alone(states: &[State], prefix: &str) -> Result<Choice, Vec<Obstacle>> {
             let names = names(states, &candidates);
             Err(vec![undecided(format!("none of {names} has data, or a label that says"), prefix)])
         }
-        (_, several) => {
-            Err(vec![undecided(format!("{} have data", names(states, several)), prefix)])
-        }
+        (_, several) => match original(states, several) {
+            Some(original) => Ok(choice(original, "the others have copies of its data")),
+            None => {
+                let what = format!("{} have data", names(states, several));
+                Err(vec![undecided(what, prefix)])
+            }
+        },
     }
+}
+
+/// The one of which all the others are copies, whole or not: a setup that was cut off has left them so,
+/// closed to writers.
+fn original(states: &[State], filled: &[usize]) -> Option<usize> {
+    let mut open = filled.iter().copied().filter(|index| !states[*index].is_read_only());
+    let (original, None) = (open.next()?, open.next()) else { return None };
+    let is_copy = |index: &usize| {
+        let state = &states[*index];
+        let is_whole = state.is_clone_of(&states[original]) || state.has_replicated();
+        *index == original
+            || state.half_copied
+            || (is_whole && state.errant(&states[original]).is_none())
+    };
+    filled.iter().all(is_copy).then_some(original)
 }
 
 fn undecided(what: String, prefix: &str) -> Obstacle {
@@ -128,7 +147,8 @@ fn names(states: &[State], indexes: &[usize]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{filled, following, mysql};
+    use super::super::state::Cloning;
+    use super::super::tests::{filled, following, mysql, with};
     use super::*;
 
     fn labelled(state: State, role: RoleSetting) -> State {
@@ -139,12 +159,19 @@ mod tests {
     fn who_is_the_primary() {
         use RoleSetting::{Primary, Replica};
         let (a, b) = (|| mysql("a", 1), || mysql("b", 2));
+        let copy = |state: State, source: &str| State {
+            cloning: Cloning::Completed(source.to_owned()),
+            ..with(filled(state), &[("read_only", "ON")])
+        };
         // The servers, and the primary or a part of why there is none.
         let table = [
             (vec![a()], Ok("a")),
             (vec![a(), b()], Err("none of a and b has data")),
             (vec![a(), filled(b())], Ok("b")),
             (vec![filled(a()), filled(b())], Err("a and b have data")),
+            (vec![filled(a()), copy(b(), "a:3306")], Ok("a")),
+            (vec![filled(a()), copy(b(), "c:3306")], Err("a and b have data")),
+            (vec![filled(a()), State { half_copied: true, ..copy(b(), "") }], Ok("a")),
             (vec![labelled(a(), Primary), filled(b())], Ok("a")),
             (vec![labelled(a(), Primary), labelled(b(), Primary)], Err("are all labelled")),
             (vec![a(), labelled(b(), Replica)], Ok("a")),

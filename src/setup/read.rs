@@ -33,8 +33,11 @@ pub fn places(server: &discovery::Server) -> Vec<Place> {
     let place = |host: &str| Place { host: host.to_owned(), port: server.port };
     let mut places: Vec<Place> = server.aliases.iter().map(|alias| place(alias)).collect();
     match server.run {
-        // Names outlive a restart.
-        Some(_) => places.sort_by_key(|place| place.host.parse::<IpAddr>().is_ok()),
+        // Names outlive a restart, and that of the container its being made anew.
+        Some(_) => places.sort_by_key(|place| {
+            let is_name = place.host.eq_ignore_ascii_case(&server.name);
+            (!is_name, place.host.parse::<IpAddr>().is_ok())
+        }),
         // The first is what the operator calls it, the last what is dialled.
         None => places.reverse(),
     }

@@ -40,7 +40,10 @@ impl Setup {
     /// Asks everybody. Nothing is changed.
     pub async fn survey(&self) -> Survey {
         let mut catalog = self.catalog.clone();
-        let is_complete = timeout(LISTING, catalog.wait_for(discovery::Catalog::is_complete)).await;
+        // What it gives is a lock, which must not be kept.
+        let is_complete = timeout(LISTING, catalog.wait_for(discovery::Catalog::is_complete))
+            .await
+            .is_ok_and(|waited| waited.is_ok());
         let catalog = self.catalog.borrow().clone();
         let mut absent: Vec<Absent> = catalog
             .problems()
@@ -50,7 +53,7 @@ impl Setup {
                 remedy: "let this command reach the daemon: [docker] in proxy.toml".to_owned(),
             })
             .collect();
-        if is_complete.is_err() && absent.is_empty() {
+        if !is_complete && absent.is_empty() {
             absent.push(Absent {
                 name: "Docker".into(),
                 problem: "it has not listed its containers in time".to_owned(),

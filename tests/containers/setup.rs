@@ -252,6 +252,9 @@ impl Fleet {
         eventually("setup begins", Duration::from_secs(120), async || {
             let ended = self.setup(arguments).await;
             let could_not = ended.code != 0 && ended.text.contains("Nothing was changed");
+            if could_not {
+                eprintln!("{}", ended.text);
+            }
             (!could_not).then_some(ended)
         })
         .await

@@ -128,6 +128,7 @@ pub fn server(number: u8) -> Server {
         port: 3306,
         run: None,
         spec: Spec::default(),
+        run: None,
         standing: running(number),
     }
 }
