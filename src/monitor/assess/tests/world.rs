@@ -126,7 +126,6 @@ pub fn server(number: u8) -> Server {
         aliases: vec![name.clone()],
         name,
         port: 3306,
-        run: None,
         spec: Spec::default(),
         run: None,
         standing: running(number),
