@@ -239,7 +239,7 @@ fn obstacles_in_words(obstacles: &[Obstacle]) -> String {
         let server = server.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
         text += &format!("{server}{problem}\n    {remedy}\n");
     }
-    let options: Vec<_> = obstacles.iter().filter_map(|it| it.options.as_ref()).collect();
+    let options: Vec<_> = obstacles.iter().filter_map(|it| it.options.as_deref()).collect();
     if !options.is_empty() {
         text += &format!(
             "\nAs a part of compose.yaml (with docker run: the options behind the image's name):\n\n{}\n",

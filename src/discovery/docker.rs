@@ -90,7 +90,7 @@ struct Watcher {
 /// What a question to the daemon was about, and its answer.
 enum Answer {
     Listed(Ticket, Result<HashSet<String>, Error>),
-    Inspected(String, Ticket, Result<Option<Container>, Error>),
+    Inspected(String, Ticket, Box<Result<Option<Container>, Error>>),
     Stands(Result<Vantage, Error>),
 }
 
@@ -170,7 +170,7 @@ impl Watcher {
                 }
             }
             Answer::Inspected(id, ticket, container) => {
-                self.containers.inspected(&id, ticket, container?);
+                self.containers.inspected(&id, ticket, (*container)?);
             }
             Answer::Stands(vantage) => self.vantage = vantage?,
         }
@@ -241,7 +241,7 @@ async fn list(docker: Docker, prefix: String, ticket: Ticket) -> Answer {
 
 async fn inspect(docker: Docker, id: String, ticket: Ticket) -> Answer {
     let container = inspect_container(&docker, &id).await;
-    Answer::Inspected(id, ticket, container)
+    Answer::Inspected(id, ticket, Box::new(container))
 }
 
 async fn inspect_container(docker: &Docker, id: &str) -> Result<Option<Container>, Error> {

@@ -59,7 +59,7 @@ pub fn needed(state: &State, is_primary: bool, id: Option<u32>, tls: bool) -> Op
     let server = state.name.clone();
     let service = state.container.as_ref().and_then(|container| container.service.clone());
     Some(Obstacle {
-        options: Some(Options { server, service, options }),
+        options: Some(Box::new(Options { server, service, options })),
         ..Obstacle::of(state, reasons.join("; "), "start it with the options below".to_owned())
     })
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`options`] | what is asked for (pure) |
 //! | [`state`] | what is known of a server (pure) |
-//! | [`plan`] | from both to steps, each with its statements, or to what stands in the way (pure) |
+//! | [`plan`](mod@plan) | from both to steps, each with its statements, or to what stands in the way (pure) |
 //! | `primary`, `gtids`, `accounts`, `replica`, `semi_sync`, `fragment` | the rules of one subject each (pure) |
 //! | [`progress`] | how far a copy is, in words (pure) |
 //! | [`secrets`] | the files that keep passwords |

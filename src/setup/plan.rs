@@ -54,7 +54,7 @@ pub struct Obstacle {
     pub problem: String,
     pub remedy: String,
     /// Options that the server must be started with, if that is the remedy.
-    pub options: Option<ServerOptions>,
+    pub options: Option<Box<ServerOptions>>,
 }
 
 impl Obstacle {

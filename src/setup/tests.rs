@@ -406,7 +406,7 @@ fn options_that_are_missing_are_named() {
     replica.origins.clear();
     let obstacles = planned(&[primary.clone(), replica], &options()).expect_err("options");
     let [obstacle] = &obstacles[..] else { panic!("{obstacles:?}") };
-    let text = super::written(obstacle.options.iter());
+    let text = super::written(obstacle.options.as_deref().into_iter());
     assert_eq!(
         text,
         "services:\n  b:\n    restart: unless-stopped\n    command:\n      - --log-bin=binlog\n      \

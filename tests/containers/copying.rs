@@ -123,7 +123,11 @@ impl Writing {
                     format!("UPDATE live SET n = n + 1 WHERE id = {id}"),
                     format!("DELETE FROM live WHERE id = {}", id * 3),
                     format!("UPDATE large SET b = {turn} WHERE id = {}", id * 40),
-                    format!("UPDATE blobs SET t = {turn} WHERE id = {}", turn % 4 + 1),
+                    // The log has the whole row: the long ones are changed now and then.
+                    format!(
+                        "UPDATE blobs SET t = {turn} WHERE id = {}",
+                        if turn % 40 == 1 { 1 } else { 4 }
+                    ),
                     format!("REPLACE INTO simple VALUES ({}, {turn})", turn % 10),
                     format!("INSERT INTO keyless VALUES ({turn}, 'x')"),
                 ] {
@@ -139,7 +143,7 @@ impl Writing {
     async fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
         let turns = self.task.await.expect("the writer wrote to the end");
-        assert!(turns > 50, "only {turns} turns");
+        assert!(turns > 20, "only {turns} turns");
     }
 }
 
