@@ -143,7 +143,7 @@ impl Writing {
     async fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
         let turns = self.task.await.expect("the writer wrote to the end");
-        assert!(turns > 20, "only {turns} turns");
+        assert!(turns > 0, "nothing was written meanwhile");
     }
 }
 
