@@ -60,11 +60,14 @@ fn is_the_clients(error: &io::Error) -> bool {
     )
 }
 
+/// A client's places among all, among those of its address, and among those of its account.
+type Places = (Place<()>, Option<Place<IpAddr>>, Place<Arc<[u8]>>);
+
 /// A client that was let in.
 struct Guest {
     session: Session,
     /// Given up behind the session.
-    _places: (Place<()>, Option<Place<IpAddr>>, Place<Arc<[u8]>>),
+    _places: Places,
 }
 
 async fn serve(socket: Socket, peer: Option<SocketAddr>, context: Arc<Context>) {
