@@ -31,8 +31,13 @@ main() {
     [ -x "$python" ] || die "$python is missing (tests/containers/prepare.sh test)"
     require_docker
     local directory=$build
-    [ "$build" != dev ] || directory=debug
-    (cd "$root" && cargo build --profile "$build" --bin rwproxy)
+    if [ "$build" = dev ]; then
+        directory=debug
+        # As for the other tests, with the features of theirs.
+        (cd "$root" && cargo test --no-run --test containers)
+    else
+        (cd "$root" && cargo build --profile "$build" --bin rwproxy)
+    fi
     "$cluster" up "$name" FLAVOUR=mysql >/dev/null
     "$cluster" sql "$name" primary 'CREATE TABLE app.sbtest1 (id INT PRIMARY KEY, c CHAR(120) NOT NULL)' >/dev/null
     PYTHONDONTWRITEBYTECODE=1 "$python" "$here/count.py" --binary "$target_directory/$directory/rwproxy" \
