@@ -240,9 +240,12 @@ impl Unknown {
 
     /// Notes what the connection has answered that was kept for it.
     pub fn read(&mut self, known: &mut UserVariables, name: &str, value: &Assigned) {
-        let is_null = known.known.get(name).is_some_and(|it| it.is_null && it.literal.is_some());
+        let is_coded =
+            self.unread.iter().any(|(it, unread)| **it == *name && *unread == Unread::Coded);
+        let is_null = known.known.get(name).is_some_and(|it| it.is_null);
         self.assign(known, name, value);
-        if is_null {
+        // What GET DIAGNOSTICS has set is NULL only until it is read.
+        if is_coded && is_null {
             self.assign(known, name, &Assigned::Null);
         }
     }
@@ -336,6 +339,7 @@ mod tests {
     #[test]
     fn what_diagnostics_have_set_is_read_later() {
         let (mut known, mut unknown) = variables(&[
+            ("n", literal("5")),
             ("n", Assigned::OnConnection(Item::Unsigned)),
             ("m", Assigned::OnConnection(Item::Text)),
         ]);
