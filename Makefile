@@ -28,7 +28,7 @@ packages: ## system packages and drivers that the tests need
 	tests/containers/prepare.sh build docker images lint test
 
 test: ## everything: unit, containers on both flavours, instructions of a query, fuzz smoke, lint; installs and builds what it needs
-	tests/run.sh packages images unit containers instructions fuzz-smoke lint
+	tests/run.sh packages images-and-build unit containers instructions fuzz-smoke lint
 
 unit: ## tests without servers
 	tests/run.sh unit

@@ -20,6 +20,17 @@ packages()       { tests/containers/prepare.sh build docker images lint test; }
 packages_bench() { tests/containers/prepare.sh build docker images test bench; }
 images()         { tests/containers/build-images.sh; }
 
+# The database images while the tests are compiled: on a bare machine each takes minutes, and leaves half of it idle.
+images_and_build() {
+    local log="$CARGO_TARGET_DIR/build.log" building
+    mkdir -p "$CARGO_TARGET_DIR"
+    say "compiling the tests meanwhile ($log)"
+    (cargo test --no-run && cargo test --no-run --test containers) >"$log" 2>&1 </dev/null &
+    building=$!
+    images
+    wait "$building" || { tail -n 60 "$log" >&2; die "the tests do not compile"; }
+}
+
 # Every test but those in tests/containers; they need servers.
 unit() {
     local file targets=()
@@ -79,6 +90,7 @@ current=
 cleanup() {
     local status=$?
     trap - EXIT INT TERM
+    jobs -pr | xargs -r kill 2>/dev/null || true
     if command -v docker >/dev/null 2>&1 && docker version >/dev/null 2>&1; then
         tests/containers/cluster.sh down --all-of-run "$RWPROXY_TEST_RUN-" || say "cleaning up failed"
     fi

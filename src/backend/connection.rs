@@ -16,7 +16,9 @@ use crate::net::{PacketError, PacketStream};
 use crate::session::SessionId;
 use crate::session::settings::{Difference, Restore, Settings};
 use crate::session::statements::PreparedText;
-use crate::session::tracking::{self, Further, GtidTracking, Tracking, UNKNOWN_VARIABLE};
+use crate::session::tracking::{
+    self, Further, GtidTracking, Tracking, TransactionState, UNKNOWN_VARIABLE,
+};
 use crate::sql::Dialect;
 use crate::wire::amend::text_rows;
 use crate::wire::capabilities::Status;
@@ -64,6 +66,8 @@ pub struct Connection {
     pub access: Access,
     /// Status flags of the last reply.
     pub status: Status,
+    /// What it has last told of its transaction.
+    pub transaction: TransactionState,
     /// What is prepared on it.
     pub statements: ServerStatements,
     /// Since the last reply something was sent that has none, but to which the server may object
@@ -124,6 +128,7 @@ impl Connection {
             thread: connected.greeting.connection_id,
             capabilities: connected.capabilities,
             access,
+            transaction: TransactionState::default(),
             statements: ServerStatements::default(),
             present,
             settled: None,
@@ -445,6 +450,10 @@ impl Connection {
             return Err(PrivateError::Refused(ErrPacket::parse(&reply.payload)?.to_owned()));
         }
         self.status = OkPacket::parse(&reply.payload, self.capabilities)?.status;
+        if !self.status.contains(Status::IN_TRANSACTION) {
+            // It was told now, if it was not before.
+            self.transaction = TransactionState::default();
+        }
         Ok(())
     }
 

@@ -320,15 +320,19 @@ impl Relay<'_> {
                     EOF => Ending::Rows { count: rows },
                     _ => Ending::Ok { affected: ok.affected_rows },
                 };
-                if !ok.session_state.is_empty() || status.contains(Status::SESSION_STATE_CHANGED) {
+                let (client, server) = (&mut self.client.transaction, &mut self.server.transaction);
+                let is_behind = client.is_left_behind(server, status);
+                if is_behind
+                    || !ok.session_state.is_empty()
+                    || status.contains(Status::SESSION_STATE_CHANGED)
+                {
                     note_changes(&ok, reply).map_err(malformed)?;
                     told = reply.written.as_ref();
-                    let transaction = &mut self.client.transaction;
                     let wanted =
                         match self.client.capabilities.contains(Capabilities::SESSION_TRACK) {
                             true => self
                                 .tracking
-                                .filtered(ok.changes(), transaction)
+                                .filtered(ok.changes(), status, client, server)
                                 .map_err(malformed)?,
                             false => Some(Vec::new()),
                         };

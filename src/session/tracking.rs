@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::sql::Dialect;
 use crate::sql::variables::{restored, session_variable};
 use crate::wire::Flavour;
+use crate::wire::capabilities::Status;
 use crate::wire::codec::Malformed;
 use crate::wire::reply::{StateChange, StateChanges};
 
@@ -68,8 +69,8 @@ struct Wishes {
     gtids: Gtids,
 }
 
-/// The state of its transaction as a client has last heard of it: MySQL tells what has changed on a
-/// connection, which may have been another one.
+/// The state of a transaction as a connection has last told it, to a client or to the proxy: MySQL
+/// tells what has changed on that connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TransactionState([u8; 8]);
 
@@ -81,11 +82,25 @@ impl Default for TransactionState {
 }
 
 impl TransactionState {
-    /// Takes over what is told. False when that is known, and is not to be told again.
-    fn is_changed_by(&mut self, told: &StateChange<'_>) -> bool {
-        let StateChange::TransactionState(letters) = told else { return true };
-        let Ok(letters) = <[u8; 8]>::try_from(*letters) else { return true };
-        std::mem::replace(&mut self.0, letters) != letters
+    fn told(change: &StateChange<'_>) -> Option<Self> {
+        let StateChange::TransactionState(letters) = change else { return None };
+        <[u8; 8]>::try_from(*letters).ok().map(TransactionState)
+    }
+
+    /// Takes over what a server tells that has last told `server`. False when the client knows it,
+    /// from another connection. A server that repeats itself is repeated: MySQL does so where a
+    /// statement begins a transaction and ends it, such as DDL without autocommit.
+    fn follow(&mut self, told: TransactionState, server: &mut TransactionState) -> bool {
+        let is_known = std::mem::replace(self, told) == told;
+        let is_repeated = std::mem::replace(server, told) == told;
+        !is_known || is_repeated
+    }
+
+    /// The transaction that the client has last heard of ended behind its back: by a statement that
+    /// failed, which has no room for that, on a connection that has served others since.
+    pub fn is_left_behind(&self, server: &TransactionState, status: Status) -> bool {
+        let none = TransactionState::default();
+        *self != none && *server == none && !status.contains(Status::IN_TRANSACTION)
     }
 }
 
@@ -202,22 +217,32 @@ impl Tracking {
     }
 
     /// The session state of an OK as the client is to get it; `None` when that is all of it.
+    /// `status` is the OK's, `server` is what its connection has told.
     pub fn filtered(
         &self,
         state: StateChanges<'_>,
-        transaction: &mut TransactionState,
+        status: Status,
+        client: &mut TransactionState,
+        server: &mut TransactionState,
     ) -> Result<Option<Vec<u8>>, Malformed> {
         let mut all = true;
         let mut kept = Vec::new();
         for change in state {
             let change = change?;
-            match self.tells(change).filter(|told| transaction.is_changed_by(told)) {
+            let told = TransactionState::told(&change);
+            let is_news = told.is_none_or(|told| client.follow(told, server));
+            match self.tells(change).filter(|_| is_news) {
                 Some(told) => {
                     all &= told == change;
                     told.put(&mut kept);
                 }
                 None => all = false,
             }
+        }
+        if client.is_left_behind(server, status) {
+            *client = *server;
+            StateChange::TransactionState(&server.0).put(&mut kept);
+            all = false;
         }
         Ok((!all).then_some(kept))
     }
@@ -328,8 +353,10 @@ mod tests {
             entry.put(&mut session_state);
         }
         let all = OkPacket { session_state: &session_state, ..OkPacket::default() };
-        let mut transaction = TransactionState::default();
-        let kept = tracking.filtered(all.changes(), &mut transaction).unwrap()?;
+        let [mut client, mut server] = [TransactionState::default(); 2];
+        let kept = tracking
+            .filtered(all.changes(), Status::default(), &mut client, &mut server)
+            .unwrap()?;
         let mut payload = Vec::new();
         let packet = OkPacket { session_state: &kept, ..OkPacket::default() };
         put_ok(&mut payload, &packet, Capabilities::SESSION_TRACK);
@@ -355,7 +382,7 @@ mod tests {
         assert_eq!(filtered(&tracking, &[mode]), Some(vec![]));
         let [none, open] = [&b"________"[..], b"T_______"].map(StateChange::TransactionState);
         assert_eq!(filtered(&tracking, &[open, none]), None);
-        assert_eq!(filtered(&tracking, &[none]), Some(vec![]), "another connection's");
+        assert_eq!(filtered(&tracking, &[none]), None, "a transaction that began and ended");
         assert_eq!(filtered(&tracking, &[variable("redirect_url", "x")]), Some(vec![]));
         assert_eq!(tracking.further(), &Further::default());
         let defaults = "SET @@session.session_track_schema=DEFAULT, \
@@ -363,6 +390,39 @@ mod tests {
         assert_eq!(tracking.statement(GtidTracking::Not), defaults);
         let gtids = ", @@session.session_track_gtids=DEFAULT";
         assert_eq!(tracking.statement(GtidTracking::Settable), format!("{defaults}{gtids}"));
+    }
+
+    #[test]
+    fn another_connection_does_not_tell_again_what_is_known() {
+        let idle = TransactionState::default();
+        let open = TransactionState(*b"T_______");
+        let (mut client, mut first, mut second) = (idle, idle, idle);
+        assert!(client.follow(open, &mut first));
+        assert!(!client.follow(open, &mut second), "known, and news of the second");
+        assert!(client.follow(open, &mut second), "its server repeats itself");
+        assert!(client.follow(idle, &mut second) && client.follow(idle, &mut second));
+        assert!(!client.follow(idle, &mut first), "what it had to tell of before");
+    }
+
+    #[test]
+    fn a_transaction_that_ended_elsewhere_is_told_of() {
+        let tracking = Tracking::default();
+        let open = TransactionState(*b"T_______");
+        let (mut client, mut server) = (open, TransactionState::default());
+        let nothing = OkPacket::default();
+        let status = Status::IN_TRANSACTION;
+        let told = tracking.filtered(nothing.changes(), status, &mut client, &mut server);
+        assert_eq!(told.unwrap(), None);
+        let status = Status::default();
+        let told = tracking.filtered(nothing.changes(), status, &mut client, &mut server);
+        let mut expected = Vec::new();
+        StateChange::TransactionState(b"________").put(&mut expected);
+        assert_eq!(told.unwrap(), Some(expected));
+        let told = tracking.filtered(nothing.changes(), status, &mut client, &mut server);
+        assert_eq!(told.unwrap(), None, "once");
+        let (mut client, mut server) = (open, open);
+        assert!(!client.is_left_behind(&server, status), "it will tell of that itself");
+        assert!(client.follow(TransactionState::default(), &mut server));
     }
 
     #[test]

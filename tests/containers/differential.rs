@@ -42,9 +42,15 @@ const DIRECT: usize = 16;
 const MOST: u64 = 3;
 
 async fn random_sessions(flavour: Flavour) {
-    // A table that leaves MySQL's cache forgets which auto-increment values were set aside.
-    let caches = ["--", "--table-open-cache=4000", "--table-definition-cache=4000"];
-    let cluster = Cluster::start(flavour, &caches);
+    // A table that leaves MySQL's cache forgets which auto-increment values were set aside, and slow
+    // statements are flagged.
+    let options = [
+        "--",
+        "--table-open-cache=4000",
+        "--table-definition-cache=4000",
+        "--long-query-time=3600",
+    ];
+    let cluster = Cluster::start(flavour, &options);
     let total = setting("DIFFERENTIAL_OPERATIONS", 4_000);
     let seed = setting("DIFFERENTIAL_SEED", 1);
     let each = total as usize / SESSIONS;

@@ -4,7 +4,9 @@
 use std::net::SocketAddr;
 
 use rwproxy::wire::Capabilities;
+use rwproxy::wire::capabilities::Status;
 use rwproxy::wire::packet::Packet;
+use rwproxy::wire::reply::OkPacket;
 
 use crate::support::raw::{OLD, Raw, error_code, sorted_changes};
 use crate::support::{Cluster, Flavour, Proxy};
@@ -13,6 +15,7 @@ crate::on_both_flavours!(sessions_with_told_variables_split);
 crate::on_both_flavours!(what_is_said_of_the_next_transaction_ends_with_it);
 crate::on_both_flavours!(roles_stay_with_their_sessions);
 crate::on_both_flavours!(clients_hear_what_they_have_asked_for);
+crate::on_both_flavours!(clients_hear_of_their_transactions);
 
 /// Each session has to share one connection to each server.
 const POOL: &str =
@@ -254,5 +257,52 @@ async fn clients_hear_what_they_have_asked_for(flavour: Flavour) {
             proxied.query("SELECT 3").await;
         }
         assert!(proxy.reads_on_replicas() >= before + 8, "not split");
+    }
+}
+
+/// Among them ends that are an error, which has no room to tell of it, and ends that are told again.
+const TRANSACTIONS: &[&str] = &[
+    "BEGIN",
+    "DELETE FROM heard WHERE id = 7",
+    "TRUNCATE missing",
+    "SELECT * FROM missing",
+    "SELECT 1",
+    "BEGIN",
+    "DELETE FROM heard WHERE id = 7",
+    "COMMIT",
+    "SET autocommit = 0",
+    "CREATE TABLE IF NOT EXISTS heard (id INT PRIMARY KEY)",
+    "SELECT 1",
+    "SELECT * FROM heard",
+    "DROP TABLE missing",
+    "SET autocommit = 1",
+    "SELECT * FROM heard",
+];
+
+async fn clients_hear_of_their_transactions(flavour: Flavour) {
+    let cluster = Cluster::shared(flavour);
+    cluster.run_on("primary", "CREATE TABLE IF NOT EXISTS app.heard (id INT PRIMARY KEY)").await;
+    cluster.settle().await;
+    let proxy = Proxy::start(cluster, POOL);
+    let capabilities = OLD | Capabilities::DEPRECATE_EOF | Capabilities::SESSION_TRACK;
+    let mut direct = Raw::app(address(cluster), capabilities).await;
+    let mut proxied = Raw::app(proxy.address, capabilities).await;
+    let mut other = Raw::app(proxy.address, capabilities).await;
+    for client in [&mut direct, &mut proxied] {
+        client.ok("SET session_track_transaction_info = 'STATE'").await;
+    }
+    for sql in TRANSACTIONS {
+        let expected = direct.query(sql).await;
+        let last = expected.last().expect("an answer").payload.clone();
+        // An error does not tell: the proxy finds out at the next statement.
+        let is_over = OkPacket::parse(&last, capabilities)
+            .is_ok_and(|ok| !ok.status.contains(Status::IN_TRANSACTION));
+        let expected = texts(expected, capabilities);
+        assert_eq!(texts(proxied.query(sql).await, capabilities), expected, "{sql}");
+        if is_over {
+            // By the one connection that there is.
+            let told = texts(other.query("DELETE FROM heard WHERE id = 9").await, capabilities);
+            assert!(told[0].ends_with("\\x02\\x00\\x00\\x00"), "behind {sql}: {told:?}");
+        }
     }
 }
