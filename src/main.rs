@@ -13,8 +13,8 @@ use rwproxy::routing::{Rules, Sender};
 use rwproxy::server;
 use tokio::sync::watch;
 
-use cli::arguments::{Arguments, Command, ConfigCommand, SetupArguments};
-use cli::{explain, healthcheck, logging, runtime, setup, signals, switchover};
+use cli::arguments::{Arguments, CheckArguments, Command, ConfigCommand, SetupArguments};
+use cli::{audit, explain, healthcheck, logging, runtime, setup, signals, switchover};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,9 +33,10 @@ fn main() -> ExitCode {
             })
         }
         Some(Command::Setup(arguments)) => setup(path.as_deref(), arguments),
+        Some(Command::Check(arguments)) => Ok(check(path.as_deref(), arguments)),
         Some(Command::Switchover { server, force }) => switchover(path.as_deref(), &server, force),
         Some(Command::Healthcheck) => healthcheck(path.as_deref()),
-        Some(Command::Config { command: ConfigCommand::Check }) => check(path.as_deref()),
+        Some(Command::Config { command: ConfigCommand::Check }) => config_check(path.as_deref()),
     };
     match done {
         Ok(code) => code,
@@ -77,7 +78,7 @@ fn serve(path: Option<PathBuf>) -> Done {
     }
 }
 
-fn check(path: Option<&Path>) -> Done {
+fn config_check(path: Option<&Path>) -> Done {
     load(path)?;
     match path {
         Some(path) => println!("{}: ok", path.display()),
@@ -94,6 +95,22 @@ fn healthcheck(path: Option<&Path>) -> Done {
 fn setup(path: Option<&Path>, arguments: SetupArguments) -> Done {
     let succeeded = setup::run(path, arguments.wishes())?;
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// 0: all is well; 1: what could be looked at is; 2: something is not, or could not be looked at.
+fn check(path: Option<&Path>, arguments: CheckArguments) -> ExitCode {
+    if !arguments.data {
+        eprintln!("what is to be checked? --data compares the data of the replicas");
+        return ExitCode::from(2);
+    }
+    let checked = load(path).map_err(Into::into).and_then(|config| audit::run(&config, arguments));
+    match checked {
+        Ok(verdict) => verdict.exit_code(),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
 }
 
 fn switchover(path: Option<&Path>, server: &str, force: bool) -> Done {

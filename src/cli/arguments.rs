@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rwproxy::check::audit::Only;
 use rwproxy::config::parse_duration;
 use rwproxy::setup::{Options, SemiSyncOptions, WaitPoint};
 
@@ -46,6 +47,8 @@ pub enum Command {
     /// Brings the servers from nothing to replication: shows what it would do, asks, does it, and
     /// verifies it. Run again it changes only what is missing
     Setup(SetupArguments),
+    /// Says what is wrong with the cluster; exit code 0 if nothing is
+    Check(CheckArguments),
     /// Makes a replica the primary, by the running proxy: writes wait meanwhile and are not lost
     Switchover {
         /// The replica's name, as SHOW BACKENDS has it
@@ -95,6 +98,50 @@ pub struct SetupArguments {
     pub wait: Duration,
 }
 
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// Compares the data of the replicas with the primary's, table by table. Nothing is written to
+    /// the servers
+    #[arg(long)]
+    pub data: bool,
+    /// The part of the time that servers may be busy with it, 0.01 to 1
+    #[arg(long, value_name = "FRACTION", default_value = "0.5", value_parser = fraction, requires = "data")]
+    pub load: f64,
+    /// How long a replica may take to reach where the primary was
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration, requires = "data")]
+    pub patience: Duration,
+    /// Keeps in this file how far it has come, and goes on from there if it was cut off; the file is
+    /// removed at the end
+    #[arg(long, value_name = "FILE", requires = "data")]
+    pub resume: Option<PathBuf>,
+    /// A schema or a table to compare, instead of all; may be given several times
+    #[arg(long, value_name = "SCHEMA[.TABLE]", value_parser = only, requires = "data")]
+    pub table: Vec<Only>,
+    /// Prints the result as JSON
+    #[arg(long, requires = "data")]
+    pub json: bool,
+}
+
+fn fraction(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    match (0.01..=1.0).contains(&value) {
+        true => Ok(value),
+        false => Err("it must be 0.01 to 1".to_owned()),
+    }
+}
+
+/// What stands behind the first dot is the table: its name may have dots.
+fn only(text: &str) -> Result<Only, String> {
+    let (schema, table) = match text.split_once('.') {
+        Some((schema, table)) => (schema, Some(table)),
+        None => (text, None),
+    };
+    if schema.is_empty() || table == Some("") {
+        return Err("it must be SCHEMA or SCHEMA.TABLE".to_owned());
+    }
+    Ok(Only { schema: schema.to_owned(), table: table.map(str::to_owned) })
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum WaitPointArgument {
     AfterSync,
@@ -138,6 +185,36 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_to_be_compared() {
+        let parse = |arguments: &[&str]| {
+            let line = ["rwproxy", "check"].iter().chain(arguments);
+            Arguments::try_parse_from(line).map(|parsed| match parsed.command {
+                Some(Command::Check(arguments)) => arguments,
+                other => panic!("{other:?}"),
+            })
+        };
+        let all = parse(&["--data", "--table", "a", "--table", "b.c.d", "--load", "0.2"]);
+        let all = all.expect("legal arguments");
+        let table = |schema: &str, table: Option<&str>| Only {
+            schema: schema.to_owned(),
+            table: table.map(str::to_owned),
+        };
+        assert_eq!(all.table, [table("a", None), table("b", Some("c.d"))]);
+        assert!(all.data && all.load == 0.2 && all.patience == Duration::from_secs(60));
+        let refused: [&[&str]; 6] = [
+            &["--data", "--load", "0"],
+            &["--data", "--load", "1.5"],
+            &["--data", "--load", "NaN"],
+            &["--data", "--table", ".t"],
+            &["--data", "--table", "s."],
+            &["--json"],
+        ];
+        for arguments in refused {
+            parse(arguments).expect_err("it means nothing");
+        }
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The parts of the command that are no part of the library.
 
+mod access;
 pub mod arguments;
+pub mod audit;
 pub mod explain;
 pub mod healthcheck;
 pub mod logging;
 pub mod runtime;
+mod screen;
 pub mod setup;
 pub mod signals;
 pub mod switchover;

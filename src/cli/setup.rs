@@ -1,27 +1,25 @@
 //! `rwproxy setup`: the plan is shown, agreed to, and carried out.
 
-use std::cell::Cell;
 use std::error::Error;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rwproxy::administration::Access;
-use rwproxy::backend::Credential;
 use rwproxy::config::{Account, Config, Secret};
+use rwproxy::monitor;
 use rwproxy::setup::{
     Accounts, Credentials, Event, Obstacle, Options, Plan, Setup, Step, Stopped, secrets, written,
 };
-use rwproxy::wire::auth;
-use rwproxy::{monitor, server};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::access::access;
+use super::screen::Screen;
+
 /// Between two looks whether servers have been started with the options that they lacked.
 const LOOK: Duration = Duration::from_secs(1);
-/// Between two lines about the progress, where lines cannot be written over.
-const QUIET: Duration = Duration::from_secs(5);
 
 /// What was asked for on the command line.
 #[derive(Debug)]
@@ -41,14 +39,8 @@ pub fn run(path: Option<&Path>, wishes: Wishes) -> Result<bool, Box<dyn Error>> 
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let access = Access {
-            credential: Credential::new(
-                accounts.administrator.user.as_bytes(),
-                auth::Secret::from_password(accounts.administrator.password.expose()),
-            ),
-            tls: server::backend_tls(&config.backend_tls)?,
-            announce: config.listen.announces_itself(),
-        };
+        let administrator = &accounts.administrator;
+        let access = access(&config, &administrator.user, &administrator.password)?;
         let prefix = config.docker.label_prefix.clone();
         let (_sender, config) = watch::channel(Arc::new(config));
         let (catalog, _tasks) = monitor::discover(config);
@@ -79,9 +71,10 @@ async fn carry_out(
             secrets::keep(path, secret).map_err(|error| format!("{}: {error}", path.display()))?;
         }
     }
-    let screen = Screen::new(plan.steps.len());
-    let performed = setup.perform(&|event| screen.show(&event)).await;
-    screen.end_line();
+    let (of, begun) = (plan.steps.len(), AtomicUsize::new(0));
+    let steps = Steps { of, begun, screen: Screen::of(io::stdout()) };
+    let performed = setup.perform(&|event| steps.show(&event)).await;
+    steps.screen.end_line();
     match performed {
         Ok(()) => {
             println!("Done: all of this is so.");
@@ -268,62 +261,28 @@ fn stopped_in_words(stopped: &Stopped) -> String {
 }
 
 /// What is written while it goes on.
-struct Screen {
-    steps: usize,
-    state: Mutex<ScreenState>,
-    is_terminal: bool,
+struct Steps {
+    of: usize,
+    begun: AtomicUsize,
+    screen: Screen,
 }
 
-#[derive(Default)]
-struct ScreenState {
-    begun: Cell<usize>,
-    /// A line about the progress stands there.
-    is_open: Cell<bool>,
-    told: Cell<Option<Instant>>,
-}
-
-impl Screen {
-    fn new(steps: usize) -> Self {
-        let is_terminal = io::stdout().is_terminal();
-        Screen { steps, state: Mutex::default(), is_terminal }
-    }
-
+impl Steps {
     fn show(&self, event: &Event<'_>) {
-        let Ok(state) = self.state.lock() else { return };
-        if let Event::Progress(text) = event {
-            let is_time = state.told.get().is_none_or(|told| told.elapsed() > QUIET);
-            if self.is_terminal {
-                print!("\r\u{1b}[K        {text}");
-                state.is_open.set(true);
-            } else if is_time {
-                println!("        {text}");
-                state.told.set(Some(Instant::now()));
-            }
-            let _ = io::stdout().flush();
-            return;
-        }
-        if state.is_open.replace(false) {
-            println!();
-        }
+        let screen = &self.screen;
         match event {
             Event::Begins(step) => {
-                let number = state.begun.get() + 1;
-                state.begun.set(number);
-                state.told.set(None);
-                println!("{}", begun(number, self.steps, step));
+                let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
+                screen.line(&begun(number, self.of, step));
+                screen.tell_soon();
             }
-            Event::Done(_, took) => println!("        done in {} ms", took.as_millis()),
-            Event::Asks(text) => println!("    !   {text}"),
-            Event::Note(text) => println!("        note: {text}"),
-            Event::Verified(text) => println!("ok      {text}"),
-            Event::Progress(_) => {}
-        }
-        let _ = io::stdout().flush();
-    }
-
-    fn end_line(&self) {
-        if self.state.lock().is_ok_and(|state| state.is_open.replace(false)) {
-            println!();
+            Event::Progress(text) => screen.progress(&format!("        {text}")),
+            Event::Done(_, took) => {
+                screen.line(&format!("        done in {} ms", took.as_millis()))
+            }
+            Event::Asks(text) => screen.line(&format!("    !   {text}")),
+            Event::Note(text) => screen.line(&format!("        note: {text}")),
+            Event::Verified(text) => screen.line(&format!("ok      {text}")),
         }
     }
 }

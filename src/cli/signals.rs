@@ -25,10 +25,7 @@ pub fn watch(
     config: watch::Sender<Arc<Config>>,
     log: LevelHandle,
 ) -> io::Result<watch::Receiver<Phase>> {
-    let mut end = End {
-        terminate: signal(SignalKind::terminate())?,
-        interrupt: signal(SignalKind::interrupt())?,
-    };
+    let mut end = End::listen()?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let (sender, receiver) = watch::channel(Phase::Serving);
     tokio::spawn(async move {
@@ -66,14 +63,21 @@ pub fn watch(
     Ok(receiver)
 }
 
-struct End {
+/// SIGTERM and SIGINT.
+pub struct End {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl End {
+    /// From here on they no longer end the process. Must be called within a runtime.
+    pub fn listen() -> io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(End { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
     /// The name of the next signal to end. Cancel safe.
-    async fn asked(&mut self) -> &'static str {
+    pub async fn asked(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -26,9 +26,9 @@ pub mod gtids;
 pub mod options;
 pub mod perform;
 pub mod plan;
-mod primary;
+pub(crate) mod primary;
 pub mod progress;
-mod read;
+pub(crate) mod read;
 mod replica;
 pub mod secrets;
 mod semi_sync;
@@ -63,4 +63,4 @@ pub struct Setup {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

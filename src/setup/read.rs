@@ -50,16 +50,35 @@ pub async fn state(
     known: &discovery::Server,
     accounts: &Accounts,
 ) -> Result<State, String> {
-    let version = server.version.clone();
-    let variables = pairs(&ask(server, "SHOW GLOBAL VARIABLES").await?);
-    let plugins = column(
+    let mut state = outline(server, known).await?;
+    state.plugins = column(
         &ask(
             server,
             "SELECT PLUGIN_NAME FROM information_schema.PLUGINS WHERE PLUGIN_STATUS = 'ACTIVE'",
         )
         .await?,
     );
-    let lacking = lacking(server, &version).await?;
+    state.lacking = lacking(server, &state.version).await?;
+    // Without the privileges that setup needs, the rest would be refused, or look empty.
+    if state.lacking.is_empty() {
+        state.follows = follows(server).await?;
+        read_rest(server, &mut state, accounts).await?;
+    }
+    Ok(state)
+}
+
+/// Who it is and whom it follows: what an account may see that is allowed no more than to monitor. The
+/// rest of the state is empty.
+pub async fn replication(server: &mut Server, known: &discovery::Server) -> Result<State, String> {
+    let mut state = outline(server, known).await?;
+    state.follows = follows(server).await?;
+    Ok(state)
+}
+
+/// What Docker and a server's variables say, which every account may see.
+async fn outline(server: &mut Server, known: &discovery::Server) -> Result<State, String> {
+    let version = server.version.clone();
+    let variables = pairs(&ask(server, "SHOW GLOBAL VARIABLES").await?);
     let gtids = gtids(&variables, &version).map_err(|error| format!("{}: {error}", server.name))?;
     let is_set = |name: &str| variables.get(name).is_some_and(|value| !value.is_empty());
     let is_member = is_set("group_replication_group_name")
@@ -68,7 +87,7 @@ pub async fn state(
         restart: run.restart.to_string(),
         service: run.service.as_deref().map(str::to_owned),
     });
-    let mut state = State {
+    Ok(State {
         name: known.name.clone(),
         role: known.spec.role,
         places: places(known),
@@ -84,16 +103,11 @@ pub async fn state(
         is_member,
         replication: None,
         monitor: None,
-        lacking,
-        plugins,
+        lacking: Vec::new(),
+        plugins: BTreeSet::new(),
         variables,
         version,
-    };
-    // Without the privileges that setup needs, the rest would be refused, or look empty.
-    if state.lacking.is_empty() {
-        read_rest(server, &mut state, accounts).await?;
-    }
-    Ok(state)
+    })
 }
 
 async fn read_rest(
@@ -102,7 +116,6 @@ async fn read_rest(
     accounts: &Accounts,
 ) -> Result<(), String> {
     state.origins = origins(server, &state.variables, &state.version).await?;
-    state.follows = follows(&ask(server, queries::replication(&state.version)).await?);
     (state.schemas, state.half_copied) = schemas(server).await?;
     state.cloning = cloning(server, &state.plugins).await?;
     state.semi_sync = queries::semi_sync::read(
@@ -192,7 +205,9 @@ async fn origins(
     Ok((0..rows.len()).filter_map(origin).collect())
 }
 
-fn follows(rows: &Rows) -> Vec<Follows> {
+async fn follows(server: &mut Server) -> Result<Vec<Follows>, String> {
+    let sql = queries::replication(&server.version);
+    let rows = ask(server, sql).await?;
     let one = |row: &Vec<_>| {
         let single =
             Rows { columns: rows.columns.clone(), rows: vec![row.clone()], affected_rows: 0 };
@@ -204,7 +219,7 @@ fn follows(rows: &Rows) -> Vec<Follows> {
             tls: matches!(text("Source_SSL_Allowed", "Master_SSL_Allowed"), Some("Yes" | "1")),
         })
     };
-    rows.rows.iter().filter_map(one).collect()
+    Ok(rows.rows.iter().filter_map(one).collect())
 }
 
 /// What there is of the user's, and whether a copy was cut off.

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::plan::{Absent, Situation};
 use super::state::{Login, State};
 use super::{Setup, primary, read};
-use crate::administration::Server;
+use crate::administration::{Access, Server};
 use crate::backend::Credential;
 use crate::backend::sql_client::SqlClient;
-use crate::discovery::{self, Standing};
+use crate::discovery::{self, Catalog, Standing};
 use crate::net::tls::client::ClientTls;
 use crate::routing::topology::{Address, BackendId};
 use crate::wire::auth;
@@ -39,30 +40,10 @@ impl Survey {
 impl Setup {
     /// Asks everybody. Nothing is changed.
     pub async fn survey(&self) -> Survey {
-        let mut catalog = self.catalog.clone();
-        // What it gives is a lock, which must not be kept.
-        let is_complete = timeout(LISTING, catalog.wait_for(discovery::Catalog::is_complete))
-            .await
-            .is_ok_and(|waited| waited.is_ok());
-        let catalog = self.catalog.borrow().clone();
-        let mut absent: Vec<Absent> = catalog
-            .problems()
-            .map(|problem| Absent {
-                name: "Docker".into(),
-                problem: problem.to_string(),
-                remedy: "let this command reach the daemon: [docker] in proxy.toml".to_owned(),
-            })
-            .collect();
-        if !is_complete && absent.is_empty() {
-            absent.push(Absent {
-                name: "Docker".into(),
-                problem: "it has not listed its containers in time".to_owned(),
-                remedy: "try again".to_owned(),
-            });
-        }
+        let (servers, mut absent) = listed(&self.catalog).await;
         let mut states = Vec::new();
         let mut reached = Vec::new();
-        for known in catalog.servers() {
+        for known in servers {
             match self.ask(&known).await {
                 Ok(state) => {
                     states.push(state);
@@ -94,34 +75,7 @@ impl Setup {
 
     /// A connection to a server, or why there is none.
     pub(super) async fn reach(&self, known: &discovery::Server) -> Result<Server, Absent> {
-        let missing =
-            |problem: String, remedy: String| Absent { name: known.name.clone(), problem, remedy };
-        let name = &known.name;
-        let address = match &known.standing {
-            Standing::Running(address) | Standing::Unhealthy(address) => address.clone(),
-            Standing::NotRunning(reason) => {
-                return Err(missing(reason.to_string(), format!("docker start {name}")));
-            }
-            Standing::LeftOut(reason) => {
-                let remedy =
-                    format!("mend what it is left out for, or take {}.enable away", self.prefix);
-                return Err(missing(reason.to_string(), remedy));
-            }
-        };
-        let places = read::places(known);
-        let id = BackendId(0);
-        Server::connect(id, name.clone(), address, places, self.access.clone()).await.map_err(
-            |problem| {
-                let remedy = match problem.contains("ERROR 1045") {
-                    true => {
-                        "[administrator] in proxy.toml must name an account that every server knows, \
-                         with its password"
-                    }
-                    false => "see whether the server runs, and can be reached from here",
-                };
-                missing(problem, remedy.to_owned())
-            },
-        )
+        reach(known, &self.access, &self.prefix).await
     }
 
     /// The primary's transactions by now, and whether the two accounts let their passwords in.
@@ -164,6 +118,65 @@ impl Setup {
             },
         }
     }
+}
+
+/// The servers that discovery knows, and what keeps it from knowing all of them.
+pub async fn listed(catalog: &watch::Receiver<Catalog>) -> (Vec<discovery::Server>, Vec<Absent>) {
+    let mut changes = catalog.clone();
+    // What it gives is a lock, which must not be kept.
+    let is_complete = timeout(LISTING, changes.wait_for(Catalog::is_complete))
+        .await
+        .is_ok_and(|waited| waited.is_ok());
+    let catalog = catalog.borrow();
+    let mut absent: Vec<Absent> = catalog
+        .problems()
+        .map(|problem| Absent {
+            name: "Docker".into(),
+            problem: problem.to_string(),
+            remedy: "let this command reach the daemon: [docker] in proxy.toml".to_owned(),
+        })
+        .collect();
+    if !is_complete && absent.is_empty() {
+        absent.push(Absent {
+            name: "Docker".into(),
+            problem: "it has not listed its containers in time".to_owned(),
+            remedy: "try again".to_owned(),
+        });
+    }
+    (catalog.servers(), absent)
+}
+
+/// A connection to a server, or why there is none. `prefix` is that of the labels.
+pub async fn reach(
+    known: &discovery::Server,
+    access: &Access,
+    prefix: &str,
+) -> Result<Server, Absent> {
+    let missing =
+        |problem: String, remedy: String| Absent { name: known.name.clone(), problem, remedy };
+    let name = &known.name;
+    let address = match &known.standing {
+        Standing::Running(address) | Standing::Unhealthy(address) => address.clone(),
+        Standing::NotRunning(reason) => {
+            return Err(missing(reason.to_string(), format!("docker start {name}")));
+        }
+        Standing::LeftOut(reason) => {
+            let remedy = format!("mend what it is left out for, or take {prefix}.enable away");
+            return Err(missing(reason.to_string(), remedy));
+        }
+    };
+    let places = read::places(known);
+    let id = BackendId(0);
+    Server::connect(id, name.clone(), address, places, access.clone()).await.map_err(|problem| {
+        let remedy = match problem.contains("ERROR 1045") {
+            true => {
+                "[administrator] in proxy.toml must name an account that every server knows, \
+                 with its password"
+            }
+            false => "see whether the server runs, and can be reached from here",
+        };
+        missing(problem, remedy.to_owned())
+    })
 }
 
 /// ER_ACCESS_DENIED_ERROR.

@@ -1,6 +1,9 @@
 //! The audit finds what differs between a primary and its replica, and nothing else, while both are
 //! written.
 
+mod command;
+
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -64,8 +67,7 @@ on_both_flavours!(what_differs_is_found_under_load_and_nothing_else);
 
 async fn what_differs_is_found_under_load_and_nothing_else(flavour: Flavour) {
     let cluster = Cluster::start(flavour, &["REPLICAS=1"]);
-    let schema: Vec<String> = SCHEMA.iter().map(|text| (*text).to_owned()).collect();
-    cluster.run_all("primary", &schema).await;
+    fill(&cluster).await;
     let writers = Writers::start(&cluster);
 
     let (clean, _) = run(&cluster, Checkpoint::default()).await;
@@ -73,7 +75,7 @@ async fn what_differs_is_found_under_load_and_nothing_else(flavour: Flavour) {
     assert!(clean.rows > 40_000 && clean.tables == 10 && clean.done.len() == 10, "{clean:?}");
     assert_eq!(clean.skipped, [""; 0]);
 
-    damage(&cluster).await;
+    damage(&cluster, DAMAGE).await;
     let (damaged, steps) = run(&cluster, Checkpoint::default()).await;
     let found = listed(&damaged);
     let expected = [
@@ -111,6 +113,11 @@ async fn what_differs_is_found_under_load_and_nothing_else(flavour: Flavour) {
     replica_that_does_not_follow(&cluster).await;
 }
 
+async fn fill(cluster: &Cluster) {
+    let schema: Vec<String> = SCHEMA.iter().map(|text| (*text).to_owned()).collect();
+    cluster.run_all("primary", &schema).await;
+}
+
 /// What was found, without the servers' names, sorted.
 fn listed(checkpoint: &Checkpoint) -> Vec<String> {
     assert!(checkpoint.differences.iter().all(|found| found.server == "replica1"));
@@ -128,7 +135,9 @@ async fn run(cluster: &Cluster, begun: Checkpoint) -> (Checkpoint, Vec<Checkpoin
     let mut told = |step: &Checkpoint| steps.push(step.clone());
     let options = Options { load: 0.8, ..Options::default() };
     let [primary, replica] = ends(cluster);
-    let ended = audit(&primary, &[replica], options, begun, &mut told).await.expect("an audit");
+    let replicas = [replica];
+    let ended = audit(&primary, &replicas, options, begun, &mut told, pending());
+    let ended = ended.await.expect("an audit");
     eprintln!("{} rows, {} undecided, {:?}", ended.rows, ended.undecided, ended.skipped);
     (ended, steps)
 }
@@ -149,9 +158,10 @@ fn endpoint(server: &Server) -> Endpoint {
     }
 }
 
-async fn damage(cluster: &Cluster) {
+/// Changes the first replica behind its primary's back.
+async fn damage(cluster: &Cluster, damage: &[&str]) {
     let mut statements = vec!["SET SESSION sql_log_bin = 0".to_owned()];
-    statements.extend(DAMAGE.iter().map(|text| (*text).to_owned()));
+    statements.extend(damage.iter().map(|text| (*text).to_owned()));
     if cluster.flavour == Flavour::MySql {
         statements.insert(0, "SET GLOBAL super_read_only = OFF".to_owned());
         statements.push("SET GLOBAL super_read_only = ON".to_owned());
@@ -169,7 +179,8 @@ async fn replica_that_does_not_follow(cluster: &Cluster) {
     cluster.run_on("primary", "INSERT INTO shop.hot VALUES (100, 1)").await;
     let [primary, replica] = ends(cluster);
     let options = Options { patience: Duration::from_secs(1), ..Options::default() };
-    let ended = audit(&primary, &[replica], options, Checkpoint::default(), &mut |_| {}).await;
+    let begun = Checkpoint::default();
+    let ended = audit(&primary, &[replica], options, begun, &mut |_| {}, pending()).await;
     assert!(matches!(ended, Err(AuditError::Behind { .. })), "{ended:?}");
 }
 

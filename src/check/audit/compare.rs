@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use tokio::time::{Instant, sleep};
 
 use super::checkpoint::{Checkpoint, Current, What};
 use super::judge::{Judge, Look, Suspect};
 use super::server::{Answer, Server};
 use super::table::{Column, Range, Table};
-use super::{AuditError, Options, pace};
+use super::{AuditError, Only, Options, pace};
 use crate::administration::Endpoint;
 use crate::administration::statements::quoted;
 use crate::backend::sql_client::Rows;
@@ -23,6 +23,9 @@ const BETWEEN: [u64; 4] = [50, 170, 330, 90];
 
 /// Engines whose rows are elsewhere, or nowhere.
 const WITHOUT_ROWS: [&str; 6] = ["federated", "connect", "spider", "mrg_myisam", "blackhole", "s3"];
+
+/// Engines by schema and table.
+type Listed = BTreeMap<(String, String), String>;
 
 #[derive(Debug)]
 pub struct Comparison {
@@ -48,14 +51,13 @@ impl Comparison {
         Ok(Comparison { primary, replicas, options, state, chunk: 1000 })
     }
 
+    /// Closes the connections.
     pub async fn end(self) -> Checkpoint {
-        for server in self.replicas.into_iter().chain([self.primary]) {
-            server.close().await;
-        }
-        Checkpoint { current: None, ..self.state }
+        join_all(self.replicas.into_iter().chain([self.primary]).map(Server::close)).await;
+        self.state
     }
 
-    /// The primary's tables. Those that only a replica has, or has not, are noted.
+    /// The primary's tables that were asked for. Those that only a replica has, or has not, are noted.
     pub async fn tables(&mut self) -> Result<Vec<Table>, AuditError> {
         let before = list(&mut self.primary).await?;
         let position = self.primary.position().await?;
@@ -65,16 +67,22 @@ impl Comparison {
             listed.push(list(replica).await?);
         }
         let after = list(&mut self.primary).await?;
+        self.all_known(listed.iter().chain([&after]))?;
         for (replica, there) in self.replicas.iter().zip(&listed) {
             let extra =
                 there.keys().filter(|key| !before.contains_key(key) && !after.contains_key(key));
-            for (schema, name) in extra {
+            for (schema, name) in
+                extra.filter(|(schema, name)| self.options.is_asked_for(schema, name))
+            {
                 let table = bare(schema, name);
                 self.state.note(&replica.name, &table, What::ExtraTable, "");
             }
         }
         let mut tables = Vec::new();
         for ((schema, name), engine) in after {
+            if !self.options.is_asked_for(&schema, &name) {
+                continue;
+            }
             if WITHOUT_ROWS.contains(&engine.to_ascii_lowercase().as_str()) {
                 self.skip(format!("{schema}.{name}: the engine {engine} keeps no rows of its own"));
             } else {
@@ -82,6 +90,20 @@ impl Comparison {
             }
         }
         Ok(tables)
+    }
+
+    /// A misspelt name would be found to be without differences.
+    fn all_known<'a>(
+        &self,
+        lists: impl Iterator<Item = &'a Listed> + Clone,
+    ) -> Result<(), AuditError> {
+        let is_known = |only: &&Only| {
+            lists.clone().any(|list| list.keys().any(|(schema, name)| only.is(schema, name)))
+        };
+        match self.options.only.iter().find(|only| !is_known(only)) {
+            Some(unknown) => Err(AuditError::NoTable(unknown.clone())),
+            None => Ok(()),
+        }
     }
 
     fn skip(&mut self, why: String) {
@@ -305,7 +327,7 @@ fn bare(schema: &str, name: &str) -> Table {
 }
 
 /// The tables with rows, and their engines.
-async fn list(server: &mut Server) -> Result<BTreeMap<(String, String), String>, AuditError> {
+async fn list(server: &mut Server) -> Result<Listed, AuditError> {
     let rows = server
         .ask(
             "SELECT table_schema AS s, table_name AS n, engine AS e FROM information_schema.tables \

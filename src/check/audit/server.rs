@@ -7,11 +7,14 @@ use tokio::time::Instant;
 
 use super::AuditError;
 use crate::administration::Endpoint;
+use crate::backend::ConnectError;
 use crate::backend::sql_client::{QueryError, Rows, SqlClient};
 use crate::gtid::{Transactions, position_query};
 use crate::wire::Flavour;
 
 const CONNECT: Duration = Duration::from_secs(10);
+/// For ending what may still run there.
+const FAREWELL: Duration = Duration::from_secs(3);
 /// For one statement. Of a table without a key all rows are read at once.
 const STATEMENT: Duration = Duration::from_secs(3600);
 
@@ -37,6 +40,7 @@ const SETTINGS: [&str; 8] = [
 pub struct Server {
     pub name: Arc<str>,
     flavour: Flavour,
+    endpoint: Endpoint,
     client: SqlClient,
 }
 
@@ -50,20 +54,11 @@ pub enum Answer {
 
 impl Server {
     pub async fn connect(endpoint: &Endpoint) -> Result<Self, AuditError> {
-        let access = &endpoint.access;
-        let client = SqlClient::connect(
-            &endpoint.address,
-            &access.credential,
-            &access.tls,
-            access.announce,
-            Instant::now() + CONNECT,
-        );
-        let client = client.await.map_err(|error| AuditError::Server {
-            server: endpoint.name.clone(),
-            problem: error.to_string(),
+        let client = open(endpoint, Instant::now() + CONNECT).await.map_err(|error| {
+            AuditError::Server { server: endpoint.name.clone(), problem: error.to_string() }
         })?;
-        let flavour = client.version().flavour;
-        let mut server = Server { name: endpoint.name.clone(), flavour, client };
+        let (name, flavour) = (endpoint.name.clone(), client.version().flavour);
+        let mut server = Server { name, flavour, endpoint: endpoint.clone(), client };
         for setting in SETTINGS {
             match server.query(setting, STATEMENT).await {
                 Err(QueryError::Server(error)) if error.code == UNKNOWN_VARIABLE => {}
@@ -118,7 +113,30 @@ impl Server {
         }
     }
 
+    /// Ends what was left running there: a server notices that nobody waits for a sum only when it
+    /// has it.
     pub async fn close(self) {
-        self.client.close().await;
+        if self.client.is_open() {
+            return self.client.close().await;
+        }
+        let abandoned = self.client.greeting().connection_id;
+        let deadline = Instant::now() + FAREWELL;
+        if let Ok(mut client) = open(&self.endpoint, deadline).await {
+            // It may have ended by itself.
+            let _ = client.query(&format!("KILL {abandoned}"), deadline).await;
+            client.close().await;
+        }
     }
+}
+
+async fn open(endpoint: &Endpoint, deadline: Instant) -> Result<SqlClient, ConnectError> {
+    let access = &endpoint.access;
+    SqlClient::connect(
+        &endpoint.address,
+        &access.credential,
+        &access.tls,
+        access.announce,
+        deadline,
+    )
+    .await
 }
