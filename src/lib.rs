@@ -20,6 +20,7 @@
 //! | 3 | [`discovery`] | which servers there are: Docker labels, static list; the published topology |
 //! | 4 | [`frontend`] | a client's life: login, commands, relay |
 //! | 4 | [`administration`] | servers asked and told by the administrator's account |
+//! | 4 | [`facts`] | what a server says of itself, and Docker of its container |
 //! | 5 | [`switchover`] | makes a replica the primary, on purpose |
 //! | 5 | [`check`] | what is wrong with the cluster |
 //! | 5 | [`setup`] | from bare servers to replication |
@@ -34,6 +35,7 @@ pub mod backend;
 pub mod check;
 pub mod config;
 pub mod discovery;
+pub mod facts;
 pub mod frontend;
 pub mod gtid;
 pub mod metrics;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by layer, as the crate's documentation lists them.
-const LAYERS: [(&str, u8); 18] = [
+const LAYERS: [(&str, u8); 19] = [
     ("wire", 0),
     ("sql", 0),
     ("gtid", 0),
@@ -18,6 +18,7 @@ const LAYERS: [(&str, u8); 18] = [
     ("discovery", 3),
     ("frontend", 4),
     ("administration", 4),
+    ("facts", 4),
     ("switchover", 5),
     ("check", 5),
     ("setup", 5),

@@ -1,60 +1,10 @@
 //! The accounts that setup makes, with the privileges that they need and no others. Pure.
 
 use super::options::Credentials;
-use super::state::{Account, State};
 use crate::administration::statements::{Statement, quoted};
-use crate::wire::{Flavour, ServerVersion};
-
-/// What an account needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Needs {
-    pub global: &'static [&'static str],
-    /// SELECT on these tables of the schema `mysql`.
-    pub tables: &'static [&'static str],
-}
-
-/// For fetching the binary log.
-pub fn of_replication() -> Needs {
-    Needs { global: &["REPLICATION SLAVE"], tables: &[] }
-}
-
-/// For the monitor's probes, for noticing changed accounts, and for getting in when a server is full.
-pub fn of_monitor(version: &ServerVersion) -> Needs {
-    match version.flavour {
-        Flavour::MariaDb if version.at_least(10, 5) => Needs {
-            global: &["BINLOG MONITOR", "SLAVE MONITOR", "CONNECTION ADMIN"],
-            tables: MARIADB_TABLES,
-        },
-        Flavour::MariaDb => Needs { global: &["REPLICATION CLIENT"], tables: MARIADB_TABLES },
-        Flavour::MySql if version.at_least(8, 0) => {
-            Needs { global: &["REPLICATION CLIENT", "CONNECTION_ADMIN"], tables: MYSQL_TABLES }
-        }
-        Flavour::MySql => Needs { global: &["REPLICATION CLIENT"], tables: OLD_TABLES },
-    }
-}
-
-const MYSQL_TABLES: &[&str] = &[
-    "user",
-    "db",
-    "tables_priv",
-    "columns_priv",
-    "procs_priv",
-    "proxies_priv",
-    "global_grants",
-    "role_edges",
-    "default_roles",
-];
-const OLD_TABLES: &[&str] =
-    &["user", "db", "tables_priv", "columns_priv", "procs_priv", "proxies_priv"];
-const MARIADB_TABLES: &[&str] = &[
-    "global_priv",
-    "db",
-    "tables_priv",
-    "columns_priv",
-    "procs_priv",
-    "proxies_priv",
-    "roles_mapping",
-];
+use crate::facts::privileges::Needs;
+use crate::facts::{Account, State};
+use crate::wire::ServerVersion;
 
 /// `'NAME'@'%'`, as statements have it.
 pub fn at_any_host(user: &str) -> String {
@@ -79,7 +29,7 @@ pub fn statements(
             shown: create("'***'"),
         });
     }
-    let has = |privilege: &str| is.is_some_and(|account| has(account, privilege, version));
+    let has = |privilege: &str| is.is_some_and(|account| account.may(privilege, version));
     let lacking: Vec<&str> =
         needs.global.iter().copied().filter(|privilege| !has(privilege)).collect();
     if !lacking.is_empty() {
@@ -94,55 +44,6 @@ pub fn statements(
         statements.push(format!("GRANT SELECT ON mysql.{table} TO {account}").into());
     }
     statements
-}
-
-/// Privileges have other names, too, and SUPER has some of them in it.
-fn has(account: &Account, privilege: &str, version: &ServerVersion) -> bool {
-    let other = match privilege {
-        "SLAVE MONITOR" => "REPLICA MONITOR",
-        "BINLOG MONITOR" => "REPLICATION CLIENT",
-        "CONNECTION_ADMIN" if version.flavour == Flavour::MySql => "SUPER",
-        _ => privilege,
-    };
-    account.global.contains(privilege) || account.global.contains(other)
-}
-
-/// Privileges without which the administrator's account cannot do what setup does.
-pub fn of_administrator(version: &ServerVersion) -> &'static [&'static str] {
-    match version.flavour {
-        Flavour::MySql if version.at_least(8, 0) => &[
-            "SELECT",
-            "INSERT",
-            "RELOAD",
-            "PROCESS",
-            "CREATE USER",
-            "REPLICATION SLAVE",
-            "REPLICATION CLIENT",
-            "SYSTEM_VARIABLES_ADMIN",
-            "REPLICATION_SLAVE_ADMIN",
-            "CONNECTION_ADMIN",
-            "BACKUP_ADMIN",
-            "CLONE_ADMIN",
-        ],
-        Flavour::MariaDb if version.at_least(10, 5) => &[
-            "SELECT",
-            "INSERT",
-            "CREATE",
-            "DROP",
-            "RELOAD",
-            "CREATE USER",
-            "SUPER",
-            "REPLICATION SLAVE",
-            "BINLOG MONITOR",
-            "SLAVE MONITOR",
-            "BINLOG ADMIN",
-            "CONNECTION ADMIN",
-            "READ_ONLY ADMIN",
-            "REPLICATION SLAVE ADMIN",
-            "REPLICATION MASTER ADMIN",
-        ],
-        _ => &["SELECT", "INSERT", "CREATE", "DROP", "RELOAD", "CREATE USER", "SUPER"],
-    }
 }
 
 /// The statement that gives the administrator what it lacks.
@@ -160,6 +61,7 @@ mod tests {
 
     use super::*;
     use crate::config::Secret;
+    use crate::facts::privileges::{of_monitor, of_replication};
 
     fn credentials() -> Credentials {
         Credentials {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::options::Options as Wishes;
 use super::plan::Obstacle;
 use super::replica::{Condition, can_clone};
-use super::state::State;
+use crate::facts::State;
 use crate::wire::Flavour;
 
 /// What a server is to be started with.

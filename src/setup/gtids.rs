@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::plan::{Action, Purpose, Step};
-use super::primary;
-use super::state::{Origin, State};
 use crate::administration::statements::{self, Statement};
+use crate::facts::{Gtids, Origin, State, lines};
 use crate::wire::Flavour;
 
 /// `gtid_mode`, in the order in which it is switched on.
@@ -63,7 +62,7 @@ pub fn steps(primary: &State, replicas: &[&State], states: &[State]) -> Vec<Step
         for state in all().filter(|state| Mode::of(state) < mode) {
             let told = vec![statements::set("gtid_mode", mode.name(), &state.version)];
             // What has come to it without a number could not be applied any more.
-            let is_replica = primary::source(state, states).is_some();
+            let is_replica = lines::source(state, states).is_some();
             let action = match mode {
                 Mode::On if is_replica => Action::TellDrained(told),
                 _ => Action::TellReplica(told),
@@ -124,7 +123,6 @@ pub fn id_steps(states: &[State], ids: &ServerIds, primary: &State) -> Vec<Step>
 
 /// Where a server of MariaDB continues: by its own writes, and by replication.
 pub fn continue_from(state: &State) -> Option<Statement> {
-    use super::state::Gtids;
     let Gtids::MariaDb { logged, replicated, .. } = &state.gtids else { return None };
     let mut position = logged.clone();
     position.extend(replicated);
@@ -136,8 +134,8 @@ pub fn continue_from(state: &State) -> Option<Statement> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{following, mysql, with};
     use super::*;
+    use crate::facts::tests::{following, mysql, with};
 
     fn told(steps: &[Step]) -> Vec<String> {
         let one = |step: &Step| format!("{}: {}", step.server, step.action.shown().join("; "));

@@ -3,12 +3,11 @@
 //! | part | what it holds |
 //! |---|---|
 //! | [`options`] | what is asked for (pure) |
-//! | [`state`] | what is known of a server (pure) |
 //! | [`plan`](mod@plan) | from both to steps, each with its statements, or to what stands in the way (pure) |
 //! | `primary`, `gtids`, `accounts`, `replica`, `semi_sync`, `fragment` | the rules of one subject each (pure) |
 //! | [`progress`] | how far a copy is, in words (pure) |
 //! | [`secrets`] | the files that keep passwords |
-//! | [`survey`], `read` | all servers asked for their state |
+//! | [`survey`] | all servers asked for what they are |
 //! | [`perform`] | step by step, each looked at afterwards |
 //! | `clone` | data by MySQL's clone plugin |
 //! | [`copy`], `copying` | data over SQL |
@@ -28,11 +27,9 @@ pub mod perform;
 pub mod plan;
 pub(crate) mod primary;
 pub mod progress;
-pub(crate) mod read;
 mod replica;
 pub mod secrets;
 mod semi_sync;
-pub mod state;
 pub mod survey;
 mod verify;
 
@@ -63,4 +60,4 @@ pub struct Setup {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::plan::{Action, Obstacle, Plan, Purpose, Step, plan};
-use super::state::State;
 use super::survey::Survey;
 use super::{Setup, clone, copying, verify};
 use crate::administration::statements::{Statement, quoted};
 use crate::administration::{Failed, Server};
+use crate::facts::State;
 use crate::monitor::queries;
 use crate::routing::topology::Thread;
 use crate::wire::Flavour;

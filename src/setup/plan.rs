@@ -11,8 +11,8 @@ use super::options::{Accounts, Options};
 use super::primary::{self, Choice};
 use super::replica::{self, Condition};
 use super::semi_sync;
-use super::state::{Login, State};
 use crate::administration::statements::{self, Statement};
+use crate::facts::{Login, State, privileges};
 use crate::wire::Flavour;
 
 /// All that a plan is made of.
@@ -384,7 +384,7 @@ impl<'a> Planner<'a> {
             tell(Purpose::Open, open, "the primary takes writes");
         }
         let Accounts { replication, monitor, .. } = self.accounts;
-        let needs = accounts::of_replication();
+        let needs = privileges::of_replication();
         let told = accounts::statements(
             replication,
             &needs,
@@ -393,7 +393,7 @@ impl<'a> Planner<'a> {
         );
         let is_told = !told.is_empty();
         tell(Purpose::ReplicationAccount, told, "the account by which replicas fetch");
-        let needs = accounts::of_monitor(&primary.version);
+        let needs = privileges::of_monitor(&primary.version);
         let told =
             accounts::statements(monitor, &needs, primary.monitor.as_ref(), &primary.version);
         let is_told = is_told || !told.is_empty();

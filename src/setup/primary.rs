@@ -2,8 +2,9 @@
 //! the only one that can be meant. Never a guess. Pure.
 
 use super::plan::Obstacle;
-use super::state::State;
 use crate::config::RoleSetting;
+use crate::facts::State;
+use crate::facts::lines::{roots, source};
 
 /// The primary's index, and what is to be said of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,23 +124,6 @@ fn with_role(states: &[State], role: RoleSetting) -> Vec<usize> {
     (0..states.len()).filter(|index| states[*index].role == role).collect()
 }
 
-/// Which of ours a server replicates from.
-pub fn source(state: &State, states: &[State]) -> Option<usize> {
-    state.follows.iter().find_map(|follows| {
-        states
-            .iter()
-            .position(|other| other.name != state.name && other.is_source_of(&follows.channel))
-    })
-}
-
-/// Those that others replicate from and that replicate from none of ours.
-fn roots(states: &[State]) -> Vec<usize> {
-    let sources: Vec<Option<usize>> = states.iter().map(|state| source(state, states)).collect();
-    (0..states.len())
-        .filter(|index| sources[*index].is_none() && sources.contains(&Some(*index)))
-        .collect()
-}
-
 fn names(states: &[State], indexes: &[usize]) -> String {
     let names: Vec<&str> = indexes.iter().map(|index| &*states[*index].name).collect();
     names.join(" and ")
@@ -147,9 +131,9 @@ fn names(states: &[State], indexes: &[usize]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::state::Cloning;
-    use super::super::tests::{filled, following, mysql, with};
     use super::*;
+    use crate::facts::Cloning;
+    use crate::facts::tests::{filled, following, mysql, with};
 
     fn labelled(state: State, role: RoleSetting) -> State {
         State { role, ..state }

@@ -3,12 +3,11 @@
 use super::gtids;
 use super::options::{Accounts, Options};
 use super::plan::{Action, Obstacle, Purpose, Step};
-use super::primary;
 use super::progress;
 use super::semi_sync;
-use super::state::{Cloning, Follows, State};
 use crate::administration::Place;
 use crate::administration::statements::{self, Login, Statement, quoted};
+use crate::facts::{Cloning, Follows, Schema, State, lines};
 use crate::monitor::observation::Channel;
 use crate::routing::topology::Thread;
 use crate::wire::{Flavour, ServerVersion};
@@ -105,7 +104,7 @@ pub fn condition(
                 ),
             };
         }
-        [follows] => match primary::source(state, states) {
+        [follows] => match lines::source(state, states) {
             Some(source) if is_below(source, primary, states) => {
                 return Ok(Condition::Chained(states[source].name.to_string()));
             }
@@ -144,7 +143,7 @@ pub fn condition(
             format!(
                 "it has data, and transactions under the primary's server_id, {own}, that are not the \
                  primary's; its data: {}",
-                state.data_in_words()
+                data_in_words(state)
             ),
             "bring to the primary what is worth keeping of them",
         );
@@ -153,7 +152,7 @@ pub fn condition(
         return lose(
             format!(
                 "it has data, and transactions that the primary does not have: {errant}; its data: {}",
-                state.data_in_words()
+                data_in_words(state)
             ),
             "bring to the primary what is worth keeping of them",
         );
@@ -170,16 +169,33 @@ pub fn condition(
         return Ok(Condition::CanFollow);
     }
     lose(
-        format!("it has data of its own: {}", state.data_in_words()),
+        format!("it has data of its own: {}", data_in_words(state)),
         "bring to the primary what is worth keeping of it",
     )
+}
+
+/// The schemas with data, the first few by name.
+fn data_in_words(state: &State) -> String {
+    const MOST: usize = 5;
+    let all: Vec<&Schema> = state.data().collect();
+    let named: Vec<String> = all
+        .iter()
+        .take(MOST)
+        .map(|schema| {
+            let Schema { name, objects, bytes } = schema;
+            format!("{name} ({objects} objects, {})", progress::bytes(*bytes))
+        })
+        .collect();
+    let more = all.len().saturating_sub(MOST);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    named.join(", ") + &more
 }
 
 /// Whether a server is a replica of the primary, directly or not.
 fn is_below(index: usize, primary: &State, states: &[State]) -> bool {
     let mut at = index;
     for _ in 0..states.len() {
-        match primary::source(&states[at], states) {
+        match lines::source(&states[at], states) {
             Some(source) if states[source].name == primary.name => return true,
             Some(source) => at = source,
             None => return false,

@@ -2,8 +2,8 @@
 
 use super::options::{Options, SemiSyncOptions};
 use super::plan::{Action, Obstacle, Purpose, Step};
-use super::state::{Origin, State};
 use crate::administration::statements::{self, Statement, install};
+use crate::facts::{Origin, State};
 use crate::routing::topology::Thread;
 use crate::wire::Flavour;
 

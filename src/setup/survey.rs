@@ -6,12 +6,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::plan::{Absent, Situation};
-use super::state::{Login, State};
-use super::{Setup, primary, read};
+use super::{Setup, primary};
 use crate::administration::{Access, Server};
 use crate::backend::Credential;
 use crate::backend::sql_client::SqlClient;
 use crate::discovery::{self, Catalog, Standing};
+use crate::facts::{self, Login, State, privileges};
 use crate::net::tls::client::ClientTls;
 use crate::routing::topology::{Address, BackendId};
 use crate::wire::auth;
@@ -67,10 +67,29 @@ impl Setup {
 
     async fn ask(&self, known: &discovery::Server) -> Result<State, Absent> {
         let mut server = self.reach(known).await?;
-        read::state(&mut server, known, &self.accounts).await.map_err(|problem| {
+        self.state(&mut server, known).await.map_err(|problem| {
             let remedy = "see what the server says".to_owned();
             Absent { name: known.name.clone(), problem, remedy }
         })
+    }
+
+    /// Everything but the two logins, which matter on the primary alone.
+    async fn state(&self, server: &mut Server, known: &discovery::Server) -> Result<State, String> {
+        let mut state = facts::state(server, known).await?;
+        let needed = privileges::of_administrator(&state.version);
+        state.lacking = facts::lacking(server, needed).await?;
+        // Without the privileges that setup needs, the rest would be refused, or look empty.
+        if !state.lacking.is_empty() {
+            return Ok(state);
+        }
+        state.origins = facts::origins(server, &state.variables).await?;
+        state.follows = facts::follows(server).await?;
+        (state.schemas, state.half_copied) = facts::schemas(server).await?;
+        state.cloning = facts::cloning(server, &state.plugins).await?;
+        state.semi_sync = facts::semi_sync(server).await?;
+        state.replication = facts::account(server, &self.accounts.replication.user).await?;
+        state.monitor = facts::account(server, &self.accounts.monitor.user).await?;
+        Ok(state)
     }
 
     /// A connection to a server, or why there is none.
@@ -81,7 +100,7 @@ impl Setup {
     /// The primary's transactions by now, and whether the two accounts let their passwords in.
     async fn complete(&self, known: &discovery::Server, state: &mut State) -> Result<(), Absent> {
         let mut server = self.reach(known).await?;
-        state.gtids = read::transactions(&mut server).await.map_err(|problem| Absent {
+        state.gtids = facts::transactions(&mut server).await.map_err(|problem| Absent {
             name: known.name.clone(),
             problem,
             remedy: "see what the server says".to_owned(),
@@ -165,7 +184,7 @@ pub async fn reach(
             return Err(missing(reason.to_string(), remedy));
         }
     };
-    let places = read::places(known);
+    let places = facts::places(known);
     let id = BackendId(0);
     Server::connect(id, name.clone(), address, places, access.clone()).await.map_err(|problem| {
         let remedy = match problem.contains("ERROR 1045") {

@@ -8,11 +8,10 @@ use tokio::sync::watch;
 use super::keep::Identity;
 use crate::administration::{Access, Endpoint, Server};
 use crate::discovery::Catalog;
+use crate::facts::{self, State, lines};
 use crate::routing::topology::Thread;
 use crate::setup::plan::Absent;
 use crate::setup::primary::{self, Choice};
-use crate::setup::read;
-use crate::setup::state::State;
 use crate::setup::survey::{listed, reach};
 
 /// Who takes part.
@@ -122,7 +121,9 @@ async fn ask(server: &mut Server, known: &crate::discovery::Server) -> Result<St
             ),
         ));
     }
-    read::replication(server, known).await.map_err(see)
+    let mut state = facts::state(server, known).await.map_err(see)?;
+    state.follows = facts::follows(server).await.map_err(see)?;
+    Ok(state)
 }
 
 /// Whether what `SHOW GRANTS` lists lets an account read every table.
@@ -149,7 +150,7 @@ struct Chosen {
 
 /// Sorts those that answer.
 fn choose(states: &[State], prefix: &str) -> Result<Chosen, String> {
-    if !states.iter().any(|state| primary::source(state, states).is_some()) {
+    if !states.iter().any(|state| lines::source(state, states).is_some()) {
         let groups = match states.iter().any(|state| state.is_member) {
             true => "; members of groups (Group Replication, Galera) are not compared",
             false => "",
@@ -179,7 +180,7 @@ fn follows(states: &[State], index: usize, primary: usize) -> Result<(), LeftOut
     let mut at = index;
     // None is behind more servers than there are.
     for _ in 0..states.len() {
-        at = match primary::source(&states[at], states) {
+        at = match lines::source(&states[at], states) {
             Some(source) => source,
             None => break,
         };
@@ -218,7 +219,7 @@ fn follows(states: &[State], index: usize, primary: usize) -> Result<(), LeftOut
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::setup::tests::{following, mariadb, mysql};
+    use crate::facts::tests::{following, mariadb, mysql};
 
     #[test]
     fn who_may_read_everything() {

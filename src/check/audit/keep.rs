@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Checkpoint;
-use crate::setup::state::State;
+use crate::facts::State;
 
 /// Between two writes.
 const RHYTHM: Duration = Duration::from_secs(1);

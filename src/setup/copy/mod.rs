@@ -46,9 +46,9 @@ use tokio::sync::watch;
 
 use crate::administration::Endpoint;
 
+pub use crate::facts::UNFINISHED;
 pub use progress::Progress;
 pub use session::CopyError;
-pub use target::UNFINISHED;
 
 use definitions::{Definitions, Reading};
 use session::Session;

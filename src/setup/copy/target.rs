@@ -2,11 +2,9 @@
 
 use super::quoting::name;
 use super::session::{CopyError, Session, text};
+use crate::facts::UNFINISHED;
 use crate::sql::system_tables::is_system_database;
 use crate::wire::Flavour;
-
-/// A schema that is there while a copy is not whole.
-pub const UNFINISHED: &str = "rwproxy_unfinished_copy";
 
 /// ER_FLUSH_MASTER_BINLOG_CLOSED: there is no binary log to empty.
 const NO_BINARY_LOG: u16 = 1186;

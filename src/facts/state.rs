@@ -1,4 +1,4 @@
-//! What setup knows of a server before it plans: by its own word and by Docker's. Pure.
+//! What a server says of itself, and Docker of its container. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub struct State {
     pub semi_sync: SemiSync,
     /// It belongs to Group Replication or Galera.
     pub is_member: bool,
-    /// Privileges that the administrator's account lacks there.
+    /// Privileges that the account which asks lacks there, of those that it is to have.
     pub lacking: Vec<&'static str>,
     /// The two accounts, as they are there.
     pub replication: Option<Account>,
@@ -203,23 +203,6 @@ impl State {
 
     pub fn bytes(&self) -> u64 {
         self.schemas.iter().map(|schema| schema.bytes).sum()
-    }
-
-    /// The schemas with data in words, the first few by name.
-    pub fn data_in_words(&self) -> String {
-        const MOST: usize = 5;
-        let all: Vec<&Schema> = self.data().collect();
-        let named: Vec<String> = all
-            .iter()
-            .take(MOST)
-            .map(|schema| {
-                let Schema { name, objects, bytes } = schema;
-                format!("{name} ({objects} objects, {})", super::progress::bytes(*bytes))
-            })
-            .collect();
-        let more = all.len().saturating_sub(MOST);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        named.join(", ") + &more
     }
 
     /// Whether a channel leads to this server.

@@ -1,12 +1,9 @@
-//! Asks a server for its [`State`].
+//! Asks a server for its [`State`], part by part: accounts may be let to ask for some and not for others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::accounts;
-use super::copy::UNFINISHED;
-use super::options::Accounts;
 use super::state::{Account, Cloning, Container, Follows, Gtids, Origin, Schema, State};
 use crate::administration::statements::quoted;
 use crate::administration::{Place, Server};
@@ -20,6 +17,9 @@ use crate::wire::{Flavour, ServerVersion};
 
 /// A server with many tables takes its time to list them.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A schema that is there while a copy is not whole.
+pub const UNFINISHED: &str = "rwproxy_unfinished_copy";
 
 const OBJECTS: &str = "SELECT TABLE_SCHEMA AS name, COUNT(*) AS objects, \
      COALESCE(SUM(DATA_LENGTH + INDEX_LENGTH), 0) AS bytes \
@@ -44,41 +44,17 @@ pub fn places(server: &discovery::Server) -> Vec<Place> {
     places
 }
 
-/// Everything but the two logins, which matter on the primary alone.
-pub async fn state(
-    server: &mut Server,
-    known: &discovery::Server,
-    accounts: &Accounts,
-) -> Result<State, String> {
-    let mut state = outline(server, known).await?;
-    state.plugins = column(
+/// What every account may ask. The other facts are asked by themselves.
+pub async fn state(server: &mut Server, known: &discovery::Server) -> Result<State, String> {
+    let version = server.version.clone();
+    let variables = pairs(&ask(server, "SHOW GLOBAL VARIABLES").await?);
+    let plugins = column(
         &ask(
             server,
             "SELECT PLUGIN_NAME FROM information_schema.PLUGINS WHERE PLUGIN_STATUS = 'ACTIVE'",
         )
         .await?,
     );
-    state.lacking = lacking(server, &state.version).await?;
-    // Without the privileges that setup needs, the rest would be refused, or look empty.
-    if state.lacking.is_empty() {
-        state.follows = follows(server).await?;
-        read_rest(server, &mut state, accounts).await?;
-    }
-    Ok(state)
-}
-
-/// Who it is and whom it follows: what an account may see that is allowed no more than to monitor. The
-/// rest of the state is empty.
-pub async fn replication(server: &mut Server, known: &discovery::Server) -> Result<State, String> {
-    let mut state = outline(server, known).await?;
-    state.follows = follows(server).await?;
-    Ok(state)
-}
-
-/// What Docker and a server's variables say, which every account may see.
-async fn outline(server: &mut Server, known: &discovery::Server) -> Result<State, String> {
-    let version = server.version.clone();
-    let variables = pairs(&ask(server, "SHOW GLOBAL VARIABLES").await?);
     let gtids = gtids(&variables, &version).map_err(|error| format!("{}: {error}", server.name))?;
     let is_set = |name: &str| variables.get(name).is_some_and(|value| !value.is_empty());
     let is_member = is_set("group_replication_group_name")
@@ -104,27 +80,10 @@ async fn outline(server: &mut Server, known: &discovery::Server) -> Result<State
         replication: None,
         monitor: None,
         lacking: Vec::new(),
-        plugins: BTreeSet::new(),
+        plugins,
         variables,
         version,
     })
-}
-
-async fn read_rest(
-    server: &mut Server,
-    state: &mut State,
-    accounts: &Accounts,
-) -> Result<(), String> {
-    state.origins = origins(server, &state.variables, &state.version).await?;
-    (state.schemas, state.half_copied) = schemas(server).await?;
-    state.cloning = cloning(server, &state.plugins).await?;
-    state.semi_sync = queries::semi_sync::read(
-        &ask(server, queries::semi_sync::STATUS).await?,
-        &ask(server, queries::semi_sync::VARIABLES).await?,
-    );
-    state.replication = account(server, &accounts.replication.user).await?;
-    state.monitor = account(server, &accounts.monitor.user).await?;
-    Ok(())
 }
 
 /// The transactions that a server has by now.
@@ -171,17 +130,16 @@ fn gtids(variables: &BTreeMap<String, String>, version: &ServerVersion) -> Resul
 }
 
 /// Whether a restart finds variables as they are.
-async fn origins(
+pub async fn origins(
     server: &mut Server,
     variables: &BTreeMap<String, String>,
-    version: &ServerVersion,
 ) -> Result<BTreeMap<String, Origin>, String> {
-    let sql = match version.flavour {
+    let sql = match server.version.flavour {
         Flavour::MariaDb => {
             "SELECT VARIABLE_NAME AS name, GLOBAL_VALUE_ORIGIN AS origin, NULL AS kept \
              FROM information_schema.SYSTEM_VARIABLES"
         }
-        Flavour::MySql if version.at_least(8, 0) => {
+        Flavour::MySql if server.version.at_least(8, 0) => {
             "SELECT i.VARIABLE_NAME AS name, i.VARIABLE_SOURCE AS origin, p.VARIABLE_VALUE AS kept \
              FROM performance_schema.variables_info i \
              LEFT JOIN performance_schema.persisted_variables p ON p.VARIABLE_NAME = i.VARIABLE_NAME"
@@ -205,9 +163,13 @@ async fn origins(
     Ok((0..rows.len()).filter_map(origin).collect())
 }
 
-async fn follows(server: &mut Server) -> Result<Vec<Follows>, String> {
+/// From whom it replicates, or is set up to.
+pub async fn follows(server: &mut Server) -> Result<Vec<Follows>, String> {
     let sql = queries::replication(&server.version);
-    let rows = ask(server, sql).await?;
+    Ok(read_follows(&ask(server, sql).await?))
+}
+
+fn read_follows(rows: &Rows) -> Vec<Follows> {
     let one = |row: &Vec<_>| {
         let single =
             Rows { columns: rows.columns.clone(), rows: vec![row.clone()], affected_rows: 0 };
@@ -219,11 +181,16 @@ async fn follows(server: &mut Server) -> Result<Vec<Follows>, String> {
             tls: matches!(text("Source_SSL_Allowed", "Master_SSL_Allowed"), Some("Yes" | "1")),
         })
     };
-    Ok(rows.rows.iter().filter_map(one).collect())
+    rows.rows.iter().filter_map(one).collect()
+}
+
+pub async fn semi_sync(server: &mut Server) -> Result<SemiSync, String> {
+    let status = ask(server, queries::semi_sync::STATUS).await?;
+    Ok(queries::semi_sync::read(&status, &ask(server, queries::semi_sync::VARIABLES).await?))
 }
 
 /// What there is of the user's, and whether a copy was cut off.
-async fn schemas(server: &mut Server) -> Result<(Vec<Schema>, bool), String> {
+pub async fn schemas(server: &mut Server) -> Result<(Vec<Schema>, bool), String> {
     let rows = ask(server, OBJECTS).await?;
     let mut found: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for row in 0..rows.len() {
@@ -243,7 +210,7 @@ async fn schemas(server: &mut Server) -> Result<(Vec<Schema>, bool), String> {
     Ok((schemas, !ask(server, &mark).await?.is_empty()))
 }
 
-async fn cloning(server: &mut Server, plugins: &BTreeSet<String>) -> Result<Cloning, String> {
+pub async fn cloning(server: &mut Server, plugins: &BTreeSet<String>) -> Result<Cloning, String> {
     if !plugins.contains("clone") {
         return Ok(Cloning::None);
     }
@@ -255,13 +222,13 @@ async fn cloning(server: &mut Server, plugins: &BTreeSet<String>) -> Result<Clon
     })
 }
 
-/// What the account that asks may not do. With a role in force nothing is said of it: the server
-/// does not list what a role may.
-async fn lacking(
+/// Which of the privileges `needed` the account that asks lacks; it must also be able to grant. With a
+/// role in force nothing is said of it: the server does not list what a role may.
+pub async fn lacking(
     server: &mut Server,
-    version: &ServerVersion,
+    needed: &[&'static str],
 ) -> Result<Vec<&'static str>, String> {
-    if version.flavour == Flavour::MariaDb || version.at_least(8, 0) {
+    if server.version.flavour == Flavour::MariaDb || server.version.at_least(8, 0) {
         let role = server.value("SELECT CURRENT_ROLE()").await?;
         if role.is_some_and(|role| role != "NONE") {
             return Ok(Vec::new());
@@ -279,11 +246,8 @@ async fn lacking(
     )
     .await?;
     let has = column(&rows);
-    let mut lacking: Vec<&str> = accounts::of_administrator(version)
-        .iter()
-        .copied()
-        .filter(|privilege| !has.contains(*privilege))
-        .collect();
+    let mut lacking: Vec<&str> =
+        needed.iter().copied().filter(|privilege| !has.contains(*privilege)).collect();
     let may_grant = (0..rows.len()).any(|row| rows.str(row, "IS_GRANTABLE") == Some("YES"));
     if !may_grant && lacking.is_empty() {
         lacking.push("REPLICATION SLAVE");
@@ -292,7 +256,7 @@ async fn lacking(
 }
 
 /// The account of this name for any host, if there is one.
-async fn account(server: &mut Server, user: &str) -> Result<Option<Account>, String> {
+pub async fn account(server: &mut Server, user: &str) -> Result<Option<Account>, String> {
     let name = quoted(user);
     let row =
         ask(server, &format!("SELECT ssl_type FROM mysql.user WHERE User = {name} AND Host = '%'"))

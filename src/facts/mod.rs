@@ -1,0 +1,22 @@
+//! What a server says of itself, and Docker of its container: asked in one place, for setup and check.
+//!
+//! | part | what it holds |
+//! |---|---|
+//! | [`state`](mod@state) | what is known of a server (pure) |
+//! | [`lines`] | who replicates from whom (pure) |
+//! | [`privileges`] | what accounts must be able to do (pure) |
+//! | [`read`] | a server asked for it |
+
+pub mod lines;
+pub mod privileges;
+pub mod read;
+pub mod state;
+
+pub use read::{
+    UNFINISHED, account, cloning, follows, lacking, origins, places, schemas, semi_sync, state,
+    transactions,
+};
+pub use state::{Account, Cloning, Container, Follows, Gtids, Login, Origin, Schema, State};
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,106 @@
+//! What accounts must be able to do, by flavour and version. Pure.
+
+use super::state::Account;
+use crate::wire::{Flavour, ServerVersion};
+
+/// What an account needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Needs {
+    pub global: &'static [&'static str],
+    /// SELECT on these tables of the schema `mysql`.
+    pub tables: &'static [&'static str],
+}
+
+/// For fetching the binary log.
+pub fn of_replication() -> Needs {
+    Needs { global: &["REPLICATION SLAVE"], tables: &[] }
+}
+
+/// For the monitor's probes, for noticing changed accounts, and for getting in when a server is full.
+pub fn of_monitor(version: &ServerVersion) -> Needs {
+    match version.flavour {
+        Flavour::MariaDb if version.at_least(10, 5) => Needs {
+            global: &["BINLOG MONITOR", "SLAVE MONITOR", "CONNECTION ADMIN"],
+            tables: MARIADB_TABLES,
+        },
+        Flavour::MariaDb => Needs { global: &["REPLICATION CLIENT"], tables: MARIADB_TABLES },
+        Flavour::MySql if version.at_least(8, 0) => {
+            Needs { global: &["REPLICATION CLIENT", "CONNECTION_ADMIN"], tables: MYSQL_TABLES }
+        }
+        Flavour::MySql => Needs { global: &["REPLICATION CLIENT"], tables: OLD_TABLES },
+    }
+}
+
+const MYSQL_TABLES: &[&str] = &[
+    "user",
+    "db",
+    "tables_priv",
+    "columns_priv",
+    "procs_priv",
+    "proxies_priv",
+    "global_grants",
+    "role_edges",
+    "default_roles",
+];
+const OLD_TABLES: &[&str] =
+    &["user", "db", "tables_priv", "columns_priv", "procs_priv", "proxies_priv"];
+const MARIADB_TABLES: &[&str] = &[
+    "global_priv",
+    "db",
+    "tables_priv",
+    "columns_priv",
+    "procs_priv",
+    "proxies_priv",
+    "roles_mapping",
+];
+
+/// Privileges without which the administrator's account cannot do what setup does.
+pub fn of_administrator(version: &ServerVersion) -> &'static [&'static str] {
+    match version.flavour {
+        Flavour::MySql if version.at_least(8, 0) => &[
+            "SELECT",
+            "INSERT",
+            "RELOAD",
+            "PROCESS",
+            "CREATE USER",
+            "REPLICATION SLAVE",
+            "REPLICATION CLIENT",
+            "SYSTEM_VARIABLES_ADMIN",
+            "REPLICATION_SLAVE_ADMIN",
+            "CONNECTION_ADMIN",
+            "BACKUP_ADMIN",
+            "CLONE_ADMIN",
+        ],
+        Flavour::MariaDb if version.at_least(10, 5) => &[
+            "SELECT",
+            "INSERT",
+            "CREATE",
+            "DROP",
+            "RELOAD",
+            "CREATE USER",
+            "SUPER",
+            "REPLICATION SLAVE",
+            "BINLOG MONITOR",
+            "SLAVE MONITOR",
+            "BINLOG ADMIN",
+            "CONNECTION ADMIN",
+            "READ_ONLY ADMIN",
+            "REPLICATION SLAVE ADMIN",
+            "REPLICATION MASTER ADMIN",
+        ],
+        _ => &["SELECT", "INSERT", "CREATE", "DROP", "RELOAD", "CREATE USER", "SUPER"],
+    }
+}
+
+impl Account {
+    /// Privileges have other names, too, and SUPER has some of them in it.
+    pub fn may(&self, privilege: &str, version: &ServerVersion) -> bool {
+        let other = match privilege {
+            "SLAVE MONITOR" => "REPLICA MONITOR",
+            "BINLOG MONITOR" => "REPLICATION CLIENT",
+            "CONNECTION_ADMIN" if version.flavour == Flavour::MySql => "SUPER",
+            _ => privilege,
+        };
+        self.global.contains(privilege) || self.global.contains(other)
+    }
+}
