@@ -14,7 +14,7 @@ use rwproxy::server;
 use tokio::sync::watch;
 
 use cli::arguments::{Arguments, CheckArguments, Command, ConfigCommand, SetupArguments};
-use cli::{audit, explain, healthcheck, logging, runtime, setup, signals, switchover};
+use cli::{audit, check, explain, healthcheck, logging, runtime, setup, signals, switchover};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         Some(Command::Check(arguments)) => Ok(check(path.as_deref(), arguments)),
         Some(Command::Switchover { server, force }) => switchover(path.as_deref(), &server, force),
         Some(Command::Healthcheck) => healthcheck(path.as_deref()),
-        Some(Command::Config { command: ConfigCommand::Check }) => config_check(path.as_deref()),
+        Some(Command::Config { command: ConfigCommand::Check }) => check_config(path.as_deref()),
     };
     match done {
         Ok(code) => code,
@@ -78,7 +78,7 @@ fn serve(path: Option<PathBuf>) -> Done {
     }
 }
 
-fn config_check(path: Option<&Path>) -> Done {
+fn check_config(path: Option<&Path>) -> Done {
     load(path)?;
     match path {
         Some(path) => println!("{}: ok", path.display()),
@@ -97,11 +97,11 @@ fn setup(path: Option<&Path>, arguments: SetupArguments) -> Done {
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// 0: all is well; 1: what could be looked at is; 2: something is not, or could not be looked at.
+/// 0: all is well; 1: warnings, or what could be compared is equal; 2: errors, or nothing could be
+/// looked at.
 fn check(path: Option<&Path>, arguments: CheckArguments) -> ExitCode {
     if !arguments.data {
-        eprintln!("what is to be checked? --data compares the data of the replicas");
-        return ExitCode::from(2);
+        return check::run(path, &arguments);
     }
     let checked = load(path).map_err(Into::into).and_then(|config| audit::run(&config, arguments));
     match checked {
@@ -132,6 +132,7 @@ fn config_path(named: Option<PathBuf>) -> Option<PathBuf> {
     named.or_else(here)
 }
 
+/// The configuration: of a file, or without one.
 fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
     match path {
         Some(path) => Config::load(path),

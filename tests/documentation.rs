@@ -147,3 +147,19 @@ fn accounts_are_granted_what_the_compose_file_grants() {
         }
     }
 }
+
+/// The checks of the section about `rwproxy check`, in the first cells of its table.
+#[test]
+fn every_check_stands_in_the_readme() {
+    let section = README.split("\n## Is everything right?").nth(1).expect("the section");
+    let section = section.split("\n## ").next().expect("a section");
+    let cells = section.lines().filter(|line| line.starts_with("| `"));
+    let cells = cells.filter_map(|line| line.split(" | ").next());
+    let listed: Vec<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let checks = rwproxy::check::rules::CHECKS.iter().flat_map(|checks| checks.iter());
+    let mut names: Vec<&str> = checks.map(|check| check.name).collect();
+    let mut sorted = listed.clone();
+    sorted.sort_unstable();
+    names.sort_unstable();
+    assert_eq!(sorted, names);
+}

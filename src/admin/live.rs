@@ -11,7 +11,7 @@ use crate::discovery::TopologyStore;
 use crate::frontend::mailbox::Mail;
 use crate::frontend::registry::{Registry, SessionView};
 use crate::metrics::PoolState;
-use crate::routing::topology::{Address, Backend, Lag, Role, State, Topology, Writes};
+use crate::routing::topology::{Backend, Lag, Role, State, Topology, Writes};
 use crate::routing::{Policy, Rules};
 use crate::session::SessionId;
 
@@ -94,10 +94,7 @@ fn backend_row(backend: &Backend) -> BackendRow {
     BackendRow {
         name: Arc::clone(&backend.name),
         origin: Arc::clone(&backend.origin),
-        address: backend.address.as_ref().map(|address| match address {
-            Address::Ip(address) => address.to_string(),
-            Address::Name { host, port } => format!("{host}:{port}"),
-        }),
+        address: backend.address.as_ref().map(ToString::to_string),
         role: match backend.role {
             Role::Primary => "primary",
             Role::Replica => "replica",

@@ -79,12 +79,40 @@ pub fn read_only(on: bool, version: &ServerVersion) -> Vec<Statement> {
     }
 }
 
-/// Points a replica at a source, by GTID. Without a login it keeps the one that it has.
-pub fn follow(place: &Place, login: Option<&Login>, version: &ServerVersion) -> Statement {
-    let (change, prefix) = match says_replica(version) {
+/// How a replica is told of its source: the statement, and what its options begin with.
+fn change_words(version: &ServerVersion) -> (&'static str, &'static str) {
+    match says_replica(version) {
         true => ("CHANGE REPLICATION SOURCE TO", "SOURCE"),
         false => ("CHANGE MASTER TO", "MASTER"),
-    };
+    }
+}
+
+/// Changes options of a replica, named without their `SOURCE_` or `MASTER_`. It must not replicate
+/// meanwhile.
+pub fn change(options: &[(&str, &str)], version: &ServerVersion) -> Statement {
+    let (change, prefix) = change_words(version);
+    let options: Vec<String> =
+        options.iter().map(|(name, value)| format!("{prefix}_{name} = {value}")).collect();
+    format!("{change} {}", options.join(", ")).into()
+}
+
+/// Has a replica fetch by GTID, no longer by file and offset.
+pub fn by_gtid(version: &ServerVersion) -> Statement {
+    match version.flavour {
+        Flavour::MySql => change(&[("AUTO_POSITION", "1")], version),
+        Flavour::MariaDb => change(&[("USE_GTID", "slave_pos")], version),
+    }
+}
+
+/// MySQL: has a replica ask for its source's public key, for passwords without TLS.
+pub fn ask_public_key(version: &ServerVersion) -> Statement {
+    let (change, prefix) = change_words(version);
+    format!("{change} GET_{prefix}_PUBLIC_KEY = 1").into()
+}
+
+/// Points a replica at a source, by GTID. Without a login it keeps the one that it has.
+pub fn follow(place: &Place, login: Option<&Login>, version: &ServerVersion) -> Statement {
+    let (change, prefix) = change_words(version);
     let host = quoted(&place.host);
     let mut sql = format!("{change} {prefix}_HOST = {host}, {prefix}_PORT = {}", place.port);
     let mut shown = String::new();
@@ -100,8 +128,7 @@ pub fn follow(place: &Place, login: Option<&Login>, version: &ServerVersion) -> 
     if let Some(login) = login {
         rest += &format!(", {prefix}_SSL = {}", u8::from(login.tls));
         if login.asks_public_key && version.flavour == Flavour::MySql && version.at_least(8, 0) {
-            let word = if says_replica(version) { "SOURCE" } else { "MASTER" };
-            rest += &format!(", GET_{word}_PUBLIC_KEY = 1");
+            rest += &format!(", GET_{prefix}_PUBLIC_KEY = 1");
         }
     }
     rest += match version.flavour {
@@ -143,6 +170,25 @@ mod tests {
             "INSTALL PLUGIN rpl_semi_sync_master SONAME 'semisync_master.so'"
         );
         assert_eq!(replica("RESET", "ALL", &version("9.1.0")).sql, "RESET REPLICA ALL");
+    }
+
+    #[test]
+    fn a_replica_is_told_otherwise() {
+        let told = |version_text: &str| {
+            let version = version(version_text);
+            [change(&[("DELAY", "0")], &version), by_gtid(&version), ask_public_key(&version)]
+                .map(|statement| statement.sql)
+        };
+        assert_eq!(
+            told("8.4.0"),
+            [
+                "CHANGE REPLICATION SOURCE TO SOURCE_DELAY = 0",
+                "CHANGE REPLICATION SOURCE TO SOURCE_AUTO_POSITION = 1",
+                "CHANGE REPLICATION SOURCE TO GET_SOURCE_PUBLIC_KEY = 1",
+            ]
+        );
+        assert_eq!(told("5.7.44")[2], "CHANGE MASTER TO GET_MASTER_PUBLIC_KEY = 1");
+        assert_eq!(told("11.8.1-MariaDB")[1], "CHANGE MASTER TO MASTER_USE_GTID = slave_pos");
     }
 
     #[test]

@@ -1,3 +1,24 @@
-//! `rwproxy check`: what is wrong with the cluster.
+//! `rwproxy check`: what is wrong with the cluster, and what mends it.
+//!
+//! | part | what it holds |
+//! |---|---|
+//! | [`examined`] | one look at everything: answers, and what was not answered (pure) |
+//! | [`part`] | what servers are asked, and what an account needs for it (pure) |
+//! | [`ask`] | Docker and all servers asked at once |
+//! | [`rules`] | from a look to findings, one file a subject (pure) |
+//! | [`finding`] | what is wrong, how much, and what mends it (pure) |
+//! | [`report`] | findings as a table and as JSON (pure) |
+//! | [`audit`] | whether replicas hold what the primary holds |
 
+pub mod ask;
 pub mod audit;
+pub mod examined;
+pub mod finding;
+pub mod part;
+pub mod report;
+pub mod rules;
+
+pub use ask::Asker;
+pub use examined::{Examined, Settings};
+pub use finding::{Check, Finding, Remedy, Severity};
+pub use report::Report;

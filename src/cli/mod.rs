@@ -3,6 +3,7 @@
 mod access;
 pub mod arguments;
 pub mod audit;
+pub mod check;
 pub mod explain;
 pub mod healthcheck;
 pub mod logging;

@@ -7,7 +7,7 @@ use crate::config::DockerAddress;
 
 use super::address::{self, Vantage};
 use super::labels::{self, Labelled};
-use super::servers::{Run, Server, Spec, Standing};
+use super::servers::{Ended, Run, Server, Spec, Standing};
 
 /// A container's place on one network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,16 @@ pub enum Activity {
     Not(Arc<str>),
 }
 
+impl Activity {
+    fn name(&self) -> Arc<str> {
+        match self {
+            Activity::Running => "running".into(),
+            Activity::Unhealthy => "unhealthy".into(),
+            Activity::Not(state) => state.clone(),
+        }
+    }
+}
+
 /// An inspected container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container {
@@ -64,7 +74,15 @@ pub struct Container {
     pub compose_service: Option<String>,
     /// The restart policy by Docker's name.
     pub restart: String,
+    /// The image, as it was named.
+    pub image: String,
+    /// What its first process is started with.
+    pub arguments: Vec<String>,
     pub started: String,
+    /// How it ended, if it does not run.
+    pub ended: Option<Ended>,
+    /// What a health check that has failed too often said last.
+    pub illness: Option<String>,
     pub activity: Activity,
     pub network_mode: NetworkMode,
     pub networks: Vec<Attachment>,
@@ -106,6 +124,11 @@ impl Container {
             run: Some(Run {
                 restart: self.restart.as_str().into(),
                 service: self.compose_service.as_deref().map(Into::into),
+                image: self.image.as_str().into(),
+                arguments: self.arguments.clone(),
+                state: self.activity.name(),
+                ended: self.ended,
+                illness: self.illness.as_deref().map(Into::into),
             }),
             spec,
             standing,
@@ -174,6 +197,10 @@ impl Container {
             compose_project: None,
             compose_service: None,
             restart: "no".to_owned(),
+            image: "mysql:8.4".to_owned(),
+            arguments: Vec::new(),
+            ended: None,
+            illness: None,
             started: "2026-01-01T00:00:00Z".to_owned(),
             activity: Activity::Running,
             network_mode: NetworkMode::Networks,

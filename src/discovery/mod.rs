@@ -21,5 +21,5 @@ pub mod own;
 pub mod servers;
 pub mod store;
 
-pub use servers::{Catalog, Server, Spec, Standing};
+pub use servers::{Catalog, Ended, Run, Server, Spec, Standing};
 pub use store::TopologyStore;

@@ -55,6 +55,23 @@ pub struct Run {
     pub restart: Arc<str>,
     /// The service that it is for Docker Compose.
     pub service: Option<Arc<str>>,
+    /// The image, as it was named.
+    pub image: Arc<str>,
+    /// What its first process was started with.
+    pub arguments: Vec<String>,
+    /// In Docker's word: `running`, `unhealthy`, `paused`, `restarting`, `exited`.
+    pub state: Arc<str>,
+    /// How it ended, if it does not run.
+    pub ended: Option<Ended>,
+    /// What a health check that has failed too often said last.
+    pub illness: Option<Arc<str>>,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ended {
+    pub exit_code: i64,
+    pub out_of_memory: bool,
 }
 
 /// One server, whether it can be used or not.

@@ -5,16 +5,19 @@
 //! | [`state`](mod@state) | what is known of a server (pure) |
 //! | [`lines`] | who replicates from whom (pure) |
 //! | [`privileges`] | what accounts must be able to do (pure) |
+//! | [`reach`] | servers found, and connected to |
 //! | [`read`] | a server asked for it |
 
 pub mod lines;
 pub mod privileges;
+pub mod reach;
 pub mod read;
 pub mod state;
 
+pub use reach::{Listed, connect, listed};
 pub use read::{
     UNFINISHED, account, cloning, follows, lacking, origins, places, schemas, semi_sync, state,
-    transactions,
+    transactions, worker_errors,
 };
 pub use state::{Account, Cloning, Container, Follows, Gtids, Login, Origin, Schema, State};
 

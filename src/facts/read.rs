@@ -62,6 +62,7 @@ pub async fn state(server: &mut Server, known: &discovery::Server) -> Result<Sta
     let container = known.run.as_ref().map(|run| Container {
         restart: run.restart.to_string(),
         service: run.service.as_deref().map(str::to_owned),
+        arguments: run.arguments.clone(),
     });
     Ok(State {
         name: known.name.clone(),
@@ -175,13 +176,34 @@ fn read_follows(rows: &Rows) -> Vec<Follows> {
             Rows { columns: rows.columns.clone(), rows: vec![row.clone()], affected_rows: 0 };
         let channel = queries::read_channels(&single).pop()?;
         let text = |new: &str, old: &str| single.str(0, new).or_else(|| single.str(0, old));
+        let number =
+            |column: &str| single.u64(0, column).and_then(|code| code.try_into().ok()).unwrap_or(0);
         Some(Follows {
             channel,
             by_gtid: !matches!(text("Auto_Position", "Using_Gtid"), None | Some("0" | "No")),
             tls: matches!(text("Source_SSL_Allowed", "Master_SSL_Allowed"), Some("Yes" | "1")),
+            user: text("Source_User", "Master_User").unwrap_or_default().into(),
+            receiver_code: number("Last_IO_Errno"),
+            applier_code: number("Last_SQL_Errno"),
         })
     };
     rows.rows.iter().filter_map(one).collect()
+}
+
+/// Errors of a MySQL's parallel workers, number and text: the channel's own error only says that there
+/// is one.
+pub async fn worker_errors(server: &mut Server) -> Result<Vec<(u32, String)>, String> {
+    let rows = ask(
+        server,
+        "SELECT LAST_ERROR_NUMBER AS code, LAST_ERROR_MESSAGE AS text \
+         FROM performance_schema.replication_applier_status_by_worker WHERE LAST_ERROR_NUMBER <> 0",
+    )
+    .await?;
+    let error = |row| {
+        let code = rows.u64(row, "code")?.try_into().ok()?;
+        Some((code, rows.str(row, "text").unwrap_or_default().to_owned()))
+    };
+    Ok((0..rows.len()).filter_map(error).collect())
 }
 
 pub async fn semi_sync(server: &mut Server) -> Result<SemiSync, String> {

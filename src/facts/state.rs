@@ -51,6 +51,8 @@ pub struct Container {
     pub restart: String,
     /// Its service, if Docker Compose has made it.
     pub service: Option<String>,
+    /// What its first process was started with.
+    pub arguments: Vec<String>,
 }
 
 impl Container {
@@ -78,6 +80,11 @@ pub struct Follows {
     /// It asks for transactions by GTID, not by file and offset.
     pub by_gtid: bool,
     pub tls: bool,
+    /// The account that it uses.
+    pub user: Arc<str>,
+    /// The numbers of the last errors; 0 where there is none.
+    pub receiver_code: u32,
+    pub applier_code: u32,
 }
 
 /// The transactions that a server has.
@@ -183,6 +190,23 @@ impl State {
         !matches!(self.origins.get(name), Some(Origin::Kept | Origin::Running))
     }
 
+    /// The value that the container's command gives a variable, in capitals; the last one counts.
+    pub fn option(&self, variable: &str) -> Option<String> {
+        let arguments = &self.container.as_ref()?.arguments;
+        let value = |argument: &String| {
+            let option = argument.strip_prefix("--")?;
+            let (name, value) = option.split_once('=').unwrap_or((option, "ON"));
+            let name = name.replace('-', "_").to_ascii_lowercase();
+            let value = value.to_ascii_uppercase();
+            match name.strip_prefix("loose_").unwrap_or(&name) {
+                name if name == variable => Some(value),
+                name if name.strip_prefix("skip_") == Some(variable) => Some("OFF".to_owned()),
+                _ => None,
+            }
+        };
+        arguments.iter().rev().find_map(value)
+    }
+
     /// Encrypts connections of those who ask for it.
     pub fn has_tls(&self) -> bool {
         match self.variable("have_ssl") {
@@ -286,5 +310,35 @@ impl State {
         };
         let missed = purged.subtract(executed);
         (!missed.is_empty()).then(|| missed.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::mariadb;
+
+    #[test]
+    fn options_of_the_containers_command() {
+        let mut state = mariadb("a", 1);
+        let arguments = [
+            "mariadbd",
+            "--read-only",
+            "--loose-x=1",
+            "--sync_binlog=0",
+            "--sync-binlog=1",
+            "--skip-log-bin",
+        ];
+        state.container.as_mut().expect("a container").arguments =
+            arguments.map(str::to_owned).into();
+        let table = [
+            ("read_only", Some("ON")),
+            ("x", Some("1")),
+            ("sync_binlog", Some("1")),
+            ("log_bin", Some("OFF")),
+            ("binlog_format", None),
+        ];
+        for (variable, value) in table {
+            assert_eq!(state.option(variable).as_deref(), value, "{variable}");
+        }
     }
 }

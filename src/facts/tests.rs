@@ -31,7 +31,7 @@ pub fn bare(name: &str, id: u32, version: &str, gtids: Gtids) -> State {
         name: name.into(),
         role: RoleSetting::Auto,
         places: vec![place],
-        container: Some(Container { restart: "unless-stopped".to_owned(), service: None }),
+        container: Some(Container { restart: "unless-stopped".to_owned(), ..Container::default() }),
         version: ServerVersion::parse(version),
         variables: variables.into(),
         origins: BTreeMap::new(),
@@ -109,7 +109,14 @@ pub fn following(mut state: State, source: &State) -> State {
         delay: 0,
         applied_file: None,
     };
-    state.follows = vec![Follows { channel, by_gtid: true, tls: false }];
+    state.follows = vec![Follows {
+        channel,
+        by_gtid: true,
+        tls: false,
+        user: "replication".into(),
+        receiver_code: 0,
+        applier_code: 0,
+    }];
     state
 }
 

@@ -146,6 +146,16 @@ impl GtidSet {
         }
     }
 
+    /// The transactions one by one, each in the text form.
+    pub fn each(&self) -> impl Iterator<Item = String> {
+        self.sources.iter().flat_map(|(source, list)| {
+            list.iter().flat_map(|interval| interval.first..=interval.last).map(|number| {
+                let alone = vec![Interval { first: number, last: number }];
+                GtidSet { sources: BTreeMap::from([(source.clone(), alone)]) }.to_string()
+            })
+        })
+    }
+
     /// How many runs of numbers without a gap there are.
     pub fn intervals(&self) -> usize {
         self.sources.values().map(Vec::len).sum()

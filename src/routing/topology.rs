@@ -1,5 +1,6 @@
 //! The snapshot of the cluster that every decision reads: immutable, replaced as a whole.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,15 @@ pub enum Address {
         host: Arc<str>,
         port: u16,
     },
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Ip(address) => address.fmt(f),
+            Address::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
 }
 
 /// How far a replica is behind.

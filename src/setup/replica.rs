@@ -314,7 +314,7 @@ fn follow(
     let (mut told, reason) = match condition {
         Condition::Chained(_) => return None,
         Condition::Follows(follows) => {
-            let Follows { channel, by_gtid, tls } = follows;
+            let Follows { channel, by_gtid, tls, .. } = follows;
             let stopped = channel.receiver == Thread::Stopped || channel.applier == Thread::Stopped;
             if !by_gtid {
                 (vec![stop()], "it replicates by GTID, no longer by file and offset")

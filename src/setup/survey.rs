@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::plan::{Absent, Situation};
 use super::{Setup, primary};
@@ -11,13 +11,11 @@ use crate::administration::{Access, Server};
 use crate::backend::Credential;
 use crate::backend::sql_client::SqlClient;
 use crate::discovery::{self, Catalog, Standing};
-use crate::facts::{self, Login, State, privileges};
+use crate::facts::{self, Listed, Login, State, privileges};
 use crate::net::tls::client::ClientTls;
-use crate::routing::topology::{Address, BackendId};
+use crate::routing::topology::Address;
 use crate::wire::auth;
 
-/// For Docker to list its containers.
-const LISTING: Duration = Duration::from_secs(10);
 const LOGIN: Duration = Duration::from_secs(5);
 
 /// What was found, and how those that answer are reached.
@@ -141,28 +139,13 @@ impl Setup {
 
 /// The servers that discovery knows, and what keeps it from knowing all of them.
 pub async fn listed(catalog: &watch::Receiver<Catalog>) -> (Vec<discovery::Server>, Vec<Absent>) {
-    let mut changes = catalog.clone();
-    // What it gives is a lock, which must not be kept.
-    let is_complete = timeout(LISTING, changes.wait_for(Catalog::is_complete))
-        .await
-        .is_ok_and(|waited| waited.is_ok());
-    let catalog = catalog.borrow();
-    let mut absent: Vec<Absent> = catalog
-        .problems()
-        .map(|problem| Absent {
-            name: "Docker".into(),
-            problem: problem.to_string(),
-            remedy: "let this command reach the daemon: [docker] in proxy.toml".to_owned(),
-        })
-        .collect();
-    if !is_complete && absent.is_empty() {
-        absent.push(Absent {
-            name: "Docker".into(),
-            problem: "it has not listed its containers in time".to_owned(),
-            remedy: "try again".to_owned(),
-        });
-    }
-    (catalog.servers(), absent)
+    let Listed { servers, problems } = facts::listed(catalog).await;
+    let absent = problems.into_iter().map(|problem| Absent {
+        name: "Docker".into(),
+        problem: problem.to_string(),
+        remedy: "let this command reach the daemon: [docker] in proxy.toml".to_owned(),
+    });
+    (servers, absent.collect())
 }
 
 /// A connection to a server, or why there is none. `prefix` is that of the labels.
@@ -175,7 +158,7 @@ pub async fn reach(
         |problem: String, remedy: String| Absent { name: known.name.clone(), problem, remedy };
     let name = &known.name;
     let address = match &known.standing {
-        Standing::Running(address) | Standing::Unhealthy(address) => address.clone(),
+        Standing::Running(address) | Standing::Unhealthy(address) => address,
         Standing::NotRunning(reason) => {
             return Err(missing(reason.to_string(), format!("docker start {name}")));
         }
@@ -184,9 +167,7 @@ pub async fn reach(
             return Err(missing(reason.to_string(), remedy));
         }
     };
-    let places = facts::places(known);
-    let id = BackendId(0);
-    Server::connect(id, name.clone(), address, places, access.clone()).await.map_err(|problem| {
+    facts::connect(known, address, access).await.map_err(|problem| {
         let remedy = match problem.contains("ERROR 1045") {
             true => {
                 "[administrator] in proxy.toml must name an account that every server knows, \

@@ -386,7 +386,7 @@ fn tls_comes_to_all_before_it_is_required() {
 fn what_a_container_does_when_its_server_ends() {
     let primary = settled_primary();
     let mut replica = mysql("b", 2);
-    replica.container = Some(Container { restart: "no".to_owned(), service: None });
+    replica.container = Some(Container { restart: "no".to_owned(), ..Container::default() });
     let plan = planned(&[primary, replica], &options()).expect("a plan");
     let told = plan.notes.join("\n");
     assert!(told.contains("docker update --restart unless-stopped b"), "{told}");

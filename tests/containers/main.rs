@@ -7,6 +7,7 @@ mod support;
 mod accounts;
 mod audit;
 mod balance;
+mod check;
 mod consistency;
 mod copying;
 mod differential;

@@ -9,10 +9,13 @@ use bollard::models::{
 
 use crate::discovery::container::{Activity, Attachment, Container, NetworkMode, Published};
 use crate::discovery::containers::Change;
+use crate::discovery::servers::Ended;
 
 /// Under which label Docker Compose names the project.
 const COMPOSE_PROJECT: &str = "com.docker.compose.project";
 const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+/// Of a health check's output.
+const LONGEST_ILLNESS: usize = 200;
 
 /// An inspected container; `None` when the answer names no container.
 pub fn container(answer: ContainerInspectResponse) -> Option<Container> {
@@ -48,7 +51,11 @@ pub fn container(answer: ContainerInspectResponse) -> Option<Container> {
             .map(|name| name.to_string())
             .filter(|name| !name.is_empty())
             .unwrap_or_else(|| "no".to_owned()),
+        image: config.image.unwrap_or_default(),
+        arguments: answer.args.unwrap_or_default(),
         started: state.started_at.clone().unwrap_or_default(),
+        ended: ended(&state),
+        illness: illness(&state),
         activity: activity(&state),
         network_mode: network_mode(&mode),
         networks,
@@ -71,6 +78,24 @@ fn activity(state: &bollard::models::ContainerState) -> Activity {
         // While the check is starting the probes decide alone.
         _ => Activity::Running,
     }
+}
+
+fn ended(state: &bollard::models::ContainerState) -> Option<Ended> {
+    (state.running != Some(true)).then(|| Ended {
+        exit_code: state.exit_code.unwrap_or(0),
+        out_of_memory: state.oom_killed == Some(true),
+    })
+}
+
+/// The last output of a check that has failed too often, in one line of bounded length.
+fn illness(state: &bollard::models::ContainerState) -> Option<String> {
+    let health = state.health.as_ref()?;
+    if health.status != Some(HealthStatusEnum::UNHEALTHY) {
+        return None;
+    }
+    let output = health.log.as_ref()?.last()?.output.as_deref()?;
+    let line = output.split_whitespace().collect::<Vec<_>>().join(" ");
+    Some(line.chars().take(LONGEST_ILLNESS).collect())
 }
 
 fn network_mode(mode: &str) -> NetworkMode {
@@ -159,13 +184,13 @@ mod tests {
 
     /// The parts that are read, as Engine 20.10 (API 1.41) answers them.
     const INSPECTED: &str = r#"{
-        "Id": "4c01db0b339c", "Name": "/shop-db-1",
+        "Id": "4c01db0b339c", "Name": "/shop-db-1", "Args": ["--read-only=ON"],
         "State": {"Status": "running", "Running": true, "Paused": false, "Restarting": false,
                   "StartedAt": "2026-01-01T00:00:00.123456789Z",
                   "Health": {"Status": "starting", "FailingStreak": 0, "Log": []}},
         "HostConfig": {"NetworkMode": "shop_back",
                        "RestartPolicy": {"Name": "unless-stopped", "MaximumRetryCount": 0}},
-        "Config": {"Hostname": "4c01db0b339c",
+        "Config": {"Hostname": "4c01db0b339c", "Image": "mysql:8.4",
                    "Labels": {"rwproxy.enable": "true", "com.docker.compose.project": "shop"}},
         "NetworkSettings": {
             "Ports": {"3306/tcp": [{"HostIp": "0.0.0.0", "HostPort": "33061"},
@@ -188,6 +213,8 @@ mod tests {
         assert_eq!(container.name, "shop-db-1");
         assert_eq!(container.compose_project.as_deref(), Some("shop"));
         assert_eq!(container.restart, "unless-stopped");
+        assert_eq!(container.image, "mysql:8.4");
+        assert_eq!(container.arguments, ["--read-only=ON"]);
         assert_eq!(parsed(r#"{"Id": "x"}"#).restart, "no");
         assert_eq!(container.started, "2026-01-01T00:00:00.123456789Z");
         assert_eq!(container.activity, Activity::Running);
@@ -213,6 +240,21 @@ mod tests {
             let json = format!(r#"{{"Id": "x", "State": {{{state}}}}}"#);
             assert_eq!(parsed(&json).activity, expected, "{state}");
         }
+    }
+
+    #[test]
+    fn how_containers_end_and_what_ails_them() {
+        let ended = parsed(r#"{"Id": "x", "State": {"ExitCode": 137, "OOMKilled": true}}"#);
+        assert_eq!(ended.ended, Some(Ended { exit_code: 137, out_of_memory: true }));
+        let ill = |status: &str| {
+            parsed(&format!(
+                r#"{{"Id": "x", "State": {{"Running": true, "Health": {{"Status": "{status}",
+                    "Log": [{{"Output": "old"}}, {{"Output": "no\n  answer\n"}}]}}}}}}"#
+            ))
+        };
+        assert_eq!(ill("unhealthy").illness.as_deref(), Some("no answer"));
+        assert_eq!(ill("healthy").illness, None);
+        assert_eq!(ill("healthy").ended, None);
     }
 
     #[test]

@@ -1,0 +1,59 @@
+//! `rwproxy check`: a look at everything, printed.
+
+use std::error::Error;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use rwproxy::check::{Asker, Report, Severity};
+use rwproxy::config::Config;
+use rwproxy::{monitor, server};
+use tokio::sync::watch;
+
+use super::arguments::CheckArguments;
+
+/// 0: nothing but notices, 1: warnings, 2: errors, or nothing could be looked at.
+pub fn run(path: Option<&Path>, arguments: &CheckArguments) -> ExitCode {
+    match look(path) {
+        Ok(report) => {
+            print!("{}", shown(&report, arguments));
+            code(report.worst())
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            code(Some(Severity::Error))
+        }
+    }
+}
+
+fn code(worst: Option<Severity>) -> ExitCode {
+    ExitCode::from(match worst {
+        None | Some(Severity::Notice) => 0,
+        Some(Severity::Warning) => 1,
+        Some(Severity::Error) => 2,
+    })
+}
+
+fn look(path: Option<&Path>) -> Result<Report, Box<dyn Error>> {
+    // Before setup has made them there may be no passwords yet.
+    let config = match path {
+        Some(path) => Config::load_without_passwords(path)?.0,
+        None => Config::without_file()?,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let tls = server::backend_tls(&config.backend_tls)?;
+        let (_sender, configs) = watch::channel(Arc::new(config.clone()));
+        let (catalog, _tasks) = monitor::discover(configs);
+        Ok(Report::new(&Asker::new(&config, tls, catalog).look().await))
+    })
+}
+
+fn shown(report: &Report, arguments: &CheckArguments) -> String {
+    if arguments.json {
+        return format!("{:#}\n", report.json());
+    }
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    report.table(io::stdout().is_terminal() && !is_plain)
+}

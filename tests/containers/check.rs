@@ -1,0 +1,160 @@
+//! `rwproxy check`: faults provoked in running clusters, each found with its severity, and gone after what is
+//! advised was done.
+
+mod doctor;
+mod faults;
+
+use std::time::Instant;
+
+use mysql_async::prelude::Queryable;
+
+use crate::support::docker::{Network, Sleeper, docker};
+use crate::support::{Cluster, Flavour};
+use doctor::{Doctor, answers, follow, tell};
+
+crate::on_both_flavours!(faults_are_found_and_mended);
+
+/// Behind cluster.sh's own: with these nothing is wrong.
+const DURABLE: [&str; 3] = ["--", "--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1"];
+
+async fn faults_are_found_and_mended(flavour: Flavour) {
+    let cluster = Cluster::start(flavour, &DURABLE);
+    let doctor = Doctor::of(&cluster);
+    let container = |server: &str| cluster.server(server).container.clone();
+    let began = Instant::now();
+    let sound = doctor.look().await;
+    assert_eq!(sound.names(), [""; 0], "{:#}", sound.report);
+    assert_eq!(sound.code, 0);
+    eprintln!("{flavour:?}: one look took {:?}", began.elapsed());
+
+    by_lesser_accounts(&cluster).await;
+    for fault in faults::all(flavour) {
+        let what = format!("{} of {}", fault.check, fault.server);
+        let server = container(fault.server);
+        for (place, statements) in &fault.provoked_by {
+            tell(&container(place), statements).await;
+        }
+        let finding = doctor.find(fault.check, Some(&server)).await;
+        assert_eq!(finding["severity"], fault.severity, "{what}: {finding:#}");
+        let evidence = finding["evidence"].as_str().expect("a text");
+        assert!(evidence.contains(fault.evidence), "{what}: {evidence}");
+        follow(&finding).await;
+        doctor.is_mended(fault.check, Some(&server)).await;
+        eprintln!("{flavour:?}: {:?} {what}: found, and mended", began.elapsed());
+    }
+
+    containers(&doctor, &container("replica2")).await;
+    // What was set in passing is kept, and then all is as at the beginning.
+    let look = doctor.look().await;
+    for finding in look.findings().filter(|finding| finding["severity"] != "notice") {
+        assert!(
+            ["setting-forgotten", "read-only-after-restart"]
+                .contains(&finding["check"].as_str().expect("a text")),
+            "{finding:#}"
+        );
+        follow(finding).await;
+    }
+    let look = doctor.look().await;
+    assert_eq!(look.names(), [""; 0], "{:#}", look.report);
+    let kept: Option<u64> = cluster
+        .root("replica2")
+        .await
+        .query_first("SELECT @@GLOBAL.binlog_expire_logs_seconds")
+        .await
+        .expect("a number");
+    assert_eq!(kept, Some(864_000), "what was kept is what was set");
+    eprintln!("{flavour:?}: {:?} in all", began.elapsed());
+}
+
+/// The monitor's account may ask for all that is judged; one that may not says so.
+async fn by_lesser_accounts(cluster: &Cluster) {
+    let doctor = Doctor::new("");
+    let by = |user: &str, password: &str| {
+        format!(
+            "[docker]\ncluster = \"{}\"\n[monitor]\nuser = \"{user}\"\npassword = \"{password}\"\n",
+            cluster.name
+        )
+    };
+    doctor.configure(&by("rwproxy", "rwproxy"));
+    let look = doctor.look().await;
+    assert_eq!((look.code, look.names()), (0, Vec::new()), "{:#}", look.report);
+    assert!(look.findings().all(|finding| finding["check"] == "restart-policy"));
+
+    tell(&cluster.primary().container, &["CREATE USER weak@'%' IDENTIFIED BY 'weak'"]).await;
+    cluster.settle().await;
+    doctor.configure(&by("weak", "weak"));
+    let replica = cluster.server("replica1").container.clone();
+    let untold = doctor.find("not-looked-at", Some(&replica)).await;
+    assert_eq!(untold["severity"], "notice");
+    follow(&untold).await;
+    doctor.is_mended("not-looked-at", Some(&replica)).await;
+    let look = doctor.look().await;
+    assert_eq!((look.code, look.names()), (0, Vec::new()), "{:#}", look.report);
+    tell(&cluster.primary().container, &["DROP USER weak@'%'"]).await;
+}
+
+/// Paused, and stopped.
+async fn containers(doctor: &Doctor, container: &str) {
+    for act in ["pause", "kill"] {
+        docker(&[act, container]);
+        let finding = doctor.find("container-not-running", Some(container)).await;
+        assert_eq!(finding["severity"], "error");
+        follow(&finding).await;
+        answers(container).await;
+        doctor.is_mended("container-not-running", Some(container)).await;
+        doctor.is_mended("replication-receiver", Some(container)).await;
+    }
+    let policy = doctor.find("restart-policy", Some(container)).await;
+    assert_eq!(policy["severity"], "notice");
+    follow(&policy).await;
+    doctor.is_mended("restart-policy", Some(container)).await;
+}
+
+/// Labels, health, and servers that are none, with containers that only sleep.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn containers_that_are_no_servers() {
+    let network = Network::create("check");
+    let cluster = format!("rwproxy-test.cluster={}", network.name);
+    let here = format!("[docker]\ncluster = \"{}\"\n[monitor]\npassword = \"x\"\n", network.name);
+    let doctor = Doctor::new(&here);
+    let none = doctor.find("no-servers", None).await;
+    assert_eq!(none["severity"], "error");
+
+    let ours = format!("rwproxy.cluster={}", network.name);
+    let start = |name: &str, more: &[&str]| {
+        let mut options =
+            vec!["--network", &*network.name, "--label", &*cluster, "--label", &*ours];
+        options.extend(["--label", "rwproxy.enable=true"]);
+        options.extend(more);
+        Sleeper::start(name, &options)
+    };
+    let misspelt = start("check-misspelt", &["--label", "rwproxy.wieght=2"]);
+    let ill = start(
+        "check-ill",
+        &["--health-cmd", "echo no; false", "--health-interval", "1s", "--health-retries", "1"],
+    );
+    doctor.is_mended("no-servers", None).await;
+    let left_out = doctor.find("container-left-out", Some(&misspelt.name)).await;
+    assert_eq!(left_out["severity"], "error");
+    assert_eq!(left_out["remedies"][0]["label"], "rwproxy.weight");
+    let name = misspelt.name.clone();
+    drop(misspelt);
+    let spelt = start("check-misspelt", &["--label", "rwproxy.weight=2"]);
+    assert_eq!(spelt.name, name);
+    doctor.is_mended("container-left-out", Some(&name)).await;
+    let silent = doctor.find("server-unreachable", Some(&name)).await;
+    assert_eq!(silent["severity"], "error");
+    let illness = doctor.find("container-unhealthy", Some(&ill.name)).await;
+    assert_eq!(illness["severity"], "error");
+    assert!(illness["evidence"].as_str().expect("a text").ends_with("fails: no"), "{illness}");
+    drop(ill);
+    let gone = doctor.look().await;
+    assert_eq!(gone.report["servers"].as_array().map(Vec::len), Some(1), "{:#}", gone.report);
+
+    doctor
+        .configure("[docker]\nendpoint = \"unix:///nowhere.sock\"\n[monitor]\npassword = \"x\"\n");
+    let docker = doctor.find("docker-unreachable", None).await;
+    assert_eq!(docker["severity"], "error");
+    doctor.configure(&here);
+    doctor.is_mended("docker-unreachable", None).await;
+}
