@@ -11,7 +11,7 @@ use super::session::Session;
 use crate::backend::connection::Access;
 use crate::backend::pool::Lease;
 use crate::config::{Consistency, TokenScope};
-use crate::gtid::{Transactions, position_query};
+use crate::gtid::{Transactions, readable_query};
 use crate::metrics::FreshRead;
 use crate::routing::topology::Role;
 use crate::routing::{Request, Topology};
@@ -169,7 +169,7 @@ impl Session {
         let traffic = self.context.traffic.load_full();
         let backend = &topology.backends[index];
         let flavour = self.dialect.flavour;
-        let question = position_query(flavour, backend.role == Role::Primary);
+        let question = readable_query(flavour, backend.role == Role::Primary);
         let deadline = Instant::now() + traffic.lease_timeout;
         let answer = match self.open(topology, index, deadline, false).await {
             Ok(mut lease) => {

@@ -75,6 +75,15 @@ pub fn position_query(flavour: Flavour, is_primary: bool) -> &'static str {
     }
 }
 
+/// The same, for what can have been read there: MySQL shows a transaction before it counts as
+/// executed. On a replica what is being applied counts, too.
+pub fn readable_query(flavour: Flavour, is_primary: bool) -> &'static str {
+    match flavour {
+        Flavour::MySql => "SELECT CONCAT(@@GLOBAL.gtid_owned, ',', @@GLOBAL.gtid_executed)",
+        Flavour::MariaDb => position_query(flavour, is_primary),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

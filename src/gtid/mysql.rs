@@ -2,7 +2,7 @@
 //!
 //! Text form: `uuid[:tag]:interval[:interval]…[,uuid…]`, an interval being `n` or `n-m`, both ends
 //! included. Tags came with MySQL 8.3; one uuid may then be followed by several tags, each with its
-//! own intervals (`uuid:1-3:blue:1:green:2-5`).
+//! own intervals (`uuid:1-3:blue:1:green:2-5`). `@@gtid_owned` adds the thread to each number, as `n#thread`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -269,9 +269,13 @@ fn parse_interval(text: &str) -> Result<Interval, GtidError> {
         }
         text.parse::<u64>().map_err(|_| BAD)
     };
-    let (first, last) = match text.split_once('-') {
-        Some((first, last)) => (number(first)?, number(last)?),
-        None => (number(text)?, number(text)?),
+    let (first, last) = match (text.split_once('-'), text.split_once('#')) {
+        (Some((first, last)), _) => (number(first)?, number(last)?),
+        (None, Some((owned, thread))) => {
+            number(thread)?;
+            (number(owned)?, number(owned)?)
+        }
+        (None, None) => (number(text)?, number(text)?),
     };
     // Numbers go from 1 to 2^63 - 2.
     if first == 0 || last < first || last >= i64::MAX as u64 {
@@ -355,6 +359,9 @@ mod tests {
             format!("{A}:-1"),
             format!("{A}:+1"),
             format!("{A}:1-2-3"),
+            format!("{A}:1#"),
+            format!("{A}:1#a"),
+            format!("{A}:1-2#3"),
             format!("{A}:9223372036854775807"),
             format!("{A}:99999999999999999999"),
             format!("{A}:tag"),

@@ -92,6 +92,9 @@ pub struct Observation {
     pub identity: Identity,
     pub read_only: ReadOnly,
     pub gtids: Gtids,
+    /// Of MySQL: transactions that are being committed (`@@gtid_owned`). Others may have read what
+    /// they have written before they count as executed.
+    pub committing: GtidSet,
     /// Where the own binary log ends, of a MySQL without GTIDs; `None` when there is none.
     pub log: Option<FilePosition>,
     pub channels: Vec<Channel>,
@@ -118,7 +121,7 @@ impl Observation {
     /// What replicas must reach to have everything that this server has written.
     pub fn position(&self) -> Option<Position> {
         let logged = match &self.gtids {
-            Gtids::MySql(set) => Some(Position::MySql(set.clone())),
+            Gtids::MySql(set) => Some(Position::MySql(self.readable(set))),
             Gtids::MariaDb { logged, state, .. } => {
                 state.as_ref().map(|_| Position::MariaDb(logged.clone()))
             }
@@ -128,6 +131,21 @@ impl Observation {
             Some(committed) => Some(Position::Galera { committed, logged: logged.map(Box::new) }),
             None => logged,
         }
+    }
+
+    /// What can be read there, at most. Of those that are being committed the ones that the server
+    /// numbers itself, at their end: another one's number may be held from a transaction's beginning
+    /// (`gtid_next`).
+    fn readable(&self, executed: &Arc<GtidSet>) -> Arc<GtidSet> {
+        let mut own = self.committing.of(&self.identity.instance);
+        if let Membership::Group(member) = &self.membership {
+            own.extend(&self.committing.of(&member.group));
+        }
+        if own.is_empty() {
+            return executed.clone();
+        }
+        own.extend(executed);
+        Arc::new(own)
     }
 
     /// How far the node of a Galera cluster has come.

@@ -226,6 +226,7 @@ impl Probe {
             identity: variables.identity,
             read_only: variables.read_only,
             gtids: variables.gtids,
+            committing: variables.committing,
             log,
             channels,
             max_connections: variables.max_connections,

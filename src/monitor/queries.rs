@@ -29,7 +29,8 @@ pub fn variables(version: &ServerVersion) -> &'static str {
         Flavour::MySql => {
             "SELECT @@global.read_only AS read_only, @@global.super_read_only AS super_read_only, \
              @@global.server_uuid AS server_uuid, @@global.server_id AS server_id, \
-             @@global.gtid_mode AS gtid_mode, @@global.gtid_executed AS gtid_executed, \
+             @@global.gtid_mode AS gtid_mode, @@global.gtid_owned AS gtid_owned, \
+             @@global.gtid_executed AS gtid_executed, \
              @@global.log_bin AS log_bin, @@global.max_connections AS max_connections"
         }
         Flavour::MariaDb => {
@@ -99,6 +100,8 @@ pub struct Variables {
     pub identity: Identity,
     pub read_only: ReadOnly,
     pub gtids: Gtids,
+    /// Asked for ahead of the others, which have what has ended since.
+    pub committing: GtidSet,
     pub has_binary_log: bool,
     pub max_connections: u32,
 }
@@ -146,10 +149,13 @@ pub fn read_variables(rows: &Rows, version: &ServerVersion) -> Result<Variables,
             }
         }
     };
+    let committing = GtidSet::parse(rows.str(0, "gtid_owned").unwrap_or_default())
+        .map_err(|error| Unreadable(format!("gtid_owned: {error}")))?;
     Ok(Variables {
         identity: Identity { instance: instance.into(), server_id: number("server_id")? },
         read_only,
         gtids,
+        committing,
         has_binary_log,
         max_connections: number("max_connections")?,
     })
@@ -285,6 +291,7 @@ pub(super) mod tests {
                 ("server_uuid", Some("E1F4411B-e76c-11f1-a936-0242c0a8a003")),
                 ("server_id", Some("2")),
                 ("gtid_mode", Some(gtid_mode)),
+                ("gtid_owned", Some("e252d4fc-e76c-11f1-9ebb-0242c0a8a004:18#11:19#12")),
                 ("gtid_executed", Some("e252d4fc-e76c-11f1-9ebb-0242c0a8a004:1-17")),
                 ("log_bin", Some("1")),
                 ("max_connections", Some("500")),
@@ -295,6 +302,7 @@ pub(super) mod tests {
         assert_eq!(&*found.identity.instance, "e1f4411b-e76c-11f1-a936-0242c0a8a003");
         assert_eq!(found.read_only, ReadOnly::Super);
         assert!(matches!(found.gtids, Gtids::MySql(_)));
+        assert_eq!(found.committing.to_string(), "e252d4fc-e76c-11f1-9ebb-0242c0a8a004:18-19");
         let found = read(&answer("1", "0", "ON_PERMISSIVE")).expect("without GTIDs");
         assert_eq!((found.read_only, found.gtids), (ReadOnly::On, Gtids::None));
         let found = read(&answer("0", "0", "ON")).expect("writable");

@@ -27,6 +27,25 @@ fn replicas_join_after_two_good_observations() {
     world.no_reads(1, "primary");
 }
 
+/// Before its number counts as executed others can read what it has written.
+#[test]
+fn who_lacks_what_is_being_committed_has_not_applied_the_sample() {
+    let at = [(1, 10)];
+    let mut world = World::new(&[primary(&at), replica(1, &at), replica(1, &at)]);
+    world.ticks(2);
+    let before = world.backend(2).applied;
+    // The second is another server's: it is held from its transaction's beginning.
+    let committing = vec![(1, 11), (3, 5)];
+    world.says(1, Said { committing, ..primary(&at) });
+    world.says(3, replica(1, &[(1, 11)]));
+    world.tick();
+    assert_eq!(world.backend(2).applied, before);
+    assert!(world.backend(3).applied > before);
+    world.says(2, replica(1, &[(1, 11)]));
+    world.tick();
+    assert!(world.backend(2).applied > before);
+}
+
 #[test]
 fn lag_leaves_at_max_lag_and_returns_below_a_share_of_it() {
     let mut world = cluster();

@@ -23,6 +23,8 @@ pub struct Said {
     pub read_only: ReadOnly,
     /// `(uuid of this server, last transaction)`, from 1.
     pub executed: Vec<(u8, u64)>,
+    /// The same, of single transactions.
+    pub committing: Vec<(u8, u64)>,
     pub channels: Vec<Channel>,
     pub semi_sync: SemiSync,
     pub membership: Membership,
@@ -34,6 +36,7 @@ pub fn primary(executed: &[(u8, u64)]) -> Said {
     Said {
         read_only: ReadOnly::Off,
         executed: executed.to_vec(),
+        committing: Vec::new(),
         channels: Vec::new(),
         semi_sync: SemiSync::default(),
         membership: Membership::Alone,
@@ -58,6 +61,7 @@ pub fn replica(of: u8, executed: &[(u8, u64)]) -> Said {
     Said {
         read_only: ReadOnly::Super,
         executed: executed.to_vec(),
+        committing: Vec::new(),
         channels: vec![channel],
         semi_sync: SemiSync::default(),
         membership: Membership::Alone,
@@ -224,6 +228,8 @@ impl World {
             let text = each.collect::<Vec<String>>().join(",");
             Arc::new(GtidSet::parse(&text).expect("a legal set"))
         };
+        let committing = said.committing.iter().map(|(by, last)| format!("{}:{last}#7", uuid(*by)));
+        let committing: Vec<String> = committing.collect();
         let started = self.now - Duration::from_millis(50) + offset;
         Outcome::Answered(Arc::new(Observation {
             number: SampleNumber(self.number),
@@ -233,6 +239,7 @@ impl World {
             identity: Identity { instance: uuid(number).into(), server_id: u32::from(number) },
             read_only: said.read_only,
             gtids: Gtids::MySql(set(&said.executed)),
+            committing: GtidSet::parse(&committing.join(",")).expect("a legal set"),
             log: None,
             channels: said.channels.clone(),
             max_connections: 151,
