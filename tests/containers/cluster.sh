@@ -297,10 +297,19 @@ run_sql() {
 
 # down NAME: containers with their volumes, then the network. Nothing there is no error.
 down() {
-    local ids networks
+    remove_containers "$1"
+    remove_networks "$1"
+}
+
+remove_containers() {
+    local ids
     ids=$(docker ps -aq --filter "label=rwproxy-test=$1")
-    # shellcheck disable=SC2086  # lists of ids
+    # shellcheck disable=SC2086  # a list of ids
     [ -z "$ids" ] || docker rm --force --volumes $ids >/dev/null
+}
+
+remove_networks() {
+    local networks
     networks=$(docker network ls -q --filter "label=rwproxy-test=$1")
     # shellcheck disable=SC2086
     [ -z "$networks" ] || docker network rm $networks >/dev/null
@@ -315,10 +324,13 @@ names_of_run() {
 }
 
 down_command() {
-    local name
+    local name names
     if [ "${1:-}" = --all-of-run ]; then
         check_name "${2:-}"
-        for name in $(names_of_run "$2"); do down "$name"; done
+        names=$(names_of_run "$2")
+        # A network can have containers of several names.
+        for name in $names; do remove_containers "$name"; done
+        for name in $names; do remove_networks "$name"; done
     else
         check_name "${1:-}"
         down "$1"

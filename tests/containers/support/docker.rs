@@ -26,8 +26,9 @@ pub struct Sleeper {
 impl Sleeper {
     /// `name` is made unique for this run of tests. `options` are those of `docker run`.
     pub fn start(name: &str, options: &[&str]) -> Self {
+        let label = label(name);
         let name = unique(name);
-        let mut arguments = vec!["run", "--detach", "--init", "--name", &name];
+        let mut arguments = vec!["run", "--detach", "--init", "--name", &name, "--label", &label];
         arguments.extend(options);
         arguments.extend(["--entrypoint", "sleep", IMAGE, "infinity"]);
         docker(&arguments);
@@ -90,8 +91,9 @@ pub struct Network {
 
 impl Network {
     pub fn create(name: &str) -> Self {
+        let label = label(name);
         let name = unique(name);
-        docker(&["network", "create", &name]);
+        docker(&["network", "create", "--label", &label, &name]);
         Network { name }
     }
 }
@@ -100,6 +102,11 @@ impl Drop for Network {
     fn drop(&mut self) {
         let _ = Command::new("docker").args(["network", "rm", &self.name]).output();
     }
+}
+
+/// By which `cluster.sh down --all-of-run` finds what tests that were killed have left.
+pub fn label(name: &str) -> String {
+    format!("rwproxy-test={}-{name}", super::cluster::run())
 }
 
 /// A name that no other run of tests has.
