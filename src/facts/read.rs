@@ -217,7 +217,7 @@ pub async fn schemas(server: &mut Server) -> Result<(Vec<Schema>, bool), String>
     let mut found: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for row in 0..rows.len() {
         let Some(name) = rows.str(row, "name") else { continue };
-        if is_system_database(name.as_bytes()) {
+        if is_system_database(name.as_bytes()) || name == UNFINISHED {
             continue;
         }
         let entry = found.entry(name.to_owned()).or_default();

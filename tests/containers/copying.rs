@@ -31,8 +31,10 @@ async fn a_bare_server_becomes_a_replica_with_nothing_different(flavour: Flavour
 
     let tables: Vec<&str> = schema::TABLES.iter().chain(more).copied().collect();
     let writers = Writing::start(&cluster);
+    let limit = limit(&mut root(&fresh).await).await;
     interrupted_copies_are_begun_again(&cluster, &fresh).await;
     let copied = run(&cluster, &fresh, Options::default()).await.expect("a copy");
+    assert_eq!(self::limit(&mut root(&fresh).await).await, limit, "it is as it was");
     eprintln!("{copied:#?}");
     assert!(copied.rows > 200_000, "{copied:?}");
     for noted in ["nasty.simple", "nasty.broken", "nasty.choices"] {
@@ -71,6 +73,25 @@ async fn interrupted_copies_are_begun_again(cluster: &Cluster, fresh: &Server) {
     let schemas: Vec<String> = conn.query("SHOW DATABASES").await.unwrap();
     assert!(schemas.iter().any(|schema| schema == UNFINISHED), "{schemas:?}");
     assert!(schemas.iter().any(|schema| schema == "nasty"), "{schemas:?}");
+
+    // So that it is left changed what a copy changes for a moment.
+    eventually("a copy is dropped at that moment", Duration::from_secs(30), async || {
+        let (sender, mut receiver) = watch::channel(Progress::default());
+        let changed = async { while limit(&mut conn).await != 1 << 30 {} };
+        let begun = receiver.wait_for(|progress| progress.rows_done > 0);
+        tokio::select! {
+            ended = copy(&source, &target, options, &sender) => panic!("it ended: {ended:?}"),
+            () = changed => Some(()),
+            _ = begun => None,
+        }
+    })
+    .await;
+    assert_eq!(limit(&mut conn).await, 1 << 30, "nobody sets it back");
+}
+
+async fn limit(conn: &mut Conn) -> u64 {
+    let limit = conn.query_first("SELECT @@GLOBAL.max_allowed_packet").await;
+    limit.expect("a limit").expect("a limit")
 }
 
 fn ends(cluster: &Cluster, fresh: &Server) -> [Endpoint; 2] {

@@ -12,6 +12,7 @@ use super::insert::{Insert, Piece};
 use super::progress::Progress;
 use super::quoting::qualified;
 use super::session::{CopyError, Session, text};
+use super::target::{self, LIMIT};
 use crate::administration::Endpoint;
 use crate::backend::sql_client::Done;
 
@@ -22,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// WARN_DATA_TRUNCATED.
 const TRUNCATED: u16 = 1265;
 /// What the target's connection may send in one statement, bytes: as much as any server allows.
-const MAX_ALLOWED_PACKET: u64 = 1 << 30;
+const MAX_ALLOWED_PACKET: &str = "1073741824";
 
 #[derive(Debug)]
 pub struct Pump<'a> {
@@ -61,19 +62,28 @@ impl Pump<'_> {
     }
 
     /// A connection that sends statements of any length. A connection has the limit that was
-    /// global when it was made, and who cannot change that keeps what there is.
+    /// global when it was made, and who cannot change that keeps what there is. The copy may be cut
+    /// off while it is changed: what it was before is therefore written down until it is so again.
     async fn writer(&self) -> Result<Session, CopyError> {
-        const LIMIT: &str = "max_allowed_packet";
         let mut first = Session::writing(self.target).await?;
-        let before = first.value(LIMIT, "SELECT @@GLOBAL.max_allowed_packet").await?;
-        let set = format!("SET GLOBAL max_allowed_packet = {MAX_ALLOWED_PACKET}");
-        if first.run(LIMIT, &set).await.is_err() {
-            return Ok(first);
+        let before = target::keep_limit(&mut first).await?;
+        let set = |limit: &str| format!("SET GLOBAL {LIMIT} = {limit}");
+        let writer = match first.run(LIMIT, &set(MAX_ALLOWED_PACKET)).await {
+            Ok(_) => {
+                let writer = Session::writing(self.target).await;
+                first.run(LIMIT, &set(&before)).await?;
+                Some(writer?)
+            }
+            Err(_) => None,
+        };
+        target::forget_limit(&mut first).await?;
+        match writer {
+            Some(writer) => {
+                first.close().await;
+                Ok(writer)
+            }
+            None => Ok(first),
         }
-        let writer = Session::writing(self.target).await;
-        first.run(LIMIT, &format!("SET GLOBAL max_allowed_packet = {before}")).await?;
-        first.close().await;
-        writer
     }
 
     async fn table(

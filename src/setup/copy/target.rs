@@ -6,6 +6,9 @@ use crate::facts::UNFINISHED;
 use crate::sql::system_tables::is_system_database;
 use crate::wire::Flavour;
 
+/// The variable that says how long a statement may be.
+pub const LIMIT: &str = "max_allowed_packet";
+
 /// ER_FLUSH_MASTER_BINLOG_CLOSED: there is no binary log to empty.
 const NO_BINARY_LOG: u16 = 1186;
 
@@ -119,5 +122,27 @@ pub async fn finish(target: &mut Session, position: &str) -> Result<(), CopyErro
         }
     }
     target.run(UNFINISHED, &format!("DROP DATABASE {UNFINISHED}")).await?;
+    Ok(())
+}
+
+/// What [`LIMIT`] is globally, or was when a copy was cut off that had changed it. Written down as the
+/// comment of a table beside the mark.
+pub async fn keep_limit(target: &mut Session) -> Result<String, CopyError> {
+    let kept = format!(
+        "SELECT table_comment FROM information_schema.tables \
+         WHERE table_schema = '{UNFINISHED}' AND table_name = '{LIMIT}'"
+    );
+    let kept = target.value(LIMIT, &kept).await?;
+    if !kept.is_empty() {
+        return Ok(kept);
+    }
+    let now = target.value(LIMIT, &format!("SELECT @@GLOBAL.{LIMIT}")).await?;
+    let keep = format!("CREATE TABLE {UNFINISHED}.{LIMIT} (id INT PRIMARY KEY) COMMENT = '{now}'");
+    target.run(LIMIT, &keep).await?;
+    Ok(now)
+}
+
+pub async fn forget_limit(target: &mut Session) -> Result<(), CopyError> {
+    target.run(LIMIT, &format!("DROP TABLE {UNFINISHED}.{LIMIT}")).await?;
     Ok(())
 }
