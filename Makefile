@@ -57,7 +57,7 @@ instructions: ## what a point select costs the release build in user space, in i
 bench: ## the whole system beside a direct connection, haproxy and MySQL Router in one run
 	tests/run.sh packages-bench images bench
 
-soak: ## ten minutes of mixed load on each flavour, judged by the servers' general logs, 100,000 random operations, two million checked reads
+soak: ## ten minutes of mixed load on each flavour, judged by the servers' general logs, 100,000 random operations, two million checked reads, setup cut off everywhere
 	tests/run.sh packages images soak
 
 suites: ## other people's test suites, directly and through the proxy; FLAVOUR=mysql|mariadb, SUITES=…, SHORT=1

@@ -16,8 +16,8 @@ pub mod state;
 
 pub use reach::{Listed, connect, listed};
 pub use read::{
-    UNFINISHED, account, cloning, follows, lacking, origins, places, schemas, semi_sync, state,
-    transactions, worker_errors,
+    CLONE_STATUS, UNFINISHED, account, cloning, follows, lacking, origins, places, schemas,
+    semi_sync, state, transactions, worker_errors,
 };
 pub use state::{Account, Cloning, Container, Follows, Gtids, Login, Origin, Schema, State};
 

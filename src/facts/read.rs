@@ -28,6 +28,11 @@ const OBJECTS: &str = "SELECT TABLE_SCHEMA AS name, COUNT(*) AS objects, \
      GROUP BY ROUTINE_SCHEMA \
      UNION ALL SELECT EVENT_SCHEMA, COUNT(*), 0 FROM information_schema.EVENTS GROUP BY EVENT_SCHEMA";
 
+/// A server that ended in the middle of a clone calls it unfinished ever after, under the number of no
+/// connection.
+pub const CLONE_STATUS: &str = "SELECT IF(STATE = 'In Progress' AND PID = 0, 'Failed', STATE) AS STATE, \
+     SOURCE, PID, ERROR_MESSAGE FROM performance_schema.clone_status";
+
 /// Where replicas may find a server: by name where there is one.
 pub fn places(server: &discovery::Server) -> Vec<Place> {
     let place = |host: &str| Place { host: host.to_owned(), port: server.port };
@@ -236,7 +241,7 @@ pub async fn cloning(server: &mut Server, plugins: &BTreeSet<String>) -> Result<
     if !plugins.contains("clone") {
         return Ok(Cloning::None);
     }
-    let rows = ask(server, "SELECT STATE, SOURCE FROM performance_schema.clone_status").await?;
+    let rows = ask(server, CLONE_STATUS).await?;
     Ok(match (rows.str(0, "STATE"), rows.str(0, "SOURCE")) {
         (Some("In Progress"), Some(source)) if source != "LOCAL INSTANCE" => Cloning::Running,
         (Some("Completed"), Some(source)) => Cloning::Completed(source.to_owned()),

@@ -8,10 +8,11 @@ use tokio::time::sleep;
 use super::Setup;
 use super::perform::{Event, Teller, run};
 use super::progress::Progress;
-use super::survey::Survey;
-use crate::administration::Server;
+use super::survey::{Survey, wake};
 use crate::administration::statements::Statement;
+use crate::administration::{Failed, Server};
 use crate::discovery::Standing;
+use crate::facts::CLONE_STATUS;
 
 /// The longest clone.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -25,8 +26,6 @@ const RECOVERY: Duration = Duration::from_secs(900);
 
 const PROGRESS: &str = "SELECT COALESCE(SUM(ESTIMATE), 0) AS total, COALESCE(SUM(DATA), 0) AS done \
      FROM performance_schema.clone_progress";
-const STATUS: &str = "SELECT STATE, ERROR_NO, ERROR_MESSAGE FROM performance_schema.clone_status";
-
 /// ER_RESTART_SERVER_FAILED: the data are there, and nobody is there to start the server again.
 const NOT_SUPERVISED: &str = "ERROR 3707 ";
 
@@ -34,16 +33,19 @@ const NOT_SUPERVISED: &str = "ERROR 3707 ";
 pub async fn clone(
     setup: &Setup,
     survey: &Survey,
+    donor: &str,
     server: &mut Server,
     statements: &[Statement],
     tell: Teller<'_>,
 ) -> Result<(), String> {
     let name = server.name.clone();
     let mut watcher = setup.server(survey, &name).await?;
-    let is_running = is_running(&mut watcher).await;
-    if is_running {
+    let outcome = if is_running(&mut watcher).await {
         // Of a setup that was cut off.
-        watch(&mut watcher, tell).await?;
+        tokio::select! {
+            stalled = watch(setup, donor, &mut watcher, tell) => Outcome::Watched(stalled),
+            () = over(server) => Outcome::Watched(Ok(())),
+        }
     } else {
         let Some((begin, before)) = statements.split_last() else { return Ok(()) };
         run(server, before, false).await?;
@@ -51,37 +53,76 @@ pub async fn clone(
             server.run("SET SESSION sql_log_bin = 0", LOOK * 20).await?;
             server.run(&begin.sql, LONGEST).await
         };
-        let failed = tokio::select! {
-            done = cloning => done.err(),
-            stalled = watch(&mut watcher, tell) => {
-                stalled?;
-                None
-            }
-        };
-        if let Some(failed) = failed
-            && !failed.is_uncertain
-            && !failed.text.contains(NOT_SUPERVISED)
-        {
-            return Err(format!("{name}: {}: {}", begin.shown, failed.text));
+        tokio::select! {
+            done = cloning => Outcome::Answered(done.err(), &begin.shown),
+            stalled = watch(setup, donor, &mut watcher, tell) => Outcome::Watched(stalled),
         }
+    };
+    match outcome {
+        Outcome::Answered(Some(failed), shown)
+            if !failed.is_uncertain && !failed.text.contains(NOT_SUPERVISED) =>
+        {
+            return Err(format!("{name}: {shown}: {}", failed.text));
+        }
+        Outcome::Watched(Err(problem)) => {
+            end(&mut watcher).await;
+            return Err(problem);
+        }
+        Outcome::Answered(..) | Outcome::Watched(Ok(())) => {}
     }
     back(setup, &name, tell).await
 }
 
+/// How a clone is known to have come to an end.
+enum Outcome<'a> {
+    /// By the answer to this statement.
+    Answered(Option<Failed>, &'a str),
+    Watched(Result<(), String>),
+}
+
 async fn is_running(server: &mut Server) -> bool {
-    let rows = server.ask(STATUS).await;
+    let rows = server.ask(CLONE_STATUS).await;
     rows.is_ok_and(|rows| rows.str(0, "STATE") == Some("In Progress"))
+}
+
+/// Waits until it does not run any more.
+async fn over(server: &mut Server) {
+    loop {
+        sleep(LOOK).await;
+        if !is_running(server).await {
+            return;
+        }
+    }
+}
+
+/// It would wait for its donor in vain for minutes, and keep others from beginning anew.
+async fn end(server: &mut Server) {
+    if let Ok(rows) = server.ask(CLONE_STATUS).await
+        && rows.str(0, "STATE") == Some("In Progress")
+        && let Some(connection) = rows.u64(0, "PID")
+    {
+        // It may have ended meanwhile.
+        let _ = server.ask(&format!("KILL {connection}")).await;
+    }
 }
 
 /// Tells how far it is, until the server ends.
 ///
 /// # Errors
 /// Nothing comes any more.
-async fn watch(server: &mut Server, tell: Teller<'_>) -> Result<(), String> {
+async fn watch(
+    setup: &Setup,
+    donor: &str,
+    server: &mut Server,
+    tell: Teller<'_>,
+) -> Result<(), String> {
     let began = Instant::now();
     let mut last = (0, Instant::now());
     loop {
         sleep(LOOK).await;
+        if let Some(down) = setup.down(donor) {
+            return Err(format!("{}; {} has not got its data", down.in_words(), server.name));
+        }
         let Ok(rows) = server.ask(PROGRESS).await else {
             return Ok(());
         };
@@ -113,7 +154,7 @@ async fn back(setup: &Setup, name: &str, tell: Teller<'_>) -> Result<(), String>
         });
         if let Some(known) = known.filter(|_| runs)
             && let Ok(mut server) = setup.reach(known).await
-            && let Ok(rows) = server.ask(STATUS).await
+            && let Ok(rows) = server.ask(CLONE_STATUS).await
         {
             match rows.str(0, "STATE") {
                 Some("Completed") => return Ok(()),
@@ -125,9 +166,12 @@ async fn back(setup: &Setup, name: &str, tell: Teller<'_>) -> Result<(), String>
                 _ => {}
             }
         }
-        let command = match known.is_some_and(|server| server.run.is_some()) {
-            true => format!("docker start {name}"),
-            false => format!("start the server {name} again"),
+        let (what, command) = match known.map(|server| (&server.standing, &server.run)) {
+            Some((Standing::NotRunning(reason), _)) if reason.contains("paused") => {
+                (format!("{name}: {reason}"), wake(name, reason))
+            }
+            Some((_, Some(_))) => (ended(name), wake(name, "")),
+            _ => (ended(name), format!("start the server {name} again")),
         };
         if runs {
             down_since = Instant::now();
@@ -142,16 +186,18 @@ async fn back(setup: &Setup, name: &str, tell: Teller<'_>) -> Result<(), String>
                 was_asked = true;
                 let limit = humantime::format_duration(setup.wait);
                 tell(Event::Asks(format!(
-                    "{name} has stopped, as a server does at the end of a clone. Type: {command} \
-                     (waiting for it up to {limit})"
+                    "{what}. Type: {command} (waiting for it up to {limit})"
                 )));
             }
             if down > setup.wait.max(RESTART) {
                 return Err(format!(
-                    "{name} has stopped, as a server does at the end of a clone, and was not started \
-                     again. Type: {command}; then run this again"
+                    "{what}, and nobody has changed that. Type: {command}; then run this again"
                 ));
             }
         }
     }
+}
+
+fn ended(name: &str) -> String {
+    format!("{name} has stopped, as a server does at the end of a clone")
 }

@@ -41,13 +41,17 @@ pub async fn copy(
     let telling = async {
         loop {
             sleep(LOOK).await;
+            // A server that is silent might be waited for, one that cannot answer is not.
+            if let Some(down) = [primary, replica].iter().find_map(|name| setup.down(name)) {
+                return down.in_words();
+            }
             let now = progress.borrow().clone();
             tell(Event::Progress(in_words(&now, began.elapsed())));
         }
     };
     let copied = tokio::select! {
         copied = copying => copied,
-        () = telling => return Ok(()),
+        down = telling => return Err(down),
     };
     let copied = copied.map_err(|error| error.to_string())?;
     for note in copied.notes {

@@ -6,6 +6,7 @@
 //! | [`plan`](mod@plan) | from both to steps, each with its statements, or to what stands in the way (pure) |
 //! | `primary`, `gtids`, `accounts`, `replica`, `semi_sync`, `fragment` | the rules of one subject each (pure) |
 //! | [`progress`] | how far a copy is, in words (pure) |
+//! | `advice` | what errors of servers usually mean (pure) |
 //! | [`secrets`] | the files that keep passwords |
 //! | [`survey`] | all servers asked for what they are |
 //! | [`perform`] | step by step, each looked at afterwards |
@@ -17,6 +18,7 @@
 //! the next plan no longer has it, and a setup that was cut off goes on where it was.
 
 mod accounts;
+mod advice;
 mod clone;
 pub mod copy;
 mod copying;

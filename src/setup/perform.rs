@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
+use super::advice::advised;
 use super::plan::{Action, Obstacle, Plan, Purpose, Step, plan};
 use super::survey::Survey;
 use super::{Setup, clone, copying, verify};
@@ -22,10 +23,14 @@ const OTHERS: Duration = Duration::from_secs(60);
 /// For a replica that has begun to replicate to have connected.
 const CONNECTING: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(200);
+/// For Docker to tell that a container has ended.
+const TOLD: Duration = Duration::from_millis(500);
 /// More steps than any plan has.
 const MOST_STEPS: usize = 10_000;
 /// By which two setups of one cluster know of each other.
 const LOCK: &str = "rwproxy_setup";
+/// A server may take a moment to notice that a setup was killed, seconds.
+const LOCK_WAIT: u32 = 3;
 
 /// What is told while it goes on.
 #[derive(Debug)]
@@ -99,6 +104,7 @@ impl Setup {
             tell(Event::Begins(step));
             let began = Instant::now();
             if let Err(problem) = self.step(step, &survey, &plan, tell).await {
+                let problem = self.explained(problem, [&*step.server, &*plan.primary]).await;
                 return Err(stopped(problem, &done, &plan.steps));
             }
             tell(Event::Done(step, began.elapsed()));
@@ -113,10 +119,23 @@ impl Setup {
         })
     }
 
+    /// With what helps, as far as that is known: a server that has ended breaks connections before
+    /// Docker has told of it.
+    async fn explained(&self, problem: String, servers: [&str; 2]) -> String {
+        let problem = advised(problem);
+        sleep(TOLD).await;
+        match servers.into_iter().find_map(|name| self.down(name)) {
+            Some(down) if !problem.contains(&down.remedy) => {
+                format!("{problem}; {}", down.in_words())
+            }
+            _ => problem,
+        }
+    }
+
     /// Two at once would disturb each other. The server frees the lock when the connection ends.
     async fn lock(&self, survey: &Survey, plan: &Plan) -> Result<Server, String> {
         let mut server = self.server(survey, &plan.primary).await?;
-        match server.value(&format!("SELECT GET_LOCK('{LOCK}', 0)")).await?.as_deref() {
+        match server.value(&format!("SELECT GET_LOCK('{LOCK}', {LOCK_WAIT})")).await?.as_deref() {
             Some("1") => Ok(server),
             _ => Err(format!("{}: another setup of this cluster is under way", plan.primary)),
         }
@@ -155,7 +174,7 @@ impl Setup {
                 run(&mut server, statements, false).await
             }
             Action::Clone(statements) => {
-                clone::clone(self, survey, &mut server, statements, tell).await
+                clone::clone(self, survey, &plan.primary, &mut server, statements, tell).await
             }
             Action::Copy { before, loses } => {
                 run(&mut server, before, false).await?;
@@ -244,36 +263,10 @@ async fn replicates(server: &mut Server) -> Result<(), String> {
             let why = error.map_or("its threads do not run", |error| error);
             return Err(format!(
                 "{}: it does not replicate from {}:{}: {}",
-                server.name,
-                channel.host,
-                channel.port,
-                advice(why)
+                server.name, channel.host, channel.port, why
             ));
         }
         sleep(LOOK).await;
-    }
-}
-
-/// What a server says, and what it usually means.
-fn advice(error: &str) -> String {
-    let told = [
-        (
-            "Unknown",
-            "host",
-            "the name is not known there: put the containers on one network of their own (docker \
-             network create), for on Docker's default one there are no names",
-        ),
-        (
-            "purged",
-            "",
-            "the primary no longer has the binary logs that it needs: only a copy helps \
-             (--overwrite)",
-        ),
-    ];
-    let fits = |one: &&(&str, &str, &str)| error.contains(one.0) && error.contains(one.1);
-    match told.iter().find(fits) {
-        Some((.., advice)) => format!("{error} ({advice})"),
-        None => error.to_owned(),
     }
 }
 

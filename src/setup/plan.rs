@@ -34,6 +34,12 @@ pub struct Absent {
     pub remedy: String,
 }
 
+impl Absent {
+    pub fn in_words(&self) -> String {
+        format!("{}: {} ({})", self.name, self.problem, self.remedy)
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {

@@ -95,6 +95,18 @@ impl Setup {
         reach(known, &self.access, &self.prefix).await
     }
 
+    /// What Docker says that keeps a server from answering, and the remedy.
+    pub(super) fn down(&self, name: &str) -> Option<Absent> {
+        let servers = self.catalog.borrow().servers();
+        let known = servers.iter().find(|server| *server.name == *name);
+        let (problem, remedy) = match known.map(|server| &server.standing) {
+            Some(Standing::NotRunning(reason)) => (reason.to_string(), wake(name, reason)),
+            Some(_) => return None,
+            None => ("its container is gone".to_owned(), "start it anew".to_owned()),
+        };
+        Some(Absent { name: name.into(), problem, remedy })
+    }
+
     /// The primary's transactions by now, and whether the two accounts let their passwords in.
     async fn complete(&self, known: &discovery::Server, state: &mut State) -> Result<(), Absent> {
         let mut server = self.reach(known).await?;
@@ -160,7 +172,7 @@ pub async fn reach(
     let address = match &known.standing {
         Standing::Running(address) | Standing::Unhealthy(address) => address,
         Standing::NotRunning(reason) => {
-            return Err(missing(reason.to_string(), format!("docker start {name}")));
+            return Err(missing(reason.to_string(), wake(name, reason)));
         }
         Standing::LeftOut(reason) => {
             let remedy = format!("mend what it is left out for, or take {prefix}.enable away");
@@ -177,6 +189,12 @@ pub async fn reach(
         };
         missing(problem, remedy.to_owned())
     })
+}
+
+/// What makes a container run again that does not for this reason.
+pub fn wake(name: &str, reason: &str) -> String {
+    let verb = if reason.contains("paused") { "unpause" } else { "start" };
+    format!("docker {verb} {name}")
 }
 
 /// ER_ACCESS_DENIED_ERROR.

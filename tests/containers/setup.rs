@@ -1,19 +1,26 @@
 //! `rwproxy setup`: from bare containers to replication that a proxy serves, from a filled primary under
 //! load, cut off again and again, and what it refuses.
 
+mod encrypted;
 mod fleet;
+mod killed;
+mod room;
+mod state;
+mod vanishing;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use crate::support::cluster::connect;
 use crate::support::docker::docker;
 use crate::support::{Flavour, Proxy, eventually};
 use fleet::{Ended, Fleet};
+use state::assert_same;
 
 crate::on_both_flavours!(from_bare_containers);
 crate::on_both_flavours!(a_filled_primary_under_load);
@@ -25,8 +32,10 @@ async fn from_bare_containers(flavour: Flavour) {
     fleet.start("primary", "primary", &[]).await;
     fleet.start("replica1", "primary", &[]).await;
     fleet.start("replica2", "replica", &[]).await;
+    let before = fleet.states().await;
     let refused = fleet.setup(&["--yes"]).await;
     assert!(refused.failed_with("are all labelled rwproxy.role=primary"), "{refused:?}");
+    assert_same(&before, &fleet.states().await, "two are labelled primary");
     fleet
         .start(
             "replica1",
@@ -36,8 +45,10 @@ async fn from_bare_containers(flavour: Flavour) {
         .await;
 
     // What is missing is printed, and what is printed suffices.
+    let before = fleet.states().await;
     let refused = fleet.setup(&["--yes"]).await;
     assert!(refused.failed_with("it has no binary log"), "{refused:?}");
+    assert_same(&before, &fleet.states().await, "one has no binary log");
     let options = refused.options();
     for server in NAMES {
         let container = fleet.container(server);
@@ -48,26 +59,29 @@ async fn from_bare_containers(flavour: Flavour) {
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         fleet.start(server, role, &options).await;
     }
+    let before = fleet.states().await;
     let shown = fleet.setup(&["--dry-run"]).await;
     assert!(shown.code == 0 && shown.text.contains("CHANGE "), "{shown:?}");
-    assert!(!fleet.secret("replication").exists(), "a dry run makes nothing");
     let unasked = fleet.setup(&[]).await;
     assert!(unasked.failed_with("--yes agrees"), "{unasked:?}");
     fleet.wrong_accounts_are_refused().await;
+    assert!(!fleet.secret("replication").exists(), "nothing is made");
+    assert!(!fleet.secret("monitor").exists(), "nothing is made");
+    assert_same(&before, &fleet.states().await, "nothing was agreed to, or it was refused");
 
     let done = fleet.setup(&["--yes"]).await;
     assert!(done.code == 0 && done.text.contains("Done: all of this is so."), "{done:?}");
     is_private(&fleet.secret("replication"));
     is_private(&fleet.secret("monitor"));
-    let before = fleet.settings().await;
+    let before = fleet.states().await;
     let again = fleet.setup(&["--yes"]).await;
     assert!(again.code == 0 && again.text.contains("There is nothing to change."), "{again:?}");
-    assert_eq!(before, fleet.settings().await);
+    assert_same(&before, &fleet.states().await, "nothing was to be changed");
 
     serves(&fleet).await;
     fleet.alike(&NAMES, "app.served").await;
     if flavour == Flavour::MySql {
-        over_tls(&fleet).await;
+        encrypted::over_tls(&fleet, &NAMES[1..]).await;
     }
 }
 
@@ -99,20 +113,6 @@ async fn serves(fleet: &Fleet) {
     assert!(proxy.reads_on_replicas() > 0);
 }
 
-async fn over_tls(fleet: &Fleet) {
-    let done = fleet.setup(&["--yes", "--tls"]).await;
-    assert_eq!(done.code, 0, "{done:?}");
-    let mut root = fleet.root("primary").await;
-    let kind: Option<String> = root
-        .query_first("SELECT ssl_type FROM mysql.user WHERE User = 'replication'")
-        .await
-        .expect("the account");
-    assert_eq!(kind.as_deref(), Some("ANY"));
-    // What was wished once stays.
-    let again = fleet.setup(&["--yes"]).await;
-    assert!(again.code == 0 && again.text.contains("There is nothing to change."), "{again:?}");
-}
-
 fn is_private(path: &Path) {
     let mode = std::os::unix::fs::MetadataExt::mode(&path.metadata().expect("a password file"));
     assert_eq!(mode & 0o777, 0o600, "{}", path.display());
@@ -137,7 +137,8 @@ async fn a_filled_primary_under_load(flavour: Flavour) {
     let load = Load::start(&fleet);
 
     for attempt in 0..10 {
-        let ended = fleet.killed_setup(attempt % 4 + 1).await;
+        let step = attempt % 4 + 1;
+        let ended = fleet.killed_setup(|number, _| number == step, Duration::from_millis(60)).await;
         eprintln!("{flavour:?}: cut off: {}", ended.unwrap_or_default());
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
@@ -160,7 +161,7 @@ async fn a_filled_primary_under_load(flavour: Flavour) {
 
     // It disappears in the middle, and comes back.
     let overwrite = ["--yes", "--overwrite", &container, "--wait", "1s"];
-    let lost = fleet.setup_while(&overwrite, "primary's data", || {
+    let lost = fleet.setup_while(&overwrite, || {
         docker(&["kill", &container]);
     });
     let lost = lost.await;
@@ -232,23 +233,39 @@ impl Fleet {
     async fn wrong_accounts_are_refused(&self) {
         let wrong = self.setup_as("root", "wrong", &["--yes"]).await;
         assert!(wrong.failed_with("[administrator] in proxy.toml must name"), "{wrong:?}");
+        // On one server alone.
+        let change = |password: &str| format!("ALTER USER root@'%' IDENTIFIED BY '{password}'");
+        let mut root = self.unlogged_root("replica2").await;
+        root.query_drop(change("other")).await.expect("another password");
+        let wrong = self.setup(&["--yes"]).await;
+        root.query_drop(change("root")).await.expect("the password");
+        assert!(wrong.failed_with("[administrator] in proxy.toml must name"), "{wrong:?}");
         for server in NAMES {
-            let mut root = self.root(server).await;
-            root.query_drop("SET SESSION sql_log_bin = 0").await.expect("root may");
+            let is_named = wrong.text.contains(&self.container(server));
+            assert_eq!(is_named, server == "replica2", "{wrong:?}");
+        }
+        for server in NAMES {
+            let mut root = self.unlogged_root(server).await;
             root.query_drop("CREATE USER weak@'%' IDENTIFIED BY 'weak'").await.expect("an account");
             root.query_drop("GRANT SELECT ON *.* TO weak@'%'").await.expect("an account");
         }
         let weak = self.setup_as("weak", "weak", &["--yes"]).await;
-        assert!(weak.failed_with("the administrator's account weak lacks privileges"), "{weak:?}");
         for server in NAMES {
-            let mut root = self.root(server).await;
-            root.query_drop("SET SESSION sql_log_bin = 0").await.expect("root may");
+            let mut root = self.unlogged_root(server).await;
             root.query_drop("DROP USER weak@'%'").await.expect("an account");
         }
+        assert!(weak.failed_with("the administrator's account weak lacks privileges"), "{weak:?}");
+        assert!(weak.text.contains("GRANT "), "{weak:?}");
+    }
+
+    async fn unlogged_root(&self, server: &str) -> Conn {
+        let mut root = self.root(server).await;
+        root.query_drop("SET SESSION sql_log_bin = 0").await.expect("root may");
+        root
     }
 
     /// A server that was started a moment ago may not answer yet.
-    async fn setup_until_it_can_begin(&self, arguments: &[&str]) -> Ended {
+    pub async fn setup_until_it_can_begin(&self, arguments: &[&str]) -> Ended {
         eventually("setup begins", Duration::from_secs(120), async || {
             let ended = self.setup(arguments).await;
             let could_not = ended.code != 0 && ended.text.contains("Nothing was changed");

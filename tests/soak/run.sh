@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Mixed load through the proxy on each flavour, judged by the servers' general logs, then failures under load, then
-# random sessions beside the same ones directly, packet by packet, then reads of what was written while replicas are late.
+# random sessions beside the same ones directly, packet by packet, then reads of what was written while replicas are late,
+# then setup, killed at each of its steps, with full disks, and with servers that are gone in the middle.
 #
 #   tests/soak/run.sh [SECONDS=600] [FLAVOUR=both]
 #       FLAVOUR: mysql | mariadb | both
 #
-# The same tests as in `make test`, where the load lasts twenty seconds and the random sessions are short.
+# The same tests as in `make test`, where the load lasts twenty seconds and the random sessions are short, and those of
+# setup that take minutes.
 # DIFFERENTIAL_OPERATIONS (100000) and DIFFERENTIAL_SEED (1) say how many random operations, and which;
 # CONSISTENCY_READS (1000000) how many reads there are at consistency "session" and as many at "global".
-# TESTS ("load failures differential consistency") says which of them.
+# TESTS ("load failures differential consistency setup") says which of them.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root"
@@ -34,7 +36,7 @@ trap 'tests/containers/cluster.sh down --all-of-run "$RWPROXY_TEST_RUN-" || say 
 profile_of() { [ "$1" != consistency ] || echo --release; }
 
 for flavour in "${flavours[@]}"; do
-    for test in ${TESTS:-load failures differential consistency}; do
+    for test in ${TESTS:-load failures differential consistency setup}; do
         say "$flavour: $test"
         # shellcheck disable=SC2046  # an option or none
         cargo test $(profile_of "$test") --test containers --no-run
@@ -43,6 +45,6 @@ for flavour in "${flavours[@]}"; do
         # shellcheck disable=SC2046
         timeout $((SOAK_SECONDS + 1200 + CONSISTENCY_READS / 100)) \
             cargo test $(profile_of "$test") --test containers -- "$test::" --skip "::$([ "$flavour" = mysql ] && echo mariadb || echo mysql)" \
-            --test-threads=1 --nocapture
+            --include-ignored --test-threads=1 --nocapture
     done
 done

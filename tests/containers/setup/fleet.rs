@@ -1,5 +1,6 @@
 //! Servers that nobody has set up, in containers, and the command that does.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Blocking, Stdio};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use mysql_async::prelude::Queryable;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
+use super::state::{self, State};
 use crate::support::cluster::{connect, options, run};
 use crate::support::docker::{IMAGE, Network, docker};
 use crate::support::{Flavour, eventually};
@@ -23,16 +25,39 @@ const SMALL: [&str; 6] = [
     "--innodb-log-buffer-size=4M",
 ];
 
+/// What holds a server's data goes with its container.
+pub const VOLUME: &[&str] = &["--volume", "/var/lib/mysql"];
+
 /// A run of the command.
-#[derive(Debug)]
 pub struct Ended {
     pub code: i32,
     pub text: String,
 }
 
+/// As it stood on the screen.
+impl std::fmt::Debug for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "exit code {}:\n{}", self.code, self.text)
+    }
+}
+
 impl Ended {
     pub fn failed_with(&self, part: &str) -> bool {
         self.code == 1 && self.text.contains(part)
+    }
+
+    /// The steps that were carried out, and how long each took.
+    pub fn steps(&self) -> Vec<(String, Duration)> {
+        let mut steps: Vec<(String, Duration)> = Vec::new();
+        for line in self.text.lines() {
+            if let Some((_, step)) = begun(line) {
+                steps.push((step.to_owned(), Duration::ZERO));
+            } else if let Some(took) = line.trim().strip_prefix("done in ") {
+                let took = took.trim_end_matches(" ms").parse().expect("milliseconds");
+                steps.last_mut().expect("a step").1 = Duration::from_millis(took);
+            }
+        }
+        steps
     }
 
     /// The options that were printed, by service.
@@ -60,8 +85,9 @@ pub struct Fleet {
 
 impl Fleet {
     pub fn new(flavour: Flavour, name: &str) -> Self {
-        let name = format!("{}-setup-{name}-{}", run(), flavour.name());
-        let network = Network::create(&format!("setup-{name}"));
+        let name = format!("setup-{name}-{}", flavour.name());
+        let network = Network::create(&name);
+        let name = format!("{}-{name}", run());
         let directory = tempfile::tempdir().expect("a directory");
         let fleet = Fleet { flavour, name, network, containers: Vec::new(), directory };
         fleet.configure("proxy.toml", "root", "root");
@@ -70,6 +96,12 @@ impl Fleet {
 
     /// Starts a server with these options, in place of one of the same name, and waits for it.
     pub async fn start(&mut self, server: &str, role: &str, options: &[&str]) {
+        self.launch(server, role, VOLUME, options);
+        self.await_server(server).await;
+    }
+
+    /// The same without waiting. `storage`: options of `docker run` for its data.
+    pub fn launch(&mut self, server: &str, role: &str, storage: &[&str], options: &[&str]) {
         let container = self.container(server);
         remove(&container);
         let image = match self.flavour {
@@ -83,7 +115,8 @@ impl Fleet {
         ];
         let mut arguments = vec!["run", "--detach", "--name", &container, "--hostname", server];
         arguments.extend(["--network", &self.network.name, "--network-alias", server]);
-        arguments.extend(["--restart", "unless-stopped", "--volume", "/var/lib/mysql"]);
+        arguments.extend(["--restart", "unless-stopped"]);
+        arguments.extend(storage);
         arguments.extend(["--env", "MYSQL_ROOT_PASSWORD=root", "--label", "rwproxy.enable=true"]);
         for label in &labels {
             arguments.extend(["--label", label]);
@@ -98,7 +131,34 @@ impl Fleet {
         if !self.containers.contains(&container) {
             self.containers.push(container);
         }
-        self.await_server(server).await;
+    }
+
+    /// The primary and these replicas, new and all at once, with the options that their flavour needs,
+    /// labelled as what they are to be. Passwords that were made before are gone.
+    pub async fn renew(&mut self, replicas: &[&str]) {
+        for account in ["replication", "monitor"] {
+            let _ = std::fs::remove_file(self.secret(account));
+        }
+        self.launch("primary", "primary", VOLUME, &self.needed(1));
+        for (replica, id) in replicas.iter().zip(2..) {
+            self.launch(replica, "replica", VOLUME, &self.needed(id));
+        }
+        for server in ["primary"].iter().chain(replicas) {
+            self.await_server(server).await;
+        }
+    }
+
+    /// The options that a server cannot do without. Number 1 is the primary.
+    pub fn needed(&self, id: usize) -> Vec<&'static str> {
+        const IDS: [&str; 4] = ["--server-id=0", "--server-id=1", "--server-id=2", "--server-id=3"];
+        match self.flavour {
+            Flavour::MySql => Vec::new(),
+            Flavour::MariaDb => {
+                let mut options = vec!["--log-bin=binlog", "--log-slave-updates=ON", IDS[id]];
+                options.extend((id > 1).then_some("--read-only=ON"));
+                options
+            }
+        }
     }
 
     pub async fn await_server(&self, server: &str) {
@@ -168,42 +228,50 @@ impl Fleet {
         ended(self.command(&config, arguments)).await
     }
 
-    /// Kills the command a moment after its step number `step` has begun; what that was. It may have
-    /// ended before.
-    pub async fn killed_setup(&self, step: usize) -> Option<String> {
+    /// MySQL: so that there is a middle of the clone.
+    pub async fn clones_slowly(&self, replica: &str) {
+        let mut root = self.root(replica).await;
+        let _ = root.query_drop("INSTALL PLUGIN clone SONAME 'mysql_clone.so'").await;
+        for statement in [
+            "SET GLOBAL clone_autotune_concurrency = OFF",
+            "SET GLOBAL clone_max_concurrency = 1",
+            "SET GLOBAL clone_max_data_bandwidth = 10",
+        ] {
+            root.query_drop(statement).await.expect("the plugin is there");
+        }
+    }
+
+    /// Kills the command `after` it has told that a step begins which `is` says yes to, by its number
+    /// and text. What that was; it may have ended before.
+    pub async fn killed_setup(
+        &self,
+        is: impl Fn(usize, &str) -> bool,
+        after: Duration,
+    ) -> Option<String> {
         let config = self.directory.path().join("proxy.toml");
         let mut child = self.command(&config, &["--yes", "--wait", "1s"]).spawn().expect("it runs");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let begins = format!("{step:>2}/");
         let mut found = None;
         while let Ok(Some(line)) = lines.next_line().await {
-            if line.starts_with(&begins) {
+            if begun(&line).is_some_and(|(number, step)| is(number, step)) {
                 found = Some(line);
                 break;
             }
         }
-        tokio::time::sleep(Duration::from_millis(60)).await;
+        tokio::time::sleep(after).await;
         let _ = child.kill().await;
         found
     }
 
-    /// Runs the command, and does something a moment after it has begun with a step of this kind.
-    pub async fn setup_while(&self, arguments: &[&str], step: &str, act: impl FnOnce()) -> Ended {
+    /// Runs the command, and does something a moment after it has begun to fetch a server's data.
+    pub async fn setup_while(&self, arguments: &[&str], act: impl FnOnce()) -> Ended {
         let config = self.directory.path().join("proxy.toml");
         let mut child = self.command(&config, arguments).spawn().expect("it runs");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let mut text = String::new();
         let mut act = Some(act);
         while let Ok(Some(line)) = lines.next_line().await {
-            let begins = line
-                .trim_start()
-                .split_once('/')
-                .is_some_and(|(number, _)| number.chars().all(|c| c.is_ascii_digit()));
-            let is_it = line.contains("CLONE INSTANCE")
-                || line.contains("are dropped")
-                || line.contains(step);
-            if begins
-                && is_it
+            if begun(&line).is_some_and(|(_, begun)| is_data(begun))
                 && let Some(act) = act.take()
             {
                 tokio::time::sleep(Duration::from_millis(150)).await;
@@ -212,7 +280,7 @@ impl Fleet {
             text += &line;
             text.push('\n');
         }
-        assert!(act.is_none(), "no such step: {text}");
+        assert!(act.is_none(), "no data are fetched: {text}");
         let mut errors = String::new();
         let mut stderr = child.stderr.take().expect("a pipe");
         stderr.read_to_string(&mut errors).await.expect("text");
@@ -220,20 +288,28 @@ impl Fleet {
         Ended { code: status.code().unwrap_or(-1), text: text + &errors }
     }
 
-    /// What setup may have changed, by server.
-    pub async fn settings(&self) -> Vec<(String, Vec<(String, String)>)> {
-        let mut all = Vec::new();
+    /// All that setup may have changed, by server.
+    pub async fn states(&self) -> BTreeMap<String, State> {
+        let mut all = BTreeMap::new();
         for container in &self.containers {
             let server = container.rsplit('-').next().expect("a name");
             let mut root = self.root(server).await;
-            let variables: Vec<(String, String)> = root
-                .query(
-                    "SHOW GLOBAL VARIABLES WHERE Variable_name LIKE 'rpl_semi%' \
-                     OR Variable_name LIKE 'gtid%' OR Variable_name IN ('read_only', 'server_id')",
-                )
-                .await
-                .expect("variables");
-            all.push((server.to_owned(), variables));
+            let mut state = state::read(&mut root, self.flavour).await;
+            for (account, user) in [("replication", "replication"), ("monitor", "rwproxy")] {
+                let lets_in = match std::fs::read_to_string(self.secret(account)) {
+                    Ok(password) => {
+                        let login = options(&self.ip(server), 3306, user, password.trim(), None);
+                        Conn::new(login).await.is_ok()
+                    }
+                    Err(_) => false,
+                };
+                state.insert(format!("{user} is let in"), lets_in.to_string());
+            }
+            let position = state::position(&mut root, self.flavour).await;
+            let primary = state::position(&mut self.root("primary").await, self.flavour).await;
+            state
+                .insert("it is where the primary is".to_owned(), (position == primary).to_string());
+            all.insert(server.to_owned(), state);
         }
         all
     }
@@ -253,6 +329,17 @@ impl Fleet {
         }
         assert!(expected.0 > 0, "{table} is empty");
     }
+}
+
+/// The number and the text of a step that begins.
+fn begun(line: &str) -> Option<(usize, &str)> {
+    let (number, rest) = line.trim_start().split_once('/')?;
+    Some((number.parse().ok()?, rest.split_once("  ")?.1))
+}
+
+/// The step by which a server gets its data.
+pub fn is_data(step: &str) -> bool {
+    step.contains("CLONE INSTANCE") || step.contains("are dropped")
 }
 
 async fn contents(conn: &mut Conn, table: &str) -> (u64, Option<u64>) {

@@ -21,11 +21,13 @@ macro_rules! on_both_flavours {
     ($(#[$attribute:meta])* $name:ident) => {
         mod $name {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            $(#[$attribute])*
             async fn mysql() {
                 super::$name($crate::support::Flavour::MySql).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            $(#[$attribute])*
             async fn mariadb() {
                 super::$name($crate::support::Flavour::MariaDb).await;
             }
