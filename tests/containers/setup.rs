@@ -4,6 +4,7 @@
 mod encrypted;
 mod fleet;
 mod killed;
+mod returning;
 mod room;
 mod state;
 mod vanishing;

@@ -161,6 +161,10 @@ impl Fleet {
         }
     }
 
+    pub fn flavour(&self) -> Flavour {
+        self.flavour
+    }
+
     pub async fn await_server(&self, server: &str) {
         eventually(&format!("{server} answers"), Duration::from_secs(90), async || {
             let ip = self.ip(server);
