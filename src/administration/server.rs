@@ -39,6 +39,11 @@ pub struct Failed {
     pub is_uncertain: bool,
 }
 
+/// By which those who change servers of one cluster know of each other.
+const LOCK: &str = "rwproxy_setup";
+/// A server may take a moment to notice that somebody who had it was killed, seconds.
+const LOCK_WAIT: u32 = 3;
+
 #[derive(Debug)]
 pub struct Server {
     pub id: BackendId,
@@ -75,6 +80,14 @@ impl Server {
         let rows = self.ask(sql).await?;
         let value = rows.rows.first().and_then(|row| row.first().cloned().flatten());
         Ok(value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Of the primary: lets nobody else set the cluster up or mend it while this connection lives.
+    pub async fn take_cluster(&mut self) -> Result<(), String> {
+        match self.value(&format!("SELECT GET_LOCK('{LOCK}', {LOCK_WAIT})")).await?.as_deref() {
+            Some("1") => Ok(()),
+            _ => Err(format!("{}: another setup of this cluster is under way", self.name)),
+        }
     }
 
     /// Runs a statement. A connection that was lost is made anew for the next one, and what may

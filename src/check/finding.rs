@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::fix;
 use crate::administration::Statement;
 
 /// What is looked for.
@@ -109,8 +110,10 @@ pub enum Remedy {
 }
 
 impl Remedy {
+    /// Statements that `--fix` may run, if they are of the kind that it runs.
     pub fn safe(server: &Arc<str>, statements: Vec<Statement>) -> Self {
-        Remedy::Statements { server: server.clone(), statements, safe_online: true }
+        let safe_online = statements.iter().all(fix::is_harmless);
+        Remedy::Statements { server: server.clone(), statements, safe_online }
     }
 
     /// Statements that somebody must decide on.
@@ -180,22 +183,23 @@ mod tests {
     #[test]
     fn remedies_in_words() {
         let server: Arc<str> = "db-1".into();
-        let secret = Statement { sql: "SET x = 'geheim'".to_owned(), shown: "SET x".to_owned() };
+        let secret =
+            Statement { sql: "SET GLOBAL x = 'geheim'".to_owned(), shown: "SET x".to_owned() };
         let finding = EXAMPLE
             .of(&server, Severity::Warning, "x is 1".to_owned())
             .mended_by(Remedy::deliberate(&server, vec!["STOP REPLICA".into()]))
-            .mended_by(Remedy::safe(&server, vec![secret, "SET y = 1".into()]))
+            .mended_by(Remedy::safe(&server, vec![secret, "SET GLOBAL y = 1".into()]))
             .mended_by(Remedy::option(&server, "--x=1"));
         let words: Vec<String> = finding.remedies.iter().map(ToString::to_string).collect();
         assert_eq!(
             words,
             [
                 "on db-1: STOP REPLICA;",
-                "on db-1: SET x; SET y = 1; (--fix does it)",
+                "on db-1: SET x; SET GLOBAL y = 1; (--fix does it)",
                 "start db-1 with --x=1"
             ]
         );
         let repair = finding.repair().expect("there is one that is safe");
-        assert_eq!(repair.1[1].sql, "SET y = 1");
+        assert_eq!(repair.1[1].sql, "SET GLOBAL y = 1");
     }
 }

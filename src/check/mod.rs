@@ -7,6 +7,7 @@
 //! | [`ask`] | Docker and all servers asked at once |
 //! | [`rules`] | from a look to findings, one file a subject (pure) |
 //! | [`finding`] | what is wrong, how much, and what mends it (pure) |
+//! | [`fix`] | what `--fix` does by itself, and in which order (pure) |
 //! | [`report`] | findings as a table and as JSON (pure) |
 //! | [`audit`] | whether replicas hold what the primary holds |
 
@@ -14,6 +15,7 @@ pub mod ask;
 pub mod audit;
 pub mod examined;
 pub mod finding;
+pub mod fix;
 pub mod part;
 pub mod report;
 pub mod rules;

@@ -100,6 +100,13 @@ pub struct SetupArguments {
 
 #[derive(Debug, Args)]
 pub struct CheckArguments {
+    /// Does what is safe while everything is in use: shows the statements, asks, runs them one after
+    /// the other, and prints what is left. Needs [administrator]
+    #[arg(long, conflicts_with_all = ["data", "json"])]
+    pub fix: bool,
+    /// Agrees to the statements without being asked
+    #[arg(long, requires = "fix")]
+    pub yes: bool,
     /// Compares the data of the replicas with the primary's, table by table. Nothing is written to
     /// the servers
     #[arg(long)]
@@ -204,13 +211,16 @@ mod tests {
         };
         assert_eq!(all.table, [table("a", None), table("b", Some("c.d"))]);
         assert!(all.data && all.load == 0.2 && all.patience == Duration::from_secs(60));
-        let refused: [&[&str]; 6] = [
+        let refused: [&[&str]; 9] = [
             &["--data", "--load", "0"],
             &["--data", "--load", "1.5"],
             &["--data", "--load", "NaN"],
             &["--data", "--table", ".t"],
             &["--data", "--table", "s."],
             &["--load", "0.2"],
+            &["--fix", "--data"],
+            &["--fix", "--json"],
+            &["--yes"],
         ];
         for arguments in refused {
             parse(arguments).expect_err("it means nothing");

@@ -12,14 +12,12 @@ use rwproxy::{monitor, server};
 use tokio::sync::watch;
 
 use super::arguments::CheckArguments;
+use super::fix::{self, Outcome};
 
-/// 0: nothing but notices, 1: warnings, 2: errors, or nothing could be looked at.
+/// 0: nothing but notices, 1: warnings, 2: errors, or something has failed.
 pub fn run(path: Option<&Path>, arguments: &CheckArguments) -> ExitCode {
-    match look(path) {
-        Ok(report) => {
-            print!("{}", shown(&report, arguments));
-            code(report.worst())
-        }
+    match carry_out(path, arguments) {
+        Ok(worst) => code(worst),
         Err(error) => {
             eprintln!("{error}");
             code(Some(Severity::Error))
@@ -35,18 +33,37 @@ fn code(worst: Option<Severity>) -> ExitCode {
     })
 }
 
-fn look(path: Option<&Path>) -> Result<Report, Box<dyn Error>> {
+/// The worst of what was found at last.
+fn carry_out(
+    path: Option<&Path>,
+    arguments: &CheckArguments,
+) -> Result<Option<Severity>, Box<dyn Error>> {
     // Before setup has made them there may be no passwords yet.
     let config = match path {
         Some(path) => Config::load_without_passwords(path)?.0,
         None => Config::without_file()?,
     };
+    if arguments.fix && config.administrator.user.is_none() {
+        return Err(
+            "--fix needs [administrator] in proxy.toml: the account by which the servers are \
+                    changed, such as root, with its password. Nothing was changed."
+                .into(),
+        );
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let tls = server::backend_tls(&config.backend_tls)?;
         let (_sender, configs) = watch::channel(Arc::new(config.clone()));
         let (catalog, _tasks) = monitor::discover(configs);
-        Ok(Report::new(&Asker::new(&config, tls, catalog).look().await))
+        let asker = Asker::new(&config, tls, catalog);
+        if arguments.fix {
+            let Outcome { report, has_failed } = fix::fix(&asker, arguments.yes).await?;
+            print!("\n{}", shown(&report, arguments));
+            return Ok(if has_failed { Some(Severity::Error) } else { report.worst() });
+        }
+        let report = Report::new(&asker.look().await);
+        print!("{}", shown(&report, arguments));
+        Ok(report.worst())
     })
 }
 

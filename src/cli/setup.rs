@@ -1,7 +1,7 @@
 //! `rwproxy setup`: the plan is shown, agreed to, and carried out.
 
 use std::error::Error;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::access::access;
+use super::consent::asked;
 use super::screen::Screen;
 
 /// Between two looks whether servers have been started with the options that they lacked.
@@ -186,19 +187,6 @@ fn named(section: &str, account: &Account, what: &str) -> Result<Credentials, St
         (None, None) => format!("{section}.password in proxy.toml"),
     };
     Ok(Credentials { user: user.clone(), password: password.clone(), kept })
-}
-
-/// Whether somebody at the terminal says yes.
-fn asked() -> Result<bool, io::Error> {
-    if !io::stdin().is_terminal() {
-        eprintln!("There is nobody to ask: --yes agrees to the plan.");
-        return Ok(false);
-    }
-    print!("Do this? Type yes: ");
-    io::stdout().flush()?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(answer.trim() == "yes")
 }
 
 fn shown(plan: &Plan, new: &[New]) -> String {

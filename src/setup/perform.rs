@@ -27,10 +27,6 @@ const LOOK: Duration = Duration::from_millis(200);
 const TOLD: Duration = Duration::from_millis(500);
 /// More steps than any plan has.
 const MOST_STEPS: usize = 10_000;
-/// By which two setups of one cluster know of each other.
-const LOCK: &str = "rwproxy_setup";
-/// A server may take a moment to notice that a setup was killed, seconds.
-const LOCK_WAIT: u32 = 3;
 
 /// What is told while it goes on.
 #[derive(Debug)]
@@ -132,13 +128,10 @@ impl Setup {
         }
     }
 
-    /// Two at once would disturb each other. The server frees the lock when the connection ends.
+    /// Two at once would disturb each other.
     async fn lock(&self, survey: &Survey, plan: &Plan) -> Result<Server, String> {
         let mut server = self.server(survey, &plan.primary).await?;
-        match server.value(&format!("SELECT GET_LOCK('{LOCK}', {LOCK_WAIT})")).await?.as_deref() {
-            Some("1") => Ok(server),
-            _ => Err(format!("{}: another setup of this cluster is under way", plan.primary)),
-        }
+        server.take_cluster().await.map(|()| server)
     }
 
     /// A connection to one of those that were surveyed.

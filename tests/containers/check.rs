@@ -3,6 +3,7 @@
 
 mod doctor;
 mod faults;
+mod live;
 
 use std::time::Instant;
 

@@ -4,7 +4,7 @@ use crate::administration::{Statement, statements};
 use crate::check::examined::{Answer, Examined, Server};
 use crate::check::finding::{Check, Finding, Remedy, Severity};
 
-static FORGOTTEN: Check = Check {
+pub static FORGOTTEN: Check = Check {
     name: "setting-forgotten",
     why: "After a restart the server has the value of its options again, or its default.",
 };

@@ -28,6 +28,8 @@ mod writable;
 use super::examined::Examined;
 use super::finding::{Check, Finding};
 
+pub use keeping::FORGOTTEN;
+
 const RULES: [fn(&Examined, &mut Vec<Finding>); 9] = [
     containers::judge,
     identity::judge,
