@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::admin::{self, Admin, Live};
+use crate::check::{Patrol, Patrolled};
 use crate::config::{Config, ListenAddress};
 use crate::frontend::accept::accept;
 use crate::frontend::context::Context;
@@ -91,6 +92,15 @@ pub async fn run(
         tls: context.backend_tls.clone(),
         running: Mutex::new(()),
     });
+    let (found, checks) = watch::channel(Arc::new(Patrolled::default()));
+    let patrol = Patrol {
+        config: config.clone(),
+        catalog: observed.catalog.clone(),
+        tls: context.backend_tls.clone(),
+        events: observed.events.clone(),
+        found,
+    };
+    control_tasks.spawn_on(patrol.run(), &control);
     let admin = Arc::new(Admin {
         switchover: switchover.clone(),
         view: Arc::new(Live {
@@ -105,6 +115,7 @@ pub async fn run(
         }),
         metrics,
         events: observed.events.clone(),
+        checks,
         config,
         tls: console_tls,
         started,

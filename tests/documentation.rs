@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rwproxy::metrics::{self, BackendState, Destination, Metrics, PoolState};
+use rwproxy::metrics::{
+    self, BackendState, CheckState, Destination, FindingState, Metrics, PoolState,
+};
 use rwproxy::routing::membership::galera::State;
 use rwproxy::routing::membership::{Membership, Node};
 use rwproxy::routing::semi_sync::Source;
@@ -125,7 +127,15 @@ fn metrics_of_the_readme_exist() {
         })),
     };
     let pool = PoolState { backend: "db1".into(), ..Default::default() };
-    let text = metrics::text(&metrics, vec![backend], vec![pool]);
+    let look = Some((Duration::from_secs(1), Duration::from_secs(1)));
+    let findings = vec![FindingState {
+        check: "sync-binlog",
+        server: "db1".into(),
+        severity: "warning",
+        count: 1,
+    }];
+    let checks = CheckState { findings, look };
+    let text = metrics::text(&metrics, vec![backend], vec![pool], checks);
     let named = README.split('`').filter(|text| text.starts_with("rwproxy_"));
     let names: Vec<&str> = named.map(|text| text.split('{').next().unwrap_or(text)).collect();
     assert!(names.len() > 10, "{names:?}");

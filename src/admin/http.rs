@@ -91,7 +91,12 @@ fn index(_: &Arc<Admin>) -> Response<Full<Bytes>> {
 }
 
 fn show_metrics(admin: &Arc<Admin>) -> Response<Full<Bytes>> {
-    let text = metrics::text(&admin.metrics, admin.backend_states(), admin.view.pools());
+    let text = metrics::text(
+        &admin.metrics,
+        admin.backend_states(),
+        admin.view.pools(),
+        admin.check_state(),
+    );
     respond(StatusCode::OK, metrics::MEDIA_TYPE, text)
 }
 
@@ -123,6 +128,7 @@ fn status(admin: &Arc<Admin>) -> Response<Full<Bytes>> {
         "pools": admin.pool_table().to_json(),
         "semi_sync": admin.semi_sync_table().to_json(),
         "groups": admin.group_table().to_json(),
+        "checks": admin.check_table().to_json(),
         "events": admin.event_table(None, EVENTS_SHOWN).to_json(),
     });
     respond(StatusCode::OK, "application/json", format!("{status:#}\n"))
@@ -177,6 +183,9 @@ mod tests {
         assert_eq!(head, "HTTP/1.1 200 OK");
         assert!(body.contains("rwproxy_backend_lag_seconds{backend=\"db2\"} 0.25\n"), "{body}");
         assert!(body.contains("rwproxy_pool_connections{backend=\"db1\",state=\"idle\"} 2.0\n"));
+        let finding =
+            "rwproxy_check_findings{check=\"sync-binlog\",server=\"db1\",severity=\"warning\"}";
+        assert!(body.contains(finding), "{body}");
         let queue = "rwproxy_backend_group_queue{backend=\"db2\",queue=\"applier\"} 0.0\n";
         assert!(body.contains(queue), "{body}");
         let fallbacks = "rwproxy_backend_semi_sync_fallbacks_total{backend=\"db1\"} 3\n";
@@ -194,6 +203,7 @@ mod tests {
         assert_eq!(status["semi_sync"][0]["clients"], 2);
         assert_eq!(status["groups"][1]["reachable"], 2);
         assert_eq!(status["events"][2]["kind"], "lag_in");
+        assert_eq!(status["checks"][0]["check"], "sync-binlog");
         assert!(get("/").await.1.contains("/readyz"));
         assert_eq!(get("/nothing").await.0, "HTTP/1.1 404 Not Found");
     }

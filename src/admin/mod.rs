@@ -1,6 +1,7 @@
 //! To see the proxy from outside: the console for MySQL clients and the HTTP endpoints. Both show
 //! the same tables, made from snapshots that a [`View`] gives.
 
+mod checks;
 pub mod console;
 mod groups;
 pub mod http;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::check::Patrolled;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::monitor::events::EventLog;
@@ -36,6 +38,8 @@ pub struct Admin {
     pub switchover: Arc<Switchover>,
     /// What has happened to the servers.
     pub events: Arc<EventLog>,
+    /// What is wrong with the cluster.
+    pub checks: watch::Receiver<Arc<Patrolled>>,
     /// Also holds the account of the console.
     pub config: watch::Receiver<Arc<Config>>,
     /// Offered by the console, where there is one.

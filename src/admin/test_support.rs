@@ -1,13 +1,15 @@
 //! A view with made-up servers, for the tests of console and HTTP.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
 use super::route::{Route, route};
 use super::view::{BackendRow, SessionRow};
 use super::{Admin, View};
+use crate::check::patrol::Standing;
+use crate::check::{self, Check, Patrolled, Remedy};
 use crate::config::{Config, Secret};
 use crate::discovery::{Catalog, TopologyStore};
 use crate::frontend::registry::Registry;
@@ -75,7 +77,29 @@ fn admin_with(view: Fake, config: Config) -> Arc<Admin> {
         running: tokio::sync::Mutex::new(()),
     });
     let view = Arc::new(view);
-    Arc::new(Admin { view, metrics, switchover, events, config, tls, started: Instant::now() })
+    let checks = watch::channel(Arc::new(patrolled())).1;
+    let started = Instant::now();
+    Arc::new(Admin { view, metrics, switchover, events, checks, config, tls, started })
+}
+
+/// Two findings by a look that took a quarter of a second.
+fn patrolled() -> Patrolled {
+    static SYNC: Check = Check { name: "sync-binlog", why: "Transactions may be gone." };
+    static SERVERS: Check = Check { name: "no-servers", why: "There is nothing to serve." };
+    let server = "db1".into();
+    let told = vec!["SET PERSIST sync_binlog = 1".into()];
+    let sync = SYNC
+        .of(&server, check::Severity::Warning, "its sync_binlog is 0".to_owned())
+        .mended_by(Remedy::safe(&server, told))
+        .mended_by(Remedy::option(&server, "--sync-binlog=1"));
+    let none = SERVERS.general(check::Severity::Error, "nothing is labelled".to_owned());
+    let since = SystemTime::UNIX_EPOCH + Duration::from_secs(60);
+    let standing = |finding| Standing { finding, since };
+    Patrolled {
+        findings: vec![standing(sync), standing(none)],
+        ended: Some(since + Duration::from_secs(60)),
+        took: Duration::from_millis(250),
+    }
 }
 
 impl View for Fake {

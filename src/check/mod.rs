@@ -9,6 +9,7 @@
 //! | [`finding`] | what is wrong, how much, and what mends it (pure) |
 //! | [`fix`] | what `--fix` does by itself, and in which order (pure) |
 //! | [`report`] | findings as a table and as JSON (pure) |
+//! | [`patrol`] | the looks that the running proxy takes by itself |
 //! | [`audit`] | whether replicas hold what the primary holds |
 
 pub mod ask;
@@ -17,10 +18,12 @@ pub mod examined;
 pub mod finding;
 pub mod fix;
 pub mod part;
+pub mod patrol;
 pub mod report;
 pub mod rules;
 
 pub use ask::Asker;
 pub use examined::{Examined, Settings};
 pub use finding::{Check, Finding, Remedy, Severity};
+pub use patrol::{Patrol, Patrolled};
 pub use report::Report;

@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{ConfigError, Problem};
 pub use listen::{Auth, AuthMode, ClientTlsMode, Compression, Listen, ListenTls, StaticUser};
-pub use operation::{Admin, Http, Level, Limits, Log, LogFormat, Shutdown};
+pub use operation::{Admin, Check, Http, Level, Limits, Log, LogFormat, Shutdown};
 pub use parse::Environment;
 pub use rule::{Digest, Pattern, Rule, RuleTarget};
 pub use secret::Secret;
@@ -65,6 +65,7 @@ pub struct Config {
     pub rules: Vec<Rule>,
     pub pool: Pool,
     pub limits: Limits,
+    pub check: Check,
     pub admin: Admin,
     pub http: Http,
     pub log: Log,

@@ -1,4 +1,4 @@
-//! `[limits]`, `[admin]`, `[http]`, `[log]`, `[shutdown]`: running it.
+//! `[limits]`, `[check]`, `[admin]`, `[http]`, `[log]`, `[shutdown]`: running it.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -47,6 +47,24 @@ impl Default for Limits {
             per_user_connections: None,
             per_address_connections: None,
         }
+    }
+}
+
+/// `[check]`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Check {
+    /// Between two looks at what is wrong with the cluster; 0s: none (`None`). Default 60s.
+    #[serde(
+        deserialize_with = "value::duration_or_none",
+        serialize_with = "value::show_duration_or_none"
+    )]
+    pub interval: Option<Duration>,
+}
+
+impl Default for Check {
+    fn default() -> Self {
+        Check { interval: Some(Duration::from_secs(60)) }
     }
 }
 

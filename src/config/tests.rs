@@ -240,7 +240,7 @@ fn bad_files() {
         (
             "[zzz]\n",
             "1:2: unknown section [zzz]; there are listen, auth, docker, backends, \
-          backend_tls, monitor, administrator, replication, routing, rules, pool, limits, admin, http, log, shutdown",
+          backend_tls, monitor, administrator, replication, routing, rules, pool, limits, check, admin, http, log, shutdown",
         ),
         (
             "max_lag = '1s'",

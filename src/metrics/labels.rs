@@ -149,6 +149,10 @@ labels! {
         Warning = "warning",
         /// It no longer is.
         WarningOver = "warning_over",
+        /// A look at the cluster has found something that needs mending.
+        Finding = "finding",
+        /// The latest look no longer finds it.
+        FindingOver = "finding_over",
     }
 }
 

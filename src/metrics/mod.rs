@@ -14,7 +14,7 @@ pub use cells::{Counter, Counters, Gauge};
 pub use histogram::Histogram;
 pub use labels::{Destination, ErrorKind, EventKind, FreshRead, Label, LoginFailure, Refusal};
 pub use named::Named;
-pub use text::{BackendState, MEDIA_TYPE, PoolState, text};
+pub use text::{BackendState, CheckState, FindingState, MEDIA_TYPE, PoolState, text};
 
 /// All counters of the process.
 #[derive(Debug)]

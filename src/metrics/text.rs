@@ -52,11 +52,34 @@ pub struct PoolState {
     pub timeouts: u64,
 }
 
+/// What the latest look at the cluster has found, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CheckState {
+    pub findings: Vec<FindingState>,
+    /// When it ended, since 1970, and how long it took; `None`: there was none.
+    pub look: Option<(Duration, Duration)>,
+}
+
+/// Findings of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FindingState {
+    pub check: &'static str,
+    /// Empty for what is of no server in particular.
+    pub server: Arc<str>,
+    pub severity: &'static str,
+    pub count: u64,
+}
+
 /// All that there is to say, at this moment.
-pub fn text(metrics: &Arc<Metrics>, backends: Vec<BackendState>, pools: Vec<PoolState>) -> String {
+pub fn text(
+    metrics: &Arc<Metrics>,
+    backends: Vec<BackendState>,
+    pools: Vec<PoolState>,
+    checks: CheckState,
+) -> String {
     let mut registry = Registry::default();
     let metrics = Arc::clone(metrics);
-    registry.register_collector(Box::new(Scrape { metrics, backends, pools }));
+    registry.register_collector(Box::new(Scrape { metrics, backends, pools, checks }));
     let mut out = String::new();
     text::encode(&mut out, &registry).expect("writing to a String does not fail");
     out
@@ -67,6 +90,7 @@ struct Scrape {
     metrics: Arc<Metrics>,
     backends: Vec<BackendState>,
     pools: Vec<PoolState>,
+    checks: CheckState,
 }
 
 impl Collector for Scrape {
@@ -81,7 +105,8 @@ impl Collector for Scrape {
         self.sessions(&mut out)?;
         self.statements(&mut out)?;
         self.backends(&mut out)?;
-        self.pools(&mut out)
+        self.pools(&mut out)?;
+        self.checks(&mut out)
     }
 }
 
@@ -284,6 +309,34 @@ impl Scrape {
     }
 }
 
+impl Scrape {
+    fn checks(&self, out: &mut Writer<'_>) -> fmt::Result {
+        let CheckState { findings, look } = &self.checks;
+        out.gauges(
+            "rwproxy_check_findings",
+            "What is wrong with the cluster, by the latest look",
+            None,
+            findings.iter().map(|it| {
+                let labels =
+                    [("check", it.check), ("server", &*it.server), ("severity", it.severity)];
+                (labels, it.count as f64)
+            }),
+        )?;
+        out.gauges(
+            "rwproxy_check_ended_timestamp",
+            "When the latest look ended",
+            Some(&Unit::Seconds),
+            look.iter().map(|(ended, _)| (NONE, ended.as_secs_f64())),
+        )?;
+        out.gauges(
+            "rwproxy_check_duration",
+            "How long the latest look took",
+            Some(&Unit::Seconds),
+            look.iter().map(|(_, took)| (NONE, took.as_secs_f64())),
+        )
+    }
+}
+
 type Labels<'a, const N: usize> = [(&'a str, &'a str); N];
 const NONE: Labels<'static, 0> = [];
 
@@ -393,7 +446,14 @@ mod tests {
         }];
         let pools =
             vec![PoolState { backend: "db\"1".into(), idle: 3, dials: 4, ..Default::default() }];
-        let text = text(&metrics, states, pools);
+        let finding = FindingState {
+            check: "sync-binlog",
+            server: "db\"1".into(),
+            severity: "warning",
+            count: 1,
+        };
+        let look = Some((Duration::from_secs(1_700_000_000), Duration::from_millis(250)));
+        let text = text(&metrics, states, pools, CheckState { findings: vec![finding], look });
         for line in [
             "# TYPE rwproxy_sessions gauge",
             "rwproxy_sessions 1.0",
@@ -414,6 +474,9 @@ mod tests {
             "rwproxy_backend_group_member{backend=\"db\\\"1\"} 1.0",
             "rwproxy_backend_group_queue{backend=\"db\\\"1\",queue=\"receive\"} 4.0",
             "rwproxy_events_total{kind=\"lag_out\"} 1",
+            "rwproxy_check_findings{check=\"sync-binlog\",server=\"db\\\"1\",severity=\"warning\"} 1.0",
+            "rwproxy_check_ended_timestamp_seconds 1700000000.0",
+            "rwproxy_check_duration_seconds 0.25",
             "rwproxy_events_total{kind=\"lag_in\"} 0",
             "# EOF",
         ] {

@@ -55,7 +55,10 @@ crate::on_both_flavours!(what_happens_is_told_once);
 
 async fn what_happens_is_told_once(flavour: Flavour) {
     let cluster = Cluster::start(flavour, &[]);
-    let proxy = Proxy::start(&cluster, "[routing]\nmax_lag = \"1s\"\nslow_start = \"0s\"");
+    let proxy = Proxy::start(
+        &cluster,
+        "[routing]\nmax_lag = \"1s\"\nslow_start = \"0s\"\n[check]\ninterval = \"0s\"",
+    );
     let (stop, start, delay, reset) = match flavour {
         Flavour::MySql => (
             "STOP REPLICA",

@@ -52,12 +52,13 @@ pub async fn answer(query: &str, admin: &Admin, client: u32) -> Answer {
     }
 }
 
-const HELP: [(&str, &str); 14] = [
+const HELP: [(&str, &str); 15] = [
     ("SHOW BACKENDS", "Every server: role, state and why, lag, reads and writes, connections"),
     ("SHOW SESSIONS", "Every client: where it is bound and why, what it has done"),
     ("SHOW POOLS", "The connections to each server"),
     ("SHOW SEMI_SYNC", "Semi-synchronous replication: state, replicas, time-outs of each server"),
     ("SHOW GROUPS", "Members of Group Replication and nodes of Galera"),
+    ("SHOW CHECKS [LIKE 'pattern']", "What is wrong with the cluster, and what mends it"),
     ("SHOW EVENTS [LIKE 'pattern'] [LIMIT n]", "What has happened to the servers, latest last"),
     ("SHOW CONFIG [LIKE 'pattern']", "The configuration in force"),
     ("SHOW VERSION", "The version of the proxy"),
@@ -81,6 +82,7 @@ fn show(what: Show, pattern: Option<&str>, admin: &Admin) -> Table {
         Show::Pools => admin.pool_table(),
         Show::SemiSync => admin.semi_sync_table(),
         Show::Groups => admin.group_table(),
+        Show::Checks => admin.check_table(),
         Show::Config => admin.config_table(),
         Show::Events { limit } => {
             let limit = limit.map_or(usize::MAX, |limit| limit as usize);
@@ -207,6 +209,12 @@ mod tests {
             row("SHOW SEMI_SYNC", 0),
             r#"{"acknowledged":100,"as_replica":null,"as_source":"on","clients":2,"clock_failures":0,"fallbacks":3,"name":"db1","role":"primary","timeout_ms":10000,"unacknowledged":7,"wait_for":1,"waiting":0}"#
         );
+        assert_eq!(
+            row("SHOW CHECKS LIKE 'sync%'", 0),
+            r#"{"check":"sync-binlog","evidence":"its sync_binlog is 0","remedy":"on db1: SET PERSIST sync_binlog = 1; (--fix does it) | start db1 with --sync-binlog=1","server":"db1","severity":"warning","since":"1970-01-01T00:01:00Z","why":"Transactions may be gone."}"#
+        );
+        let general = row("SHOW CHECKS", 1);
+        assert!(general.contains(r#""remedy":null,"server":null,"severity":"error""#), "{general}");
         assert_eq!(
             row("SHOW CONFIG LIKE 'routing.max_lag'", 0),
             r#"{"key":"routing.max_lag","value":"2s"}"#

@@ -37,6 +37,7 @@ pub enum Show {
     Pools,
     SemiSync,
     Groups,
+    Checks,
     Config,
     Events {
         /// The latest so many; all without it.
@@ -146,6 +147,7 @@ fn show<'a>(mut tokens: Tokens<'a>) -> Result<Statement<'a>, SyntaxError<'a>> {
         "POOLS" => Show::Pools,
         "SEMI_SYNC" => Show::SemiSync,
         "GROUPS" => Show::Groups,
+        "CHECKS" => Show::Checks,
         "CONFIG" => Show::Config,
         "EVENTS" => Show::Events { limit: None },
         "VERSION" => Show::Version,
@@ -251,6 +253,7 @@ mod tests {
             ("SHOW GROUPS", show(Show::Groups)),
             ("SHOW SESSION VARIABLES WHERE Variable_name = 'x'", show(Show::Variables)),
             ("SHOW COUNT(*) WARNINGS", Statement::Nothing),
+            ("SHOW CHECKS", show(Show::Checks)),
             ("show events", show(Show::Events { limit: None })),
             ("SHOW EVENTS LIMIT 5;", show(Show::Events { limit: Some(5) })),
             (

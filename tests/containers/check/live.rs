@@ -1,11 +1,14 @@
-//! `rwproxy check --fix`: what it mends, what it leaves, and what stops it.
+//! `rwproxy check --fix`: what it mends, what it leaves, and what stops it; and the looks that the running
+//! proxy takes by itself.
 
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
+use mysql_async::Row;
 use mysql_async::prelude::Queryable;
 
 use super::doctor::{Doctor, tell};
-use crate::support::{Cluster, Flavour};
+use crate::events::{event, events};
+use crate::support::{Cluster, Flavour, Proxy, eventually};
 
 crate::on_both_flavours!(faults_are_mended);
 
@@ -13,6 +16,8 @@ async fn faults_are_mended(flavour: Flavour) {
     let cluster = Cluster::start(flavour, &super::DURABLE);
     let began = Instant::now();
     what_is_safe_is_done(&cluster, flavour).await;
+    eprintln!("{flavour:?}: {:?} mended", began.elapsed());
+    the_proxy_looks_by_itself(&cluster).await;
     eprintln!("{flavour:?}: {:?} in all", began.elapsed());
 }
 
@@ -112,4 +117,84 @@ async fn is_mended(cluster: &Cluster, flavour: Flavour) {
         assert_eq!(asked("replica1", &kept("super_read_only")).await, "ON");
         assert_eq!(asked("replica2", &kept("binlog_expire_logs_seconds")).await, "864000");
     }
+}
+
+/// What `SHOW CHECKS` says of a finding.
+#[derive(Debug, PartialEq, Eq)]
+struct Shown {
+    severity: String,
+    evidence: String,
+    remedy: Option<String>,
+    since: String,
+}
+
+async fn checks(proxy: &Proxy, check: &str, server: &str) -> Vec<Shown> {
+    let mut console = proxy.console().await;
+    let rows: Vec<Row> =
+        console.query(format!("SHOW CHECKS LIKE '{check}'")).await.expect("checks");
+    let _ = console.disconnect().await;
+    let value = |row: &Row, column: &str| row.get::<Option<String>, _>(column).expect(column);
+    let text = |row: &Row, column: &str| value(row, column).expect("it is not NULL");
+    rows.iter()
+        .filter(|row| value(row, "server").as_deref() == Some(server))
+        .map(|row| Shown {
+            severity: text(row, "severity"),
+            evidence: text(row, "evidence"),
+            remedy: value(row, "remedy"),
+            since: text(row, "since"),
+        })
+        .collect()
+}
+
+async fn the_proxy_looks_by_itself(cluster: &Cluster) {
+    let proxy = Proxy::start(cluster, "[check]\ninterval = \"500ms\"");
+    let replica = cluster.server("replica1").container.clone();
+    let patience = Duration::from_secs(20);
+    let metric = format!(
+        "rwproxy_check_findings{{check=\"sync-binlog\",server=\"{replica}\",severity=\"notice\"}} 1.0"
+    );
+    eventually("a look has ended", patience, async || {
+        proxy.get("/metrics").contains("rwproxy_check_duration_seconds ").then_some(())
+    })
+    .await;
+    assert_eq!(checks(&proxy, "sync-binlog", &replica).await, [], "nothing is wrong yet");
+    assert!(!proxy.get("/metrics").contains(&metric));
+
+    tell(&replica, &["SET GLOBAL sync_binlog = 7"]).await;
+    let Shown { severity, evidence, remedy, since } =
+        eventually("the fault is shown", patience, async || {
+            checks(&proxy, "sync-binlog", &replica).await.pop()
+        })
+        .await;
+    assert_eq!((&*severity, &*evidence), ("notice", "its sync_binlog is 7"));
+    let remedy = remedy.expect("it can be mended");
+    assert!(remedy.contains(&format!("on {replica}: SET ")), "{remedy}");
+    let since = humantime::parse_rfc3339(&since).expect("a time");
+    assert!(since.elapsed().is_ok_and(|ago| ago < patience), "{since:?}");
+    let text = proxy.get("/metrics");
+    assert!(text.lines().any(|line| line == metric), "{text}");
+    let shown = proxy.status();
+    let shown = shown["checks"].as_array().expect("a list");
+    assert!(shown.iter().any(|it| it["check"] == "sync-binlog" && it["server"] == *replica));
+    let told = event(&proxy, 0, "finding", "sync-binlog: its sync_binlog is 7").await;
+    assert_eq!((&*told.severity, told.backend.as_deref()), ("info", Some(&*replica)));
+
+    tell(&replica, &["SET GLOBAL sync_binlog = 1"]).await;
+    let over = event(&proxy, told.number, "finding_over", "sync-binlog: no longer found").await;
+    assert_eq!(over.backend, told.backend);
+    assert_eq!(checks(&proxy, "sync-binlog", &replica).await, []);
+    assert!(!proxy.get("/metrics").contains(&metric));
+    let all = events(&proxy, "LIKE '%sync-binlog%'").await;
+    assert_eq!(all.len(), 2, "each is told once: {all:#?}");
+    let ended = ended(&proxy);
+    eventually("it looks again", patience, async || (self::ended(&proxy) > ended).then_some(()))
+        .await;
+}
+
+/// When the latest look has ended.
+fn ended(proxy: &Proxy) -> SystemTime {
+    let text = proxy.get("/metrics");
+    let name = "rwproxy_check_ended_timestamp_seconds ";
+    let value = text.lines().find_map(|line| line.strip_prefix(name)).expect("the metric");
+    SystemTime::UNIX_EPOCH + Duration::from_secs_f64(value.parse().expect("a number"))
 }
