@@ -107,6 +107,18 @@ pub struct CheckArguments {
     /// Agrees to the statements without being asked
     #[arg(long, requires = "fix")]
     pub yes: bool,
+    /// Looks again and again, every so often, until it is ended: on a terminal the table is drawn anew,
+    /// elsewhere something is printed when something has changed, as JSON in one line each
+    #[arg(
+        long,
+        value_name = "DURATION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "5s",
+        value_parser = parse_duration,
+        conflicts_with_all = ["data", "fix"]
+    )]
+    pub watch: Option<Duration>,
     /// Compares the data of the replicas with the primary's, table by table. Nothing is written to
     /// the servers
     #[arg(long)]
@@ -211,7 +223,7 @@ mod tests {
         };
         assert_eq!(all.table, [table("a", None), table("b", Some("c.d"))]);
         assert!(all.data && all.load == 0.2 && all.patience == Duration::from_secs(60));
-        let refused: [&[&str]; 9] = [
+        let refused: [&[&str]; 12] = [
             &["--data", "--load", "0"],
             &["--data", "--load", "1.5"],
             &["--data", "--load", "NaN"],
@@ -221,10 +233,24 @@ mod tests {
             &["--fix", "--data"],
             &["--fix", "--json"],
             &["--yes"],
+            &["--watch", "--data"],
+            &["--watch", "--fix"],
+            &["--watch=often"],
         ];
         for arguments in refused {
             parse(arguments).expect_err("it means nothing");
         }
+    }
+
+    #[test]
+    fn how_often_it_looks() {
+        let watch = |line: &[&str]| match Arguments::parse_from(line).command {
+            Some(Command::Check(arguments)) => arguments.watch,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(watch(&["rwproxy", "check"]), None);
+        assert_eq!(watch(&["rwproxy", "check", "--watch"]), Some(Duration::from_secs(5)));
+        assert_eq!(watch(&["rwproxy", "check", "--watch=1m"]), Some(Duration::from_secs(60)));
     }
 
     #[test]

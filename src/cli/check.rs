@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::arguments::CheckArguments;
 use super::fix::{self, Outcome};
+use super::watch::{Form, look_on};
 
 /// 0: nothing but notices, 1: warnings, 2: errors, or something has failed.
 pub fn run(path: Option<&Path>, arguments: &CheckArguments) -> ExitCode {
@@ -61,6 +62,11 @@ fn carry_out(
             print!("\n{}", shown(&report, arguments));
             return Ok(if has_failed { Some(Severity::Error) } else { report.worst() });
         }
+        if let Some(interval) = arguments.watch {
+            let form = Form::new(arguments.json, with_colour());
+            let last = look_on(&asker, interval, form).await?;
+            return Ok(last.map_or(Some(Severity::Error), |report| report.worst()));
+        }
         let report = Report::new(&asker.look().await);
         print!("{}", shown(&report, arguments));
         Ok(report.worst())
@@ -71,6 +77,10 @@ fn shown(report: &Report, arguments: &CheckArguments) -> String {
     if arguments.json {
         return format!("{:#}\n", report.json());
     }
+    report.table(with_colour())
+}
+
+fn with_colour() -> bool {
     let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    report.table(io::stdout().is_terminal() && !is_plain)
+    io::stdout().is_terminal() && !is_plain
 }

@@ -14,4 +14,5 @@ mod screen;
 pub mod setup;
 pub mod signals;
 pub mod switchover;
+mod watch;
 mod watched;

@@ -1,10 +1,15 @@
-//! `rwproxy check --fix`: what it mends, what it leaves, and what stops it; and the looks that the running
-//! proxy takes by itself.
+//! `rwproxy check --fix`: what it mends, what it leaves, and what stops it; `--watch`; and the looks that the
+//! running proxy takes by itself.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
 use mysql_async::Row;
 use mysql_async::prelude::Queryable;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::doctor::{Doctor, tell};
 use crate::events::{event, events};
@@ -17,6 +22,7 @@ async fn faults_are_mended(flavour: Flavour) {
     let began = Instant::now();
     what_is_safe_is_done(&cluster, flavour).await;
     eprintln!("{flavour:?}: {:?} mended", began.elapsed());
+    changes_are_watched(&cluster).await;
     the_proxy_looks_by_itself(&cluster).await;
     eprintln!("{flavour:?}: {:?} in all", began.elapsed());
 }
@@ -117,6 +123,43 @@ async fn is_mended(cluster: &Cluster, flavour: Flavour) {
         assert_eq!(asked("replica1", &kept("super_read_only")).await, "ON");
         assert_eq!(asked("replica2", &kept("binlog_expire_logs_seconds")).await, "864000");
     }
+}
+
+/// One document for each change, and none where nothing changes.
+async fn changes_are_watched(cluster: &Cluster) {
+    let doctor = Doctor::of(cluster);
+    let replica = cluster.server("replica2").container.clone();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rwproxy"));
+    command.args(["check", "--watch=200ms", "--json", "--config"]).arg(doctor.path());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().expect("it runs");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut next = async |patience| -> Option<Value> {
+        let line = timeout(patience, lines.next_line()).await.ok()?.expect("text");
+        Some(serde_json::from_str(&line.expect("it goes on")).expect("JSON"))
+    };
+    let patience = Duration::from_secs(20);
+    let has_fault = |report: &Value| {
+        let findings = report["findings"].as_array().expect("a list");
+        findings.iter().any(|it| it["check"] == "sync-binlog" && it["server"] == *replica)
+    };
+    assert!(!has_fault(&next(patience).await.expect("the first look")));
+    assert_eq!(next(Duration::from_secs(2)).await, None, "nothing has changed");
+    for (value, is_fault) in [("0", true), ("1", false)] {
+        tell(&replica, &[&format!("SET GLOBAL sync_binlog = {value}")]).await;
+        // What is set is not kept, which may be seen a look later.
+        eventually("the change is printed", patience, async || {
+            let report = next(patience).await.expect("a change");
+            assert!(report["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{report}");
+            (has_fault(&report) == is_fault).then_some(())
+        })
+        .await;
+    }
+    let id = child.id().expect("it runs").to_string();
+    let sent = Command::new("kill").args(["-INT", &id]).status().await.expect("kill runs");
+    assert!(sent.success());
+    let status = timeout(patience, child.wait()).await.expect("it ends").expect("a status");
+    assert_eq!(status.code(), Some(doctor.look().await.code));
 }
 
 /// What `SHOW CHECKS` says of a finding.
