@@ -6,7 +6,7 @@
 
 mod grants;
 pub mod requests;
-mod rows;
+pub mod rows;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -79,10 +79,13 @@ fn value<'a>(rows: &'a Rows, name: &str) -> Option<&'a str> {
     Some(rows.str(row, "Value").unwrap_or_default())
 }
 
-/// Where the own binary log ends; asked only without GTIDs.
+/// Where the own binary log ends, and what is left out of it.
 pub fn binary_log(version: &ServerVersion) -> &'static str {
-    // SHOW MASTER STATUS went with 8.4, its successor came with 8.2.
-    if version.at_least(8, 2) { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" }
+    match version.flavour {
+        // SHOW MASTER STATUS went with 8.4, its successor came with 8.2.
+        Flavour::MySql if version.at_least(8, 2) => "SHOW BINARY LOG STATUS",
+        _ => "SHOW MASTER STATUS",
+    }
 }
 
 /// The statement that gives the monitor's account what the queries above need.
@@ -269,14 +272,12 @@ pub(super) mod tests {
             ("8.0.22", "SHOW REPLICA STATUS", "SHOW MASTER STATUS"),
             ("8.4.0", "SHOW REPLICA STATUS", "SHOW BINARY LOG STATUS"),
             ("9.7.4", "SHOW REPLICA STATUS", "SHOW BINARY LOG STATUS"),
-            ("10.11.6-MariaDB", "SHOW ALL SLAVES STATUS", "SHOW BINARY LOG STATUS"),
+            ("10.11.6-MariaDB", "SHOW ALL SLAVES STATUS", "SHOW MASTER STATUS"),
         ];
         for (text, replication_sql, log) in table {
             let version = version(text);
             assert_eq!(replication(&version), replication_sql, "{text}");
-            if version.flavour == Flavour::MySql {
-                assert_eq!(binary_log(&version), log, "{text}");
-            }
+            assert_eq!(binary_log(&version), log, "{text}");
         }
         assert!(grant(&version("11.8.1-MariaDB"), "rwproxy").contains("SLAVE MONITOR"));
         assert!(grant(&version("8.4.0"), "rwproxy").contains("REPLICATION CLIENT"));

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hash, Hasher};
 
+use serde_json::Value;
+
 use crate::backend::sql_client::Rows;
 
 /// Whose rights: user and host. MariaDB's roles have an empty host.
@@ -11,8 +13,18 @@ type Holder = (Vec<u8>, Vec<u8>);
 /// Columns of the account's own row that say how it logs in, not what it may do.
 const LOGIN_COLUMNS: [&str; 5] =
     ["plugin", "authentication_string", "account_locked", "password_expired", "ssl_type"];
+/// The same in the JSON of MariaDB's `global_priv`, with what changes without changing any right.
+const LOGIN_KEYS: [&str; 7] = [
+    "plugin",
+    "authentication_string",
+    "auth_or",
+    "account_locked",
+    "password_last_changed",
+    "ssl_type",
+    "version_id",
+];
 /// Columns that change without changing any right.
-const IDLE_COLUMNS: [&str; 2] = ["password_last_changed", "Timestamp"];
+const IDLE_COLUMNS: [&str; 3] = ["password_last_changed", "Timestamp", "Grantor"];
 
 /// Rights by holder, and which roles a holder has.
 #[derive(Debug, Default)]
@@ -54,8 +66,13 @@ impl Grants {
         table.hash(&mut hasher);
         for (name, value) in rows.columns.iter().zip(&rows.rows[row]) {
             let is_login = table == "user" && LOGIN_COLUMNS.contains(&name.as_str());
-            if !is_login && !IDLE_COLUMNS.contains(&name.as_str()) {
-                (name, value).hash(&mut hasher);
+            if is_login || IDLE_COLUMNS.contains(&name.as_str()) {
+                continue;
+            }
+            let rights = (table == "global_priv" && name == "Priv").then(|| rights(value.as_ref()));
+            match rights.flatten() {
+                Some(rights) => (name, rights).hash(&mut hasher),
+                None => (name, value).hash(&mut hasher),
             }
         }
         let digest = self.own.entry(holder).or_default();
@@ -81,6 +98,16 @@ impl Grants {
         }
         digest
     }
+}
+
+/// What MariaDB's JSON of an account says beside how it logs in.
+fn rights(json: Option<&Vec<u8>>) -> Option<String> {
+    let mut account: Value = serde_json::from_slice(json?).ok()?;
+    let keys = account.as_object_mut()?;
+    for key in LOGIN_KEYS {
+        keys.remove(key);
+    }
+    Some(account.to_string())
 }
 
 #[cfg(test)]
@@ -152,6 +179,22 @@ mod tests {
     }
 
     #[test]
+    fn who_has_granted_it_is_no_right() {
+        let granted = |by: &str, table_privileges: &str| {
+            BTreeMap::from([(
+                "tables_priv",
+                table(
+                    &["Host", "User", "Table_name", "Grantor", "Table_priv"],
+                    &[&["%", "app", "orders", by, table_privileges]],
+                ),
+            )])
+        };
+        let before = rights(&granted("root@localhost", "Select"), "app");
+        assert_eq!(before, rights(&granted("", "Select"), "app"));
+        assert_ne!(before, rights(&granted("root@localhost", "Select,Insert"), "app"));
+    }
+
+    #[test]
     fn mariadb_roles() {
         let with = |privilege: &str| {
             BTreeMap::from([
@@ -174,6 +217,10 @@ mod tests {
         assert_ne!(
             rights(&with(r#"{"access":0}"#), "app"),
             rights(&with(r#"{"access":1}"#), "app")
+        );
+        assert_eq!(
+            rights(&with(r#"{"access":1,"authentication_string":"x","ssl_type":0}"#), "app"),
+            rights(&with(r#"{"access":1,"authentication_string":"y","version_id":5}"#), "app")
         );
     }
 }
