@@ -14,7 +14,7 @@ use rwproxy::server;
 use tokio::sync::watch;
 
 use cli::arguments::{Arguments, CheckArguments, Command, ConfigCommand, SetupArguments};
-use cli::{audit, check, explain, healthcheck, logging, runtime, setup, signals, switchover};
+use cli::{audit, check, explain, logging, runtime, setup, signals, switchover};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -88,7 +88,7 @@ fn check_config(path: Option<&Path>) -> Done {
 }
 
 fn healthcheck(path: Option<&Path>) -> Done {
-    println!("{}", healthcheck::ask(&load(path)?.http)?);
+    println!("{}", rwproxy::check::readiness::ask(&load(path)?.http)?);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -12,7 +12,7 @@ use crate::metrics::Metrics;
 use crate::routing::topology::{Backend, BackendId, Topology};
 
 /// Connections of a server that `max_per_backend = "auto"` leaves to operators and the monitor.
-const RESERVE: usize = 11;
+pub const RESERVE: usize = 11;
 /// The limit under "auto" while the server's own is not known; the servers' default is 151.
 const UNKNOWN: usize = 100;
 

@@ -8,19 +8,24 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::examined::{Answer, Examined, Primary, Role, Server, Settings, Silence};
+use super::examined::{Answer, Examined, Grants, Primary, Role, Server, Settings, Silence};
 use super::part::Part;
+use super::proxy::Faces;
 use crate::administration::{self, Access};
 use crate::backend::Credential;
-use crate::config::Config;
+use crate::config::{Config, MaxPerBackend};
 use crate::discovery::{self, Catalog};
-use crate::facts::{self, Listed};
+use crate::facts::{self, Follows, Listed};
+use crate::monitor::observation::Channel;
 use crate::monitor::supervisor;
 use crate::net::tls::client::ClientTls;
+use crate::routing::topology::Thread;
 use crate::wire::auth::Secret;
 
 /// For one part of what a server is asked.
 const PART: Duration = Duration::from_secs(10);
+/// A replica that lags is not waited for any longer than this, or `max_lag` if that is shorter.
+const LONGEST_LAG: Duration = Duration::from_secs(3);
 
 /// Looks at everything.
 #[derive(Debug)]
@@ -29,6 +34,8 @@ pub struct Asker {
     pub catalog: watch::Receiver<Catalog>,
     pub access: Access,
     pub settings: Settings,
+    /// Where the proxy itself is to be found.
+    pub faces: Faces,
 }
 
 /// A server that has answered, and the connection to it.
@@ -52,22 +59,112 @@ impl Asker {
             max_lag: config.routing.max_lag,
             asker: administrator.unwrap_or(&config.monitor.user).clone(),
             is_administrator: administrator.is_some(),
+            monitor: config.monitor.user.clone(),
+            replication: config.replication.user.clone(),
+            max_per_backend: match config.pool.max_per_backend {
+                MaxPerBackend::Auto => None,
+                MaxPerBackend::Fixed(most) => Some(most),
+            },
+            require_semi_sync: config.routing.require_semi_sync,
         };
         let access = Access { credential, tls, announce: config.listen.announces_itself() };
-        Asker { catalog, access, settings }
+        Asker { catalog, access, settings, faces: Faces::of(config) }
     }
 
     pub async fn look(&self) -> Examined {
         let Listed { servers, problems } = facts::listed(&self.catalog).await;
-        let asked = join_all(servers.into_iter().map(|known| self.ask(known))).await;
+        let asked = join_all(servers.into_iter().map(|known| self.ask(known)));
+        let (asked, proxy) = tokio::join!(asked, self.faces.look());
         let (servers, mut connections): (Vec<Server>, Vec<_>) = asked.into_iter().unzip();
         let mut examined = Examined::new(servers, problems, self.settings.clone());
         if let Primary::One(index) = examined.primary
             && let Some(connection) = &mut connections[index]
         {
             last(&mut examined.servers[index], connection).await;
+            self.of_the_primary(&mut examined.servers[index], connection).await;
+            self.lag(index, &mut examined, &mut connections).await;
         }
+        examined.proxy = proxy;
         examined
+    }
+
+    /// What one server tells for all.
+    async fn of_the_primary(&self, primary: &mut Server, connection: &mut administration::Server) {
+        let Ok(answer) = &mut primary.answer else { return };
+        let name = primary.known.name.clone();
+        match within(facts::tables::troublesome(connection)).await {
+            Ok(troublesome) => answer.troublesome = troublesome,
+            Err(problem) => {
+                answer.untold.insert(Part::Tables, without_name(&name, &problem));
+            }
+        }
+        match within(facts::lacking(connection, &["SELECT"])).await {
+            Ok(lacks) if lacks.contains(&"SELECT") => {
+                let problem = "an account without SELECT sees only some of the tables";
+                answer.untold.insert(Part::Tables, problem.to_owned());
+            }
+            _ => {}
+        }
+        if let Err(problem) = within(self.grants(connection, &mut answer.grants)).await {
+            answer.untold.insert(Part::Grants, without_name(&name, &problem));
+        }
+    }
+
+    async fn grants(
+        &self,
+        connection: &mut administration::Server,
+        grants: &mut Grants,
+    ) -> Result<(), String> {
+        let Settings { asker, monitor, replication, is_administrator, .. } = &self.settings;
+        let version = connection.version.clone();
+        if *is_administrator {
+            let needed = facts::privileges::of_administrator(&version);
+            grants.administrator_lacks = facts::lacking(connection, needed).await?;
+        }
+        // Of others an account sees nothing, which would look as if they had nothing.
+        if *is_administrator || asker == monitor {
+            grants.monitor = facts::account(connection, monitor).await?;
+        }
+        if let Some(user) = replication.as_ref().filter(|_| *is_administrator) {
+            grants.replication = facts::account(connection, user).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits, on all replicas at once, until they have what the primary has had just now.
+    async fn lag(
+        &self,
+        primary: usize,
+        examined: &mut Examined,
+        connections: &mut [Option<administration::Server>],
+    ) {
+        let Ok(answer) = &examined.servers[primary].answer else { return };
+        let gtids = answer.state.gtids.clone();
+        let asked =
+            examined.servers.iter_mut().zip(connections).map(async |(server, connection)| {
+                let limit = server.known.spec.max_lag.unwrap_or(self.settings.max_lag);
+                let (Role::Replica, Ok(answer), Some(connection)) =
+                    (server.role, &mut server.answer, connection)
+                else {
+                    return;
+                };
+                let is_of_one_kind = answer.state.flavour() == gtids.flavour();
+                let replicates = |follows: &Follows| {
+                    let Channel { receiver, applier, delay, .. } = &follows.channel;
+                    *receiver == Thread::Running && *applier == Thread::Running && *delay == 0
+                };
+                if !is_of_one_kind || !answer.state.follows.iter().all(replicates) {
+                    return;
+                }
+                match within(facts::clock::lag(connection, &gtids, limit.min(LONGEST_LAG))).await {
+                    Ok(lag) => answer.lag = Some(lag),
+                    Err(problem) => {
+                        let problem = without_name(&server.known.name, &problem);
+                        answer.untold.insert(Part::Lag, problem);
+                    }
+                }
+            });
+        join_all(asked).await;
     }
 
     async fn ask(&self, known: discovery::Server) -> Asked {
@@ -115,7 +212,7 @@ async fn within<T>(question: impl Future<Output = Result<T, String>>) -> Result<
 
 /// Each by itself: the account may be let to ask for some and not for others.
 async fn parts(connection: &mut administration::Server, answer: &mut Answer) {
-    let Answer { state, worker_errors, untold } = answer;
+    let Answer { state, worker_errors, untold, .. } = answer;
     let name = state.name.clone();
     let mut untold = |part: Part, problem: String| {
         untold.insert(part, without_name(&name, &problem));
@@ -145,6 +242,38 @@ async fn parts(connection: &mut administration::Server, answer: &mut Answer) {
     match within(facts::semi_sync(connection)).await {
         Ok(semi_sync) => state.semi_sync = semi_sync,
         Err(problem) => untold(Part::SemiSync, problem),
+    }
+    more(connection, answer).await;
+}
+
+/// What is no part of the state that setup looks at.
+async fn more(connection: &mut administration::Server, answer: &mut Answer) {
+    let name = answer.state.name.clone();
+    let untold = &mut answer.untold;
+    let mut untold = |part: Part, problem: String| {
+        untold.insert(part, without_name(&name, &problem));
+    };
+    match within(facts::accounts::entries(connection)).await {
+        Ok(accounts) => answer.accounts = accounts,
+        Err(problem) => untold(Part::Accounts, problem),
+    }
+    match within(facts::accounts::seen_from(connection)).await {
+        Ok(host) => answer.seen_from = host,
+        Err(problem) => untold(Part::Accounts, problem),
+    }
+    match within(facts::tables::events(connection)).await {
+        Ok(events) => answer.events = events,
+        Err(problem) => untold(Part::Events, problem),
+    }
+    match within(facts::clock::skew(connection)).await {
+        Ok(skew) => answer.skew = skew,
+        Err(problem) => untold(Part::Clock, problem),
+    }
+    if answer.state.has_binary_log() {
+        match within(facts::left_out(connection)).await {
+            Ok(left_out) => answer.left_out = left_out,
+            Err(problem) => untold(Part::LeftOut, problem),
+        }
     }
 }
 

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::discovery::{self, Standing};
-use crate::facts::{self, Follows, Origin, State};
+use crate::facts::accounts::Entries;
+use crate::facts::clock::{Lag, Skew};
+use crate::facts::tables::{Name, Troublesome};
+use crate::facts::{self, Account, Follows, Origin, State};
 use crate::monitor::observation::Channel;
 use crate::wire::Flavour;
 
 use super::part::Part;
+use super::proxy::Face;
 
 /// What the configuration says, as far as it is judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +26,11 @@ pub struct Settings {
     pub asker: String,
     /// It is that of `[administrator]`, not the monitor's.
     pub is_administrator: bool,
+    pub monitor: String,
+    pub replication: Option<String>,
+    /// `pool.max_per_backend`, unless it is "auto".
+    pub max_per_backend: Option<u32>,
+    pub require_semi_sync: bool,
 }
 
 /// What a server is to the others.
@@ -71,11 +80,45 @@ pub struct Answer {
     pub worker_errors: Vec<(u32, String)>,
     /// What it has not told, each with its error.
     pub untold: BTreeMap<Part, String>,
+    pub accounts: Entries,
+    /// The host from which it sees who asks.
+    pub seen_from: Option<String>,
+    pub skew: Option<Skew>,
+    /// Events that run on it.
+    pub events: Vec<Name>,
+    /// Options of what its binary log leaves out, and their values.
+    pub left_out: Vec<(String, String)>,
+    /// Asked of replicas that replicate, once the primary is known.
+    pub lag: Option<Lag>,
+    /// These are asked of the primary alone.
+    pub troublesome: Troublesome,
+    pub grants: Grants,
+}
+
+/// What the accounts of `proxy.toml` may do, of those that were looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grants {
+    pub monitor: Option<Account>,
+    pub replication: Option<Account>,
+    /// Privileges that the administrator's account lacks.
+    pub administrator_lacks: Vec<&'static str>,
 }
 
 impl Answer {
     pub fn new(state: State) -> Self {
-        Answer { state, worker_errors: Vec::new(), untold: BTreeMap::new() }
+        Answer {
+            state,
+            worker_errors: Vec::new(),
+            untold: BTreeMap::new(),
+            accounts: Entries::new(),
+            seen_from: None,
+            skew: None,
+            events: Vec::new(),
+            left_out: Vec::new(),
+            lag: None,
+            troublesome: Troublesome::default(),
+            grants: Grants::default(),
+        }
     }
 
     pub fn told(&self, part: Part) -> bool {
@@ -125,6 +168,8 @@ pub struct Examined {
     /// What is wrong with Docker daemons.
     pub problems: Vec<Arc<str>>,
     pub settings: Settings,
+    /// The proxy's own addresses, as far as they were looked at.
+    pub proxy: Vec<Face>,
     /// From which of ours each replicates.
     sources: Vec<Option<usize>>,
     pub primary: Primary,
@@ -153,7 +198,7 @@ impl Examined {
                 _ => Role::Unknown,
             };
         }
-        Examined { servers, problems, settings, sources, primary }
+        Examined { servers, problems, settings, proxy: Vec::new(), sources, primary }
     }
 
     /// Those that have answered.

@@ -5,6 +5,8 @@
 //! | [`examined`] | one look at everything: answers, and what was not answered (pure) |
 //! | [`part`] | what servers are asked, and what an account needs for it (pure) |
 //! | [`ask`] | Docker and all servers asked at once |
+//! | [`proxy`] | the proxy's own addresses |
+//! | [`readiness`] | the running proxy asked whether it is ready |
 //! | [`rules`] | from a look to findings, one file a subject (pure) |
 //! | [`finding`] | what is wrong, how much, and what mends it (pure) |
 //! | [`fix`] | what `--fix` does by itself, and in which order (pure) |
@@ -19,6 +21,8 @@ pub mod finding;
 pub mod fix;
 pub mod part;
 pub mod patrol;
+pub mod proxy;
+pub mod readiness;
 pub mod report;
 pub mod rules;
 

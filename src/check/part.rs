@@ -12,6 +12,16 @@ pub enum Part {
     Workers,
     Schemas,
     SemiSync,
+    Accounts,
+    Tables,
+    Events,
+    /// What is left out of the binary log.
+    LeftOut,
+    Clock,
+    /// How soon it has what the primary has.
+    Lag,
+    /// What the proxy's accounts may do.
+    Grants,
 }
 
 impl Part {
@@ -22,6 +32,13 @@ impl Part {
             Part::Workers => "why the applier has stopped",
             Part::Schemas => "what data it has",
             Part::SemiSync => "how semi-synchronous replication goes",
+            Part::Accounts => "who may log in",
+            Part::Tables => "which tables replication has trouble with",
+            Part::Events => "which events run on it",
+            Part::LeftOut => "what its binary log leaves out",
+            Part::Clock => "its clock",
+            Part::Lag => "how soon it has what the primary has",
+            Part::Grants => "what the proxy's accounts may do",
         }
     }
 
@@ -31,10 +48,13 @@ impl Part {
             (Part::Origins, Flavour::MySql) | (Part::Workers, _) => {
                 "SELECT ON performance_schema.*"
             }
+            (Part::Accounts | Part::Grants, _) => "SELECT ON mysql.*",
+            (Part::LeftOut, Flavour::MariaDb) if version.at_least(10, 5) => "BINLOG MONITOR ON *.*",
+            (Part::Events, _) => "EVENT ON *.*",
             (Part::Channels, Flavour::MariaDb) if version.at_least(10, 5) => "SLAVE MONITOR ON *.*",
-            (Part::Channels, _) => "REPLICATION CLIENT ON *.*",
+            (Part::Channels | Part::LeftOut, _) => "REPLICATION CLIENT ON *.*",
             // Everything else is told to everybody, or only to who may read the data.
-            (Part::Origins | Part::Schemas | Part::SemiSync, _) => "SELECT ON *.*",
+            _ => "SELECT ON *.*",
         }
     }
 }

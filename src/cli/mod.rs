@@ -7,7 +7,6 @@ pub mod check;
 mod consent;
 pub mod explain;
 mod fix;
-pub mod healthcheck;
 pub mod logging;
 pub mod runtime;
 mod screen;

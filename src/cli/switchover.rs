@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use rwproxy::backend::sql_client::{QueryError, Rows, SqlClient};
 use rwproxy::backend::{ConnectError, Credential};
+use rwproxy::check::readiness::reachable;
 use rwproxy::config::{Config, ListenAddress, Secret};
 use rwproxy::net::tls::client::ClientTls;
 use rwproxy::routing::topology::Address;
 use rwproxy::wire::auth;
 use tokio::time::Instant;
-
-use super::healthcheck::reachable;
 
 /// For connecting to the console, and for a switchover from its beginning to its end: it bounds its
 /// own steps, and `write_hold` the longest of them.

@@ -98,7 +98,7 @@ pub async fn transactions(server: &mut Server) -> Result<Gtids, String> {
     gtids(&pairs(&rows), &server.version).map_err(|error| format!("{}: {error}", server.name))
 }
 
-async fn ask(server: &mut Server, sql: &str) -> Result<Rows, String> {
+pub(super) async fn ask(server: &mut Server, sql: &str) -> Result<Rows, String> {
     let asked = server.run(sql, PATIENCE).await;
     asked.map_err(|failed| format!("{}: {}", server.name, failed.text))
 }
@@ -112,7 +112,7 @@ fn pairs(rows: &Rows) -> BTreeMap<String, String> {
 }
 
 /// The first column.
-fn column(rows: &Rows) -> BTreeSet<String> {
+pub(super) fn column(rows: &Rows) -> BTreeSet<String> {
     let cells = rows.rows.iter().filter_map(|row| row.first()?.as_deref());
     cells.map(|cell| String::from_utf8_lossy(cell).into_owned()).collect()
 }
@@ -188,11 +188,37 @@ fn read_follows(rows: &Rows) -> Vec<Follows> {
             by_gtid: !matches!(text("Auto_Position", "Using_Gtid"), None | Some("0" | "No")),
             tls: matches!(text("Source_SSL_Allowed", "Master_SSL_Allowed"), Some("Yes" | "1")),
             user: text("Source_User", "Master_User").unwrap_or_default().into(),
+            has_public_key: text("Get_Source_public_key", "Get_master_public_key") == Some("1")
+                || text("Source_public_key_path", "Master_public_key_path")
+                    .is_some_and(|path| !path.is_empty()),
+            filters: filters(&single, 0),
             receiver_code: number("Last_IO_Errno"),
             applier_code: number("Last_SQL_Errno"),
         })
     };
     rows.rows.iter().filter_map(one).collect()
+}
+
+/// What is not replicated, or what alone is: the option's name and its value.
+fn filters(rows: &Rows, row: usize) -> Vec<(String, String)> {
+    let is_filter = |name: &&String| {
+        let name = name.to_ascii_lowercase();
+        (name.starts_with("replicate_") || name.starts_with("binlog_"))
+            && ["_do_db", "_ignore_db", "_do_table", "_ignore_table", "_rewrite_db"]
+                .iter()
+                .any(|end| name.ends_with(end))
+    };
+    let value = |name: &String| {
+        let value = rows.str(row, name).filter(|value| !value.is_empty())?;
+        Some((name.to_ascii_lowercase(), value.to_owned()))
+    };
+    rows.columns.iter().filter(is_filter).filter_map(value).collect()
+}
+
+/// What a server leaves out of its binary log.
+pub async fn left_out(server: &mut Server) -> Result<Vec<(String, String)>, String> {
+    let sql = queries::binary_log(&server.version);
+    Ok(filters(&ask(server, sql).await?, 0))
 }
 
 /// Errors of a MySQL's parallel workers, number and text: the channel's own error only says that there
@@ -285,9 +311,14 @@ pub async fn lacking(
 /// The account of this name for any host, if there is one.
 pub async fn account(server: &mut Server, user: &str) -> Result<Option<Account>, String> {
     let name = quoted(user);
-    let row =
-        ask(server, &format!("SELECT ssl_type FROM mysql.user WHERE User = {name} AND Host = '%'"))
-            .await?;
+    // MariaDB's mysql.user is a view, which the monitor need not be let to read.
+    let own = match server.version.flavour {
+        Flavour::MariaDb if server.version.at_least(10, 4) => {
+            "IF(JSON_VALUE(Priv, '$.ssl_type') > 0, 'ANY', '') AS ssl_type FROM mysql.global_priv"
+        }
+        _ => "ssl_type FROM mysql.user",
+    };
+    let row = ask(server, &format!("SELECT {own} WHERE User = {name} AND Host = '%'")).await?;
     if row.is_empty() {
         return Ok(None);
     }
@@ -303,7 +334,10 @@ pub async fn account(server: &mut Server, user: &str) -> Result<Option<Account>,
         server,
         &format!(
             "SELECT TABLE_NAME FROM information_schema.TABLE_PRIVILEGES WHERE GRANTEE = {grantee} \
-             AND TABLE_SCHEMA = 'mysql' AND PRIVILEGE_TYPE = 'SELECT'"
+             AND TABLE_SCHEMA = 'mysql' AND PRIVILEGE_TYPE = 'SELECT' \
+             UNION SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'mysql' \
+             AND EXISTS (SELECT 1 FROM information_schema.SCHEMA_PRIVILEGES WHERE GRANTEE = {grantee} \
+             AND TABLE_SCHEMA = 'mysql' AND PRIVILEGE_TYPE = 'SELECT')"
         ),
     )
     .await?;

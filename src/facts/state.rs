@@ -82,6 +82,10 @@ pub struct Follows {
     pub tls: bool,
     /// The account that it uses.
     pub user: Arc<str>,
+    /// MySQL: it has the source's public key, or asks for it, for a password without TLS.
+    pub has_public_key: bool,
+    /// What it does not replicate, or what alone it does: options and their values.
+    pub filters: Vec<(String, String)>,
     /// The numbers of the last errors; 0 where there is none.
     pub receiver_code: u32,
     pub applier_code: u32,
@@ -102,6 +106,15 @@ pub enum Gtids {
         logged: DomainPositions,
         replicated: DomainPositions,
     },
+}
+
+impl Gtids {
+    pub fn flavour(&self) -> Flavour {
+        match self {
+            Gtids::MySql { .. } => Flavour::MySql,
+            Gtids::MariaDb { .. } => Flavour::MariaDb,
+        }
+    }
 }
 
 /// A schema of the user's.

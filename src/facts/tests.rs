@@ -25,6 +25,9 @@ pub fn bare(name: &str, id: u32, version: &str, gtids: Gtids) -> State {
         ("log_slave_updates", "ON"),
         ("read_only", "OFF"),
         ("have_ssl", "YES"),
+        ("session_track_schema", "ON"),
+        ("session_track_system_variables", "autocommit"),
+        ("session_track_gtids", "OFF"),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     State {
@@ -114,6 +117,8 @@ pub fn following(mut state: State, source: &State) -> State {
         by_gtid: true,
         tls: false,
         user: "replication".into(),
+        has_public_key: true,
+        filters: Vec::new(),
         receiver_code: 0,
         applier_code: 0,
     }];

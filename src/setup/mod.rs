@@ -17,7 +17,7 @@
 //! A plan is made anew after each step, from what the servers say then. So a step counts as done when
 //! the next plan no longer has it, and a setup that was cut off goes on where it was.
 
-mod accounts;
+pub mod accounts;
 mod advice;
 mod clone;
 pub mod copy;
@@ -31,7 +31,7 @@ pub(crate) mod primary;
 pub mod progress;
 mod replica;
 pub mod secrets;
-mod semi_sync;
+pub mod semi_sync;
 pub mod survey;
 mod verify;
 

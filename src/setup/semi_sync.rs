@@ -10,13 +10,13 @@ use crate::wire::Flavour;
 /// The names on one server: MySQL has new ones from 8.0.26 on, unless the old plugins are installed;
 /// MariaDB has the old ones, and no plugins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Names {
-    source: &'static str,
-    replica: &'static str,
-    needs_plugins: bool,
+pub struct Names {
+    pub source: &'static str,
+    pub replica: &'static str,
+    pub needs_plugins: bool,
 }
 
-fn names(state: &State) -> Names {
+pub fn names(state: &State) -> Names {
     let old = Names { source: "master", replica: "slave", needs_plugins: true };
     let version = (state.version.major, state.version.minor, state.version.patch);
     let has_old = ["rpl_semi_sync_master", "rpl_semi_sync_slave"]
@@ -30,7 +30,7 @@ fn names(state: &State) -> Names {
 }
 
 /// The variable that switches one side on.
-fn switch(side: &str) -> String {
+pub fn switch(side: &str) -> String {
     format!("rpl_semi_sync_{side}_enabled")
 }
 

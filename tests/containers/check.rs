@@ -79,19 +79,40 @@ async fn by_lesser_accounts(cluster: &Cluster) {
     doctor.configure(&by("rwproxy", "rwproxy"));
     let look = doctor.look().await;
     assert_eq!((look.code, look.names()), (0, Vec::new()), "{:#}", look.report);
-    assert!(look.findings().all(|finding| finding["check"] == "restart-policy"));
+    for untold in look.findings().filter(|finding| finding["check"] == "not-looked-at") {
+        let evidence = untold["evidence"].as_str().expect("a text");
+        assert!(evidence.contains("without SELECT"), "{evidence}");
+    }
 
     tell(&cluster.primary().container, &["CREATE USER weak@'%' IDENTIFIED BY 'weak'"]).await;
     cluster.settle().await;
     doctor.configure(&by("weak", "weak"));
     let replica = cluster.server("replica1").container.clone();
-    let untold = doctor.find("not-looked-at", Some(&replica)).await;
-    assert_eq!(untold["severity"], "notice");
-    follow(&untold).await;
+    doctor.find("not-looked-at", Some(&replica)).await;
+    let look = doctor.look().await;
+    let untold = look.findings().filter(|it| it["check"] == "not-looked-at");
+    for finding in untold.filter(|it| it["server"] == *replica) {
+        assert_eq!(finding["severity"], "notice");
+        follow(finding).await;
+    }
     doctor.is_mended("not-looked-at", Some(&replica)).await;
+    let primary = cluster.primary().container.clone();
+    let lacking = doctor.find("monitor-grants", Some(&primary)).await;
+    assert_eq!(lacking["severity"], "error");
+    follow(&lacking).await;
+    doctor.is_mended("monitor-grants", Some(&primary)).await;
     let look = doctor.look().await;
     assert_eq!((look.code, look.names()), (0, Vec::new()), "{:#}", look.report);
-    tell(&cluster.primary().container, &["DROP USER weak@'%'"]).await;
+
+    let told = ["CREATE USER chief@'%' IDENTIFIED BY 'chief'", "GRANT SELECT ON *.* TO chief@'%'"];
+    tell(&primary, &told).await;
+    let chief = "[administrator]\nuser = \"chief\"\npassword = \"chief\"\n";
+    doctor.configure(&format!("{}{chief}", by("rwproxy", "rwproxy")));
+    let lacking = doctor.find("administrator-grants", Some(&primary)).await;
+    assert_eq!(lacking["severity"], "warning");
+    follow(&lacking).await;
+    doctor.is_mended("administrator-grants", Some(&primary)).await;
+    tell(&primary, &["DROP USER weak@'%', chief@'%'"]).await;
 }
 
 /// Paused, and stopped.
@@ -151,6 +172,23 @@ async fn containers_that_are_no_servers() {
     drop(ill);
     let gone = doctor.look().await;
     assert_eq!(gone.report["servers"].as_array().map(Vec::len), Some(1), "{:#}", gone.report);
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let other = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"SSH-2.0-x\r\n").await;
+        }
+    });
+    doctor.configure(&format!(
+        "{here}[listen]\naddress = \"127.0.0.1:{port}\"\n[admin]\naddress = []\n[http]\naddress = []\n"
+    ));
+    let odd = doctor.find("proxy-unreachable", None).await;
+    assert_eq!(odd["severity"], "warning");
+    other.abort();
+    let _ = other.await;
+    let nobody = doctor.find("proxy-unreachable", None).await;
+    assert_eq!(nobody["severity"], "notice");
 
     doctor
         .configure("[docker]\nendpoint = \"unix:///nowhere.sock\"\n[monitor]\npassword = \"x\"\n");

@@ -64,15 +64,22 @@ fn severity(server: &Server) -> Severity {
 }
 
 /// Sets it now; an option keeps it where the server cannot.
-fn set(finding: Finding, server: &Server, answer: &Answer, name: &str, value: &str) -> Finding {
+pub(super) fn set(
+    finding: Finding,
+    server: &Server,
+    answer: &Answer,
+    name: &str,
+    value: &str,
+) -> Finding {
     let version = &answer.state.version;
     let option = name.replace('_', "-");
     finding
         .mended_by(Remedy::safe(server.name(), vec![statements::set(name, value, version)]))
-        .mended_by(
-            (!answer.state.persists())
-                .then(|| Remedy::option(server.name(), format!("--{option}={value}"))),
-        )
+        .mended_by((!answer.state.persists()).then(|| {
+            // There nothing is quoted.
+            let value = value.trim_matches('\'');
+            Remedy::option(server.name(), format!("--{option}={value}"))
+        }))
 }
 
 fn updates(server: &Server, answer: &Answer) -> Option<Finding> {

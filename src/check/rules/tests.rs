@@ -1,5 +1,7 @@
 //! Looks as they would be taken, and what is found in them.
 
+mod cluster;
+
 use std::time::Duration;
 
 use super::judge;
@@ -20,6 +22,10 @@ fn settings() -> Settings {
         max_lag: Duration::from_secs(2),
         asker: "root".to_owned(),
         is_administrator: true,
+        monitor: "rwproxy".to_owned(),
+        replication: Some("replication".to_owned()),
+        max_per_backend: None,
+        require_semi_sync: false,
     }
 }
 

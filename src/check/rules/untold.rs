@@ -14,7 +14,8 @@ pub fn judge(examined: &Examined, findings: &mut Vec<Finding>) {
         for (part, problem) in &answer.untold {
             let is_refused = ["ERROR 1142", "ERROR 1143", "ERROR 1227", "ERROR 1044"]
                 .iter()
-                .any(|code| problem.contains(code));
+                .any(|code| problem.contains(code))
+                || problem.starts_with("an account without ");
             let finding = UNTOLD.of(
                 server.name(),
                 Severity::Notice,

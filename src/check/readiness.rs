@@ -1,11 +1,11 @@
-//! `rwproxy healthcheck`: one request to the running proxy, for a container's HEALTHCHECK.
+//! One request to the running proxy: `rwproxy healthcheck`, for a container's HEALTHCHECK, and `rwproxy check`.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use rwproxy::config::{Http, ListenAddress};
+use crate::config::{Http, ListenAddress};
 
 /// For each of connect, write and read; Docker's own limit is 30s by default.
 const TIMEOUT: Duration = Duration::from_secs(3);
