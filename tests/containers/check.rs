@@ -4,6 +4,7 @@
 mod doctor;
 mod faults;
 mod live;
+mod surroundings;
 
 use std::time::Instant;
 
@@ -29,6 +30,9 @@ async fn faults_are_found_and_mended(flavour: Flavour) {
     eprintln!("{flavour:?}: one look took {:?}", began.elapsed());
 
     by_lesser_accounts(&cluster).await;
+    surroundings::subsets(&cluster).await;
+    surroundings::lag(&cluster, &doctor).await;
+    surroundings::too_few_connections(&cluster).await;
     for fault in faults::all(flavour) {
         let what = format!("{} of {}", fault.check, fault.server);
         let server = container(fault.server);
@@ -44,6 +48,7 @@ async fn faults_are_found_and_mended(flavour: Flavour) {
         eprintln!("{flavour:?}: {:?} {what}: found, and mended", began.elapsed());
     }
 
+    surroundings::fallen_back(&cluster, &doctor).await;
     containers(&doctor, &container("replica2")).await;
     // What was set in passing is kept, and then all is as at the beginning.
     let look = doctor.look().await;

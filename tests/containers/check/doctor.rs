@@ -13,7 +13,7 @@ use crate::support::docker::docker;
 use crate::support::{Cluster, eventually};
 
 /// Threads of replication need a moment to run, or to fail.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Doctor {
     directory: tempfile::TempDir,
@@ -151,7 +151,7 @@ async fn start_with(container: &str, options: &str) {
     let lines: Vec<&str> =
         options.split(' ').map(|option| option.trim_start_matches('-')).collect();
     let text = format!("[mysqld]\\n{}\\n", lines.join("\\n"));
-    let write = format!("printf '{text}' > /etc/mysql/conf.d/advised.cnf");
+    let write = format!("printf '{text}' >> /etc/mysql/conf.d/advised.cnf");
     docker(&["exec", container, "sh", "-c", &write]);
     docker(&["restart", container]);
     answers(container).await;
@@ -167,7 +167,7 @@ pub async fn answers(container: &str) {
     .await;
 }
 
-fn address(container: &str) -> String {
+pub fn address(container: &str) -> String {
     let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
     docker(&["inspect", "--format", format, container])
 }

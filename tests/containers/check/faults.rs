@@ -38,6 +38,11 @@ fn of_both(flavour: Flavour) -> Vec<Fault> {
     let stop_io = words("STOP REPLICA IO_THREAD", "STOP SLAVE IO_THREAD");
     let stop_sql = words("STOP REPLICA SQL_THREAD", "STOP SLAVE SQL_THREAD");
     let start = words("START REPLICA", "START SLAVE");
+    let start_sql = words("START REPLICA SQL_THREAD", "START SLAVE SQL_THREAD");
+    let filter = words(
+        "CHANGE REPLICATION FILTER REPLICATE_IGNORE_DB = (logs)",
+        "SET GLOBAL replicate_ignore_db = 'logs'",
+    );
     let delay = words(
         "CHANGE REPLICATION SOURCE TO SOURCE_DELAY = 60",
         "CHANGE MASTER TO MASTER_DELAY = 60",
@@ -127,6 +132,126 @@ fn of_both(flavour: Flavour) -> Vec<Fault> {
             &["SET GLOBAL innodb_flush_log_at_trx_commit = 2"],
         ),
         fault(
+            "sql-mode-differs",
+            "replica1",
+            "warning",
+            "sql_mode is ",
+            &["SET GLOBAL sql_mode = 'ANSI'"],
+        ),
+        fault(
+            "time-zone-differs",
+            "replica1",
+            "warning",
+            "'+03:00'",
+            &["SET GLOBAL time_zone = '+03:00'"],
+        ),
+        fault(
+            "character-set-differs",
+            "replica1",
+            "warning",
+            "_bin'",
+            &[words(
+                "SET GLOBAL collation_server = 'utf8mb4_bin'",
+                "SET GLOBAL collation_server = 'latin1_bin'",
+            )],
+        ),
+        fault(
+            "packet-limit-smaller",
+            "replica1",
+            "warning",
+            "'1048576'",
+            &["SET GLOBAL max_allowed_packet = 1048576"],
+        ),
+        fault(
+            "setting-differs",
+            "replica1",
+            "warning",
+            "group_concat_max_len is '64'",
+            &["SET GLOBAL group_concat_max_len = 64"],
+        ),
+        fault(
+            "accounts-differ",
+            "replica1",
+            "warning",
+            "'stray'@'10.%'",
+            &own_write("CREATE USER stray@'10.%'"),
+        ),
+        fault(
+            "accounts-differ",
+            "replica1",
+            words("notice", "warning"),
+            "'app'@'%'",
+            &own_write("ALTER USER app@'%' IDENTIFIED BY 'other'"),
+        ),
+        fault(
+            "account-host",
+            "primary",
+            "notice",
+            "'shut'@'192.0.2.1'",
+            &["CREATE USER shut@'192.0.2.1' IDENTIFIED BY 'x'"],
+        ),
+        fault(
+            "monitor-grants",
+            "primary",
+            "warning",
+            "lacks SELECT on mysql.db",
+            &["REVOKE SELECT ON mysql.db FROM rwproxy@'%'"],
+        ),
+        fault(
+            "monitor-grants",
+            "primary",
+            "warning",
+            "needs none of INSERT",
+            &["GRANT INSERT ON *.* TO rwproxy@'%'"],
+        ),
+        fault(
+            "replication-grants",
+            "primary",
+            "warning",
+            "needs none of INSERT",
+            &["GRANT INSERT ON *.* TO replication@'%'"],
+        ),
+        fault(
+            "table-without-primary-key",
+            "primary",
+            "warning",
+            "app.keyless",
+            &["CREATE TABLE app.keyless (a INT)", "INSERT INTO app.keyless VALUES (1), (2)"],
+        ),
+        fault(
+            "table-not-transactional",
+            "primary",
+            "warning",
+            "app.unsafe (MyISAM)",
+            &["CREATE TABLE app.unsafe (id INT PRIMARY KEY) ENGINE = MyISAM"],
+        ),
+        fault("event-on-replica", "replica1", "warning", "app.nightly", &{
+            let mut told = own_write("CREATE EVENT app.nightly ON SCHEDULE EVERY 1 DAY DO DO 1");
+            told.push("SET GLOBAL event_scheduler = ON");
+            told
+        }),
+        fault("replication-filters", "replica1", "warning", "logs", &[stop_sql, filter, start_sql]),
+        fault(
+            "semi-sync-replica",
+            "replica1",
+            "warning",
+            "is OFF",
+            &[words(
+                "SET GLOBAL rpl_semi_sync_replica_enabled = OFF",
+                "SET GLOBAL rpl_semi_sync_slave_enabled = OFF",
+            )],
+        ),
+        fault(
+            "semi-sync-source",
+            "primary",
+            "warning",
+            "would acknowledge",
+            &[words(
+                "SET GLOBAL rpl_semi_sync_source_enabled = OFF",
+                "SET GLOBAL rpl_semi_sync_master_enabled = OFF",
+            )],
+        ),
+        fault(
             "setting-forgotten",
             "replica2",
             "warning",
@@ -169,6 +294,18 @@ fn of_mysql() -> Vec<Fault> {
                 "CREATE DATABASE errant",
                 "DROP DATABASE errant",
                 "SET GLOBAL super_read_only = ON",
+            ],
+        ),
+        fault("server-id-unset", "replica2", "error", "is 0", &["SET GLOBAL server_id = 0"]),
+        fault(
+            "replication-password",
+            "replica2",
+            "warning",
+            "without the source's public key",
+            &[
+                "STOP REPLICA",
+                "CHANGE REPLICATION SOURCE TO SOURCE_SSL = 0, GET_SOURCE_PUBLIC_KEY = 0",
+                "START REPLICA",
             ],
         ),
         // The source has forgotten the password that it knew in the clear.
