@@ -4,7 +4,7 @@ use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
 use super::doctor::{Doctor, address, answers, follow, tell};
-use crate::support::docker::{docker, unique};
+use crate::support::docker::{docker, label};
 use crate::support::{Cluster, Flavour};
 
 /// Servers that are listed: name, address, and what else is said of them.
@@ -26,12 +26,15 @@ struct Alone(String);
 
 impl Alone {
     fn start(network: &str) -> Self {
-        let name = unique("check-alone");
+        // Each of the two flavours' clusters gets one at the same time.
+        let name = format!("{network}-alone");
         docker(&[
             "run",
             "--detach",
             "--name",
             &name,
+            "--label",
+            &label("check-alone"),
             "--network",
             network,
             "--tmpfs",
