@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::examined::{Answer, Examined, Grants, Primary, Role, Server, Settings, Silence};
 use super::part::Part;
@@ -19,9 +19,12 @@ use crate::facts::{self, Follows, Listed};
 use crate::monitor::observation::Channel;
 use crate::monitor::supervisor;
 use crate::net::tls::client::ClientTls;
+use crate::routing::semi_sync::SemiSync;
 use crate::routing::topology::Thread;
 use crate::wire::auth::Secret;
 
+/// From a connection to its first acknowledgement.
+const MOMENT: Duration = Duration::from_millis(500);
 /// For one part of what a server is asked.
 const PART: Duration = Duration::from_secs(10);
 /// A replica that lags is not waited for any longer than this, or `max_lag` if that is shorter.
@@ -239,11 +242,27 @@ async fn parts(connection: &mut administration::Server, answer: &mut Answer) {
         }
         Err(problem) => untold(Part::Schemas, problem),
     }
-    match within(facts::semi_sync(connection)).await {
+    match within(semi_sync(connection, &state.follows)).await {
         Ok(semi_sync) => state.semi_sync = semi_sync,
         Err(problem) => untold(Part::SemiSync, problem),
     }
     more(connection, answer).await;
+}
+
+/// A receiver that has just connected runs a moment before it acknowledges: it is asked again then.
+async fn semi_sync(
+    connection: &mut administration::Server,
+    follows: &[Follows],
+) -> Result<SemiSync, String> {
+    let found = facts::semi_sync(connection).await?;
+    let receives = follows.iter().any(|follows| follows.channel.receiver == Thread::Running);
+    match found.replica {
+        Some(side) if side.enabled && !side.active && receives => {
+            sleep(MOMENT).await;
+            facts::semi_sync(connection).await
+        }
+        _ => Ok(found),
+    }
 }
 
 /// What is no part of the state that setup looks at.
