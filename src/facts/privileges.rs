@@ -1,6 +1,7 @@
 //! What accounts must be able to do, by flavour and version. Pure.
 
 use super::state::Account;
+use crate::monitor::accounts::rows;
 use crate::wire::{Flavour, ServerVersion};
 
 /// What an account needs.
@@ -18,41 +19,15 @@ pub fn of_replication() -> Needs {
 
 /// For the monitor's probes, for noticing changed accounts, and for getting in when a server is full.
 pub fn of_monitor(version: &ServerVersion) -> Needs {
-    match version.flavour {
-        Flavour::MariaDb if version.at_least(10, 5) => Needs {
-            global: &["BINLOG MONITOR", "SLAVE MONITOR", "CONNECTION ADMIN"],
-            tables: MARIADB_TABLES,
-        },
-        Flavour::MariaDb => Needs { global: &["REPLICATION CLIENT"], tables: MARIADB_TABLES },
-        Flavour::MySql if version.at_least(8, 0) => {
-            Needs { global: &["REPLICATION CLIENT", "CONNECTION_ADMIN"], tables: MYSQL_TABLES }
+    let global: &[&str] = match version.flavour {
+        Flavour::MariaDb if version.at_least(10, 5) => {
+            &["BINLOG MONITOR", "SLAVE MONITOR", "CONNECTION ADMIN"]
         }
-        Flavour::MySql => Needs { global: &["REPLICATION CLIENT"], tables: OLD_TABLES },
-    }
+        Flavour::MySql if version.at_least(8, 0) => &["REPLICATION CLIENT", "CONNECTION_ADMIN"],
+        _ => &["REPLICATION CLIENT"],
+    };
+    Needs { global, tables: rows::tables(version) }
 }
-
-const MYSQL_TABLES: &[&str] = &[
-    "user",
-    "db",
-    "tables_priv",
-    "columns_priv",
-    "procs_priv",
-    "proxies_priv",
-    "global_grants",
-    "role_edges",
-    "default_roles",
-];
-const OLD_TABLES: &[&str] =
-    &["user", "db", "tables_priv", "columns_priv", "procs_priv", "proxies_priv"];
-const MARIADB_TABLES: &[&str] = &[
-    "global_priv",
-    "db",
-    "tables_priv",
-    "columns_priv",
-    "procs_priv",
-    "proxies_priv",
-    "roles_mapping",
-];
 
 /// Privileges without which the administrator's account cannot do what setup does.
 pub fn of_administrator(version: &ServerVersion) -> &'static [&'static str] {

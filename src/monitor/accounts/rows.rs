@@ -13,6 +13,9 @@ use crate::wire::{Flavour, ServerVersion};
 /// The tables that tell who may do what; not every version has all.
 pub fn tables(version: &ServerVersion) -> &'static [&'static str] {
     match version.flavour {
+        Flavour::MySql if !version.at_least(8, 0) => {
+            &["user", "db", "tables_priv", "columns_priv", "procs_priv", "proxies_priv"]
+        }
         Flavour::MySql => &[
             "user",
             "db",
