@@ -45,7 +45,31 @@ containers() {
     require_docker
     # Its client is one of the drivers that log in.
     tests/containers/build-images.sh mariadb-11.8
-    cargo test --test containers
+    local binary
+    binary=$(cargo test --no-run --test containers --message-format=json |
+        sed -n 's/.*"executable":"\([^"]*\/containers-[^"]*\)".*/\1/p')
+    in_time 3000 "$binary"
+}
+
+# A binary of tests; where they have not ended after these seconds, says which have not and what runs, and ends them.
+in_time() {
+    local seconds=$1 binary=$2 log reporter status=0
+    log=$(mktemp)
+    report_when_late "$seconds" "$binary" "$log" &
+    reporter=$!
+    timeout --foreground --kill-after=10 "$((seconds + 20))" "$binary" > >(tee "$log") || status=$?
+    kill "$reporter" 2>/dev/null || true
+    rm -f "$log"
+    return "$status"
+}
+
+report_when_late() {
+    local end=$((SECONDS + $1)) binary=$2 log=$3
+    while [ "$SECONDS" -lt "$end" ]; do sleep 2; done
+    say "not ended after $1 s:"
+    comm -23 <("$binary" --list | sed -n 's/: test$//p' | sort) \
+        <(sed -n 's/^test \(.*\) \.\.\. .*/\1/p' "$log" | sort) >&2
+    ps -e -o pid,ppid,etime,stat,args --forest | cut -c 1-200 | grep -v ' \[' >&2
 }
 
 # What waits for groups to notice, and to elect, and for lag to grow, is ignored otherwise.

@@ -42,8 +42,9 @@ for flavour in "${flavours[@]}"; do
         cargo test $(profile_of "$test") --test containers --no-run
         # Beyond the load itself: starting the cluster, waiting for each failure, reading the logs; for each thousand
         # reads ten seconds.
+        export RWPROXY_TEST_LIMIT=$((SOAK_SECONDS + 1200 + CONSISTENCY_READS / 100))
         # shellcheck disable=SC2046
-        timeout $((SOAK_SECONDS + 1200 + CONSISTENCY_READS / 100)) \
+        timeout "$RWPROXY_TEST_LIMIT" \
             cargo test $(profile_of "$test") --test containers -- "$test::" --skip "::$([ "$flavour" = mysql ] && echo mariadb || echo mysql)" \
             --include-ignored --test-threads=1 --nocapture
     done

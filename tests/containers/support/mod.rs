@@ -23,16 +23,30 @@ macro_rules! on_both_flavours {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             $(#[$attribute])*
             async fn mysql() {
-                super::$name($crate::support::Flavour::MySql).await;
+                let test = super::$name($crate::support::Flavour::MySql);
+                $crate::support::in_time(test).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             $(#[$attribute])*
             async fn mariadb() {
-                super::$name($crate::support::Flavour::MariaDb).await;
+                let test = super::$name($crate::support::Flavour::MariaDb);
+                $crate::support::in_time(test).await;
             }
         }
     };
+}
+
+/// What no test takes, not even on a busy machine, in seconds: the longest takes three minutes on a quiet one.
+/// `RWPROXY_TEST_LIMIT` is another limit, for those that are told to go on for long.
+const LIMIT: u64 = 15 * 60;
+
+/// A test that hangs fails, by its name, and the others go on.
+pub async fn in_time(test: impl Future<Output = ()>) {
+    let limit = std::env::var("RWPROXY_TEST_LIMIT").ok();
+    let limit = limit.map_or(LIMIT, |text| text.parse().expect("RWPROXY_TEST_LIMIT in seconds"));
+    let ended = tokio::time::timeout(Duration::from_secs(limit), test).await;
+    assert!(ended.is_ok(), "it has not ended after {limit} s");
 }
 
 /// A text that no other test and no other run has put into a statement.
