@@ -7,13 +7,17 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 use tokio::process::Command;
+use tokio::time::timeout;
 
-use crate::support::cluster::connect;
+use crate::support::cluster::{connect, options, try_connect};
 use crate::support::docker::docker;
 use crate::support::{Cluster, eventually};
 
 /// Threads of replication need a moment to run, or to fail.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One command, whatever it finds and mends.
+const LONGEST: Duration = Duration::from_secs(180);
 
 pub struct Doctor {
     directory: tempfile::TempDir,
@@ -57,7 +61,9 @@ impl Doctor {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rwproxy"));
         command.args(arguments).arg("--config").arg(self.path());
         command.stdin(Stdio::null()).kill_on_drop(true);
-        let output = command.output().await.expect("it runs");
+        let output = timeout(LONGEST, command.output()).await;
+        let output = output.unwrap_or_else(|_| panic!("{arguments:?} does not end"));
+        let output = output.expect("it runs");
         let text = [output.stdout, output.stderr].concat();
         (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
     }
@@ -139,17 +145,17 @@ pub async fn follow(finding: &Value) {
 pub async fn tell(container: &str, statements: &[&str]) {
     let mut conn = connect(&address(container), 3306, "root", "root", None).await;
     for statement in statements {
-        conn.query_drop(*statement)
-            .await
-            .unwrap_or_else(|error| panic!("{container}: {statement}: {error}"));
+        let done = timeout(LONGEST, conn.query_drop(*statement)).await;
+        let done = done.unwrap_or_else(|_| panic!("{container}: {statement} does not end"));
+        done.unwrap_or_else(|error| panic!("{container}: {statement}: {error}"));
     }
     let _ = conn.disconnect().await;
 }
 
 /// In place of options on the container's command line.
-async fn start_with(container: &str, options: &str) {
+async fn start_with(container: &str, advised: &str) {
     let lines: Vec<&str> =
-        options.split(' ').map(|option| option.trim_start_matches('-')).collect();
+        advised.split(' ').map(|option| option.trim_start_matches('-')).collect();
     let text = format!("[mysqld]\\n{}\\n", lines.join("\\n"));
     let write = format!("printf '{text}' >> /etc/mysql/conf.d/advised.cnf");
     docker(&["exec", container, "sh", "-c", &write]);
@@ -160,9 +166,7 @@ async fn start_with(container: &str, options: &str) {
 /// Waits until a server that was started lets root in.
 pub async fn answers(container: &str) {
     eventually(&format!("{container} answers"), Duration::from_secs(60), async || {
-        let options =
-            crate::support::cluster::options(&address(container), 3306, "root", "root", None);
-        mysql_async::Conn::new(options).await.ok()
+        try_connect(options(&address(container), 3306, "root", "root", None)).await.ok()
     })
     .await;
 }

@@ -4,7 +4,7 @@ use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
 use super::doctor::{Doctor, address, answers, follow, tell};
-use crate::support::docker::{docker, label};
+use crate::support::docker::{self, docker, label};
 use crate::support::{Cluster, Flavour};
 
 /// Servers that are listed: name, address, and what else is said of them.
@@ -52,9 +52,7 @@ impl Alone {
 
 impl Drop for Alone {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("docker")
-            .args(["rm", "--force", "--volumes", &self.0])
-            .output();
+        let _ = docker::client().args(["rm", "--force", "--volumes", &self.0]).output();
     }
 }
 

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command as Blocking, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::state::{self, State};
-use crate::support::cluster::{connect, options, run};
-use crate::support::docker::{IMAGE, Network, docker};
+use crate::support::cluster::{connect, options, run, try_connect};
+use crate::support::docker::{self, IMAGE, Network, docker};
 use crate::support::{Flavour, eventually};
 
 /// Small and quick; nothing of it has to do with replication.
@@ -27,6 +28,9 @@ const SMALL: [&str; 6] = [
 
 /// What holds a server's data goes with its container.
 pub const VOLUME: &[&str] = &["--volume", "/var/lib/mysql"];
+
+/// One run of the command on servers that are small.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// A run of the command.
 pub struct Ended {
@@ -168,7 +172,7 @@ impl Fleet {
     pub async fn await_server(&self, server: &str) {
         eventually(&format!("{server} answers"), Duration::from_secs(90), async || {
             let ip = self.ip(server);
-            Conn::new(options(&ip, 3306, "root", "root", None)).await.ok()
+            try_connect(options(&ip, 3306, "root", "root", None)).await.ok()
         })
         .await;
     }
@@ -303,7 +307,7 @@ impl Fleet {
                 let lets_in = match std::fs::read_to_string(self.secret(account)) {
                     Ok(password) => {
                         let login = options(&self.ip(server), 3306, user, password.trim(), None);
-                        Conn::new(login).await.is_ok()
+                        try_connect(login).await.is_ok()
                     }
                     Err(_) => false,
                 };
@@ -354,7 +358,8 @@ async fn contents(conn: &mut Conn, table: &str) -> (u64, Option<u64>) {
 }
 
 async fn ended(mut command: Command) -> Ended {
-    let output = command.output().await.expect("it runs");
+    let output = timeout(LONGEST, command.output()).await.expect("setup ends in time");
+    let output = output.expect("it runs");
     let text = [output.stdout, output.stderr].concat();
     Ended {
         code: output.status.code().unwrap_or(-1),
@@ -363,14 +368,14 @@ async fn ended(mut command: Command) -> Ended {
 }
 
 fn remove(container: &str) {
-    let _ = Blocking::new("docker").args(["rm", "--force", "--volumes", container]).output();
+    let _ = docker::client().args(["rm", "--force", "--volumes", container]).output();
 }
 
 impl Drop for Fleet {
     fn drop(&mut self) {
         for container in &self.containers {
             if std::thread::panicking() {
-                let log = Blocking::new("docker").args(["logs", "--tail", "5", container]).output();
+                let log = docker::client().args(["logs", "--tail", "5", container]).output();
                 let log = log.map(|it| [it.stdout, it.stderr].concat()).unwrap_or_default();
                 eprintln!("-- {container}\n{}", String::from_utf8_lossy(&log));
             }

@@ -8,9 +8,12 @@ use super::fleet::{Fleet, VOLUME};
 use super::state::{self, assert_same};
 use crate::support::docker::docker;
 use crate::support::{Flavour, eventually};
+use tokio::time::timeout;
 
 crate::on_both_flavours!(a_former_primary);
 
+/// The longest statement.
+const STATEMENT: Duration = Duration::from_secs(60);
 const NAMES: [&str; 3] = ["primary", "replica1", "replica2"];
 
 async fn a_former_primary(flavour: Flavour) {
@@ -86,9 +89,9 @@ impl Fleet {
     async fn tell(&self, server: &str, statements: &[&str]) {
         let mut root = self.root(server).await;
         for statement in statements {
-            root.query_drop(*statement)
-                .await
-                .unwrap_or_else(|error| panic!("{statement}: {error}"));
+            let done = timeout(STATEMENT, root.query_drop(*statement)).await;
+            let done = done.unwrap_or_else(|_| panic!("{server}: {statement} does not end"));
+            done.unwrap_or_else(|error| panic!("{server}: {statement}: {error}"));
         }
     }
 

@@ -13,6 +13,8 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::chaos::docker;
 use super::eventually;
 
+/// The longest login at a server that answers.
+const LOGIN: Duration = Duration::from_secs(20);
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/containers/cluster.sh");
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,7 +182,7 @@ impl Cluster {
         };
         let options = options(&server.ip, server.port, "root", "root", None);
         eventually("the bare server answers", Duration::from_secs(60), async || {
-            Conn::new(options.clone()).await.ok()
+            try_connect(options.clone()).await.ok()
         })
         .await;
         server
@@ -231,7 +233,7 @@ impl Cluster {
         let server = self.server(server);
         let options = options(&server.ip, server.port, "root", "root", None);
         eventually(&format!("{} answers", server.server), Duration::from_secs(60), async || {
-            Conn::new(options.clone()).await.ok()
+            try_connect(options.clone()).await.ok()
         })
         .await;
     }
@@ -322,7 +324,13 @@ pub async fn connect(
     database: Option<&str>,
 ) -> Conn {
     let options = options(host, port, user, password, database);
-    Conn::new(options).await.unwrap_or_else(|error| panic!("{user}@{host}:{port}: {error}"))
+    try_connect(options).await.unwrap_or_else(|error| panic!("{user}@{host}:{port}: {error}"))
+}
+
+/// A login in time: of a server that is just ending nothing may come any more.
+pub async fn try_connect(options: Opts) -> Result<Conn, String> {
+    let conn = tokio::time::timeout(LOGIN, Conn::new(options)).await;
+    conn.map_err(|_| format!("no login within {LOGIN:?}"))?.map_err(|error| error.to_string())
 }
 
 pub fn options(host: &str, port: u16, user: &str, password: &str, database: Option<&str>) -> Opts {
@@ -346,7 +354,11 @@ fn script(arguments: &[&str]) -> String {
 }
 
 fn try_script(arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(SCRIPT).args(arguments).output().expect("cluster.sh starts");
+    let output = Command::new("timeout")
+        .args(["600", SCRIPT])
+        .args(arguments)
+        .output()
+        .expect("cluster.sh starts");
     match output.status.success() {
         true => Ok(String::from_utf8(output.stdout).expect("cluster.sh prints text")),
         false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),

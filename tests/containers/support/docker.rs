@@ -6,9 +6,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// There wherever these tests run; what it contains does not matter.
 pub const IMAGE: &str = "rwproxy-test/mariadb:10.11";
 
+/// `docker`, which ends in time: what waits for it could not be ended.
+pub fn client() -> Command {
+    let mut client = Command::new("timeout");
+    client.args(["120", "docker"]);
+    client
+}
+
 /// Runs `docker` with these arguments; what it prints, without the last line's end.
 pub fn docker(arguments: &[&str]) -> String {
-    let output = Command::new("docker").args(arguments).output().expect("docker starts");
+    let output = client().args(arguments).output().expect("docker starts");
     assert!(
         output.status.success(),
         "docker {arguments:?}: {}",
@@ -79,7 +86,7 @@ impl Sleeper {
 
 impl Drop for Sleeper {
     fn drop(&mut self) {
-        let _ = Command::new("docker").args(["rm", "--force", "--volumes", &self.name]).output();
+        let _ = client().args(["rm", "--force", "--volumes", &self.name]).output();
     }
 }
 
@@ -100,7 +107,7 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        let _ = Command::new("docker").args(["network", "rm", &self.name]).output();
+        let _ = client().args(["network", "rm", &self.name]).output();
     }
 }
 

@@ -113,6 +113,7 @@ impl Proxy {
     /// The body of an answer by HTTP.
     pub fn get(&self, path: &str) -> String {
         let mut stream = std::net::TcpStream::connect(self.http).expect("the HTTP endpoint");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
         write!(stream, "GET {path} HTTP/1.1\r\nHost: rwproxy\r\nConnection: close\r\n\r\n")
             .expect("the request");
         let mut answer = String::new();
