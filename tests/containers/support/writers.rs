@@ -33,6 +33,7 @@ pub struct Outcome {
     /// Writes of which one error has said that nobody knows whether they were done.
     unknown: HashSet<u64>,
     errors: Vec<String>,
+    has_no_connection: bool,
     /// Errors of a server's own that leave the outcome open.
     doubtful: &'static [u16],
     /// Reads on a primary that was lost meanwhile: they may have written, too, by a view.
@@ -58,7 +59,7 @@ impl Writers {
                 let mut outcome = Outcome { doubtful, ..Outcome::default() };
                 let mut conn = Conn::new(options).await.expect("a client");
                 let mut next = client;
-                while !stop.load(Ordering::Relaxed) {
+                while !stop.load(Ordering::Relaxed) && !outcome.has_no_connection {
                     let ids = [next, next + CLIENTS];
                     next += 2 * CLIENTS;
                     turn(&mut conn, ids, transactions, &mut outcome).await;
@@ -148,7 +149,7 @@ async fn turn(conn: &mut Conn, ids: [u64; 2], transactions: bool, outcome: &mut 
         match read {
             Ok(n) => assert_eq!(n, Some(1), "a session sees its own writes, done once"),
             Err(Error::Server(error)) if error.code == UNKNOWN => outcome.lost_reads += 1,
-            Err(error) => outcome.errors.push(format!("a read: {error}")),
+            Err(error) => outcome.note_error("a read: ", &error),
         }
     }
 }
@@ -178,7 +179,13 @@ impl Outcome {
             {
                 self.unknown.extend(ids);
             }
-            error => self.errors.push(error.to_string()),
+            error => self.note_error("", error),
         }
+    }
+
+    fn note_error(&mut self, what: &str, error: &Error) {
+        // Whoever went on without one would get error upon error at once, for good.
+        self.has_no_connection |= !matches!(error, Error::Server(_));
+        self.errors.push(format!("{what}{error}"));
     }
 }
