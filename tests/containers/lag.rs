@@ -102,6 +102,11 @@ impl Watched {
     /// nobody look at it; where that moment itself is a busy one this says nothing of the proxy.
     pub async fn compare_growth(&mut self, what: &str) {
         let samples = self.samples().await;
+        // Of what the replica had got before, it may have had some to apply yet.
+        let least = samples.iter().map(|(truth, _)| *truth).fold(f64::INFINITY, f64::min);
+        let begins = samples.iter().position(|(truth, _)| *truth == least).expect("a sample");
+        let samples = &samples[begins..];
+        assert!(samples.len() > SAMPLES / 2, "{what}: the replica goes on applying: {begins}");
         let bias = median(samples.iter().map(|(truth, shown)| shown - truth));
         let off = |(truth, shown): &(f64, f64)| (shown - truth - bias).abs();
         let error = median(samples.iter().map(off));
