@@ -166,17 +166,28 @@ def main():
     options = arguments()
     run = about(options)
     run["cases"] = {}
+    failed = []
+    print(f"{run['date']}, {run['commit']}: {run['flavour']} {run['server']}, {', '.join(run['proxies'].values())};"
+          f" {run['cores']} cores, {run['rounds']} rounds of {run['seconds']} s, medians\n", flush=True)
     for name in options.cases:
         case = CASES[name]
         if name == "tls" and not options.certificates:
             # MariaDB before 11.4 has none unless it is given one.
             say(f"{case.title}: the primary has no certificate")
             continue
-        run["cases"][case.title] = run_case(case, options)
-    print(f"{run['date']}, {run['commit']}: {run['flavour']} {run['server']}, {', '.join(run['proxies'].values())};"
-          f" {run['cores']} cores, {run['rounds']} rounds of {run['seconds']} s, medians\n")
-    print(report.table(run["cases"], options.targets))
-    print(f"\nkept in {keep(run, options.results)}")
+        try:
+            run["cases"][case.title] = run_case(case, options)
+        except Failed as failure:
+            failed.append(f"{case.title}: {failure}")
+            say(failed[-1])
+            continue
+        # At once: what is measured is not lost with what comes later.
+        path = keep(run, options.results)
+        print(report.table({case.title: run["cases"][case.title]}, options.targets) + "\n", flush=True)
+    if run["cases"]:
+        print(f"×: as a multiple of {report.YARDSTICK}'s figure in the same run; kept in {path}")
+    if failed:
+        raise Failed("\n".join(failed))
 
 
 if __name__ == "__main__":

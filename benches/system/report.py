@@ -43,8 +43,6 @@ def table(cases: dict, targets: list) -> str:
             cells = [f"{values[target]:,.{decimals}f}" if target in values else "" for target in targets]
             cells += [ratio(values, target) for target in compared]
             lines.append(f"    {label}".ljust(36) + "".join(cell.rjust(WIDTH) for cell in cells).rstrip())
-    if compared:
-        lines.append(f"×: as a multiple of {YARDSTICK}'s figure in the same run")
     return "\n".join(lines)
 
 
