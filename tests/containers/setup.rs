@@ -4,6 +4,7 @@
 mod encrypted;
 mod fleet;
 mod killed;
+mod large;
 mod returning;
 mod room;
 mod state;
@@ -194,7 +195,7 @@ async fn fill(fleet: &Fleet) {
     }
 }
 
-/// Writes on the primary itself, without pause.
+/// Writes on the primary itself, all the time.
 struct Load {
     stop: Arc<AtomicBool>,
     written: Arc<AtomicU64>,
@@ -203,6 +204,16 @@ struct Load {
 
 impl Load {
     fn start(fleet: &Fleet) -> Self {
+        Self::of(fleet, |id| {
+            vec![
+                format!("INSERT INTO written VALUES ({id}, 'row {id}')"),
+                format!("UPDATE filled SET t = 'changed {id}' WHERE id = {}", id * 7),
+            ]
+        })
+    }
+
+    /// These statements, turn by turn; turns count from 1.
+    fn of(fleet: &Fleet, turn: fn(u64) -> Vec<String>) -> Self {
         let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let host = fleet.ip("primary");
         let (stopped, count) = (stop.clone(), written.clone());
@@ -211,10 +222,11 @@ impl Load {
             let mut id = 0;
             while !stopped.load(Ordering::Relaxed) {
                 id += 1;
-                let insert = format!("INSERT INTO written VALUES ({id}, 'row {id}')");
-                conn.query_drop(insert).await.expect("the primary takes writes all the time");
-                let change = format!("UPDATE filled SET t = 'changed {id}' WHERE id = {}", id * 7);
-                conn.query_drop(change).await.expect("the primary takes writes all the time");
+                for statement in turn(id) {
+                    conn.query_drop(statement)
+                        .await
+                        .expect("the primary takes writes all the time");
+                }
                 count.store(id, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }

@@ -220,20 +220,36 @@ impl Fleet {
     }
 
     fn command(&self, config: &Path, arguments: &[&str]) -> Command {
+        self.subcommand(config, &[&["setup"], arguments].concat())
+    }
+
+    fn subcommand(&self, config: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rwproxy"));
-        command.arg("setup").args(arguments).arg("--config").arg(config);
+        command.args(arguments).arg("--config").arg(config);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.kill_on_drop(true);
         command
     }
 
     pub async fn setup(&self, arguments: &[&str]) -> Ended {
-        ended(self.command(&self.directory.path().join("proxy.toml"), arguments)).await
+        self.setup_within(LONGEST, arguments).await
+    }
+
+    pub async fn setup_within(&self, longest: Duration, arguments: &[&str]) -> Ended {
+        let config = self.directory.path().join("proxy.toml");
+        ended(self.command(&config, arguments), longest).await
+    }
+
+    /// `rwproxy check --data`, as fast as it goes.
+    pub async fn audit(&self, longest: Duration) -> Ended {
+        let config = self.directory.path().join("proxy.toml");
+        let arguments = ["check", "--data", "--load", "1"];
+        ended(self.subcommand(&config, &arguments), longest).await
     }
 
     pub async fn setup_as(&self, user: &str, password: &str, arguments: &[&str]) -> Ended {
         let config = self.configure("other.toml", user, password);
-        ended(self.command(&config, arguments)).await
+        ended(self.command(&config, arguments), LONGEST).await
     }
 
     /// MySQL: so that there is a middle of the clone.
@@ -357,8 +373,8 @@ async fn contents(conn: &mut Conn, table: &str) -> (u64, Option<u64>) {
     (count.ok().flatten().unwrap_or(0), sum.ok().flatten().and_then(|(_, sum)| sum))
 }
 
-async fn ended(mut command: Command) -> Ended {
-    let output = timeout(LONGEST, command.output()).await.expect("setup ends in time");
+async fn ended(mut command: Command, longest: Duration) -> Ended {
+    let output = timeout(longest, command.output()).await.expect("it ends in time");
     let output = output.expect("it runs");
     let text = [output.stdout, output.stderr].concat();
     Ended {

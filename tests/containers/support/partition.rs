@@ -3,8 +3,10 @@
 //! runs the machine's own `nft`, so that the servers' images need none.
 
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use super::chaos::docker;
+use super::eventually;
 
 /// What the filter is called.
 const TABLE: &str = "rwproxy_partition";
@@ -53,12 +55,26 @@ impl Partition {
             "add table inet {TABLE}; \
              add chain inet {TABLE} arriving {{ type filter hook input priority 0; }}; \
              add chain inet {TABLE} leaving {{ type filter hook output priority 0; }}; \
-             add rule inet {TABLE} arriving {arriving} drop; \
+             add rule inet {TABLE} arriving {arriving} counter drop; \
              add rule inet {TABLE} leaving {leaving} drop"
         );
         let output = filter(container, &script);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Partition { container: container.to_owned() }
+    }
+
+    /// Waits until a packet has come that does not pass.
+    pub async fn has_stopped_one(&self) {
+        eventually("a packet does not pass", Duration::from_secs(60), async || {
+            let container = self.container.clone();
+            let list = move || filter(&container, &format!("list chain inet {TABLE} arriving"));
+            let listed = tokio::task::spawn_blocking(list).await.expect("docker runs");
+            assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+            let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+            let (_, count) = text.split_once("counter packets ").expect("a counter");
+            (!count.starts_with("0 ")).then_some(())
+        })
+        .await;
     }
 
     /// It ends with its container, by this command of docker's.

@@ -132,19 +132,6 @@ impl Scene {
         .await;
     }
 
-    /// Until a step has been done, or has failed.
-    async fn until_done(&self, server: &str, step: &str) {
-        let container = self.cluster.server(server).container.clone();
-        eventually(&format!("{server}: {step}"), PATIENCE, async || {
-            let log = self.proxy.log();
-            let is_it = |line: &str| {
-                line.contains(&container) && line.contains(&format!("switchover: {step}: "))
-            };
-            log.lines().any(is_it).then_some(())
-        })
-        .await;
-    }
-
     /// The same, of one that fails by a lock.
     async fn went_back_without(&self, error: &str, words: &str, mut lock: Conn) {
         lock.query_drop("ROLLBACK").await.expect("no lock");
@@ -238,7 +225,7 @@ async fn servers_that_die_on_the_way(flavour: Flavour) {
     // The next one, when it is about to be opened.
     let partition = Partition::of_statements(&next, turn);
     let kill = async {
-        scene.until_done("replica1", stop).await;
+        partition.has_stopped_one().await;
         partition.end_with_its_container(&["kill", "--signal", "KILL"]).await;
     };
     let (error, ()) = tokio::join!(scene.fails(), kill);
@@ -253,8 +240,7 @@ async fn servers_that_die_on_the_way(flavour: Flavour) {
     // The primary, when it is about to be closed.
     let partition = Partition::of_statements(&primary, turn);
     let kill = async {
-        scene.until_held().await;
-        sleep(Duration::from_secs(1)).await;
+        partition.has_stopped_one().await;
         partition.end_with_its_container(&["kill", "--signal", "KILL"]).await;
     };
     let (error, ()) = tokio::join!(scene.fails(), kill);
@@ -264,6 +250,8 @@ async fn servers_that_die_on_the_way(flavour: Flavour) {
     }
     scene.start_again("primary").await;
     scene.load.go_on().await;
+    // Replicas reconnect by and by, and serve meanwhile; one that has not is not made the primary.
+    scene.cluster.settle().await;
     scene.all_serve().await;
     scene.only_writable("primary").await;
 
