@@ -9,6 +9,7 @@ use tokio::time::timeout_at;
 
 use super::connection::{Access, Connection};
 use super::idle::{Idle, IdleSet};
+use super::statements::StatementRoom;
 use crate::metrics::BackendMetrics;
 use crate::routing::BackendId;
 use crate::session::SessionId;
@@ -53,6 +54,8 @@ pub struct Pool {
     pub counters: PoolCounters,
     /// Statements that ran on its connections.
     pub statements: Arc<BackendMetrics>,
+    /// For what stays prepared on its connections.
+    pub statement_room: Arc<StatementRoom>,
 }
 
 /// What a pool has done, for metrics and `SHOW POOLS`.
@@ -166,6 +169,7 @@ impl Pool {
             waiting: AtomicUsize::new(0),
             counters: PoolCounters::default(),
             statements,
+            statement_room: Arc::new(StatementRoom::new(limit + pinned)),
         })
     }
 
@@ -224,12 +228,6 @@ impl Pool {
     /// The statements that are counted now.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// How many statements may stay prepared on one connection: all together stay below the
-    /// servers' default `max_prepared_stmt_count` of 16382, with room for others'.
-    pub fn statement_capacity(&self) -> usize {
-        (16_382 * 3 / 4 / (self.limit + self.pinned.available_permits())).clamp(8, 256)
     }
 
     /// True when all connections are leased: whoever comes now must wait.

@@ -134,8 +134,8 @@ impl Session {
             answer = self.prepare_on(lease, text).await?;
         }
         if let Ok(number) = answer {
-            let capacity = lease.pool().statement_capacity();
-            lease.statements.insert(text, owner, number, capacity);
+            let room = lease.pool().statement_room.clone();
+            lease.statements.insert(text, owner, number, &room);
         }
         Ok(answer)
     }
@@ -267,8 +267,8 @@ impl Session {
             let home = match prepares {
                 Prepares::Here { .. } => Home::Here(number),
                 Prepares::Text(text) => {
-                    let capacity = lease.pool().statement_capacity();
-                    lease.statements.insert(text, None, number, capacity);
+                    let room = lease.pool().statement_room.clone();
+                    lease.statements.insert(text, None, number, &room);
                     Home::Anywhere(text.clone())
                 }
             };
