@@ -53,8 +53,11 @@ CASES = {
         "reads in transactions, 16 connections",
         lambda target, seconds: load.sysbench(target, "oltp_read_only", seconds, 16, TEXT)),
     "write": Case(
-        "read and write in transactions, 16 conn.",
+        "reads and writes in transactions, text",
         lambda target, seconds: load.sysbench(target, "oltp_read_write", seconds, 16, TEXT)),
+    "write-prepared": Case(
+        "reads and writes in transactions, prepared",
+        lambda target, seconds: load.sysbench(target, "oltp_read_write", seconds, 16)),
     "rate": Case(
         "point select, 1,500/s, 8 connections",
         lambda target, seconds: load.sysbench(target, "oltp_point_select", seconds, 8, TEXT, "--rate=1500")),
