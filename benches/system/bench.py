@@ -190,7 +190,7 @@ def main():
         path = keep(run, options.results)
         print(report.table({case.title: run["cases"][case.title]}, options.targets) + "\n", flush=True)
     if run["cases"]:
-        print(f"×: as a multiple of {report.YARDSTICK}'s figure in the same run; kept in {path}")
+        print(report.legend(options.targets) + f"kept in {path}")
     if failed:
         raise Failed("\n".join(failed))
 

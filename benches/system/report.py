@@ -46,6 +46,10 @@ def table(cases: dict, targets: list) -> str:
     return "\n".join(lines)
 
 
+def legend(targets: list) -> str:
+    return f"×: as a multiple of {YARDSTICK}'s figure in the same run\n" if YARDSTICK in targets else ""
+
+
 def ratio(values: dict, target: str) -> str:
     yardstick = values.get(YARDSTICK)
     return f"{values[target] / yardstick:.2f}" if target in values and yardstick else ""

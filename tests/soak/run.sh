@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Mixed load through the proxy on each flavour, judged by the servers' general logs, then failures under load, then
 # random sessions beside the same ones directly, packet by packet, then reads of what was written while replicas are late,
-# then setup, killed at each of its steps, with full disks, and with servers that are gone in the middle.
+# then setup, killed at each of its steps, with full disks, with servers that are gone in the middle, and of a gigabyte.
 #
 #   tests/soak/run.sh [SECONDS=600] [FLAVOUR=both]
 #       FLAVOUR: mysql | mariadb | both
@@ -42,9 +42,9 @@ for flavour in "${flavours[@]}"; do
         cargo test $(profile_of "$test") --test containers --no-run
         # Beyond the load itself: starting the cluster, waiting for each failure, reading the logs; for each thousand
         # reads ten seconds.
-        export RWPROXY_TEST_LIMIT=$((SOAK_SECONDS + 1200 + CONSISTENCY_READS / 100))
+        limit=$((SOAK_SECONDS + 1200 + CONSISTENCY_READS / 100))
         # shellcheck disable=SC2046
-        timeout "$RWPROXY_TEST_LIMIT" \
+        RWPROXY_TEST_LIMIT=$((limit - 60)) timeout "$limit" \
             cargo test $(profile_of "$test") --test containers -- "$test::" --skip "::$([ "$flavour" = mysql ] && echo mariadb || echo mysql)" \
             --include-ignored --test-threads=1 --nocapture
     done

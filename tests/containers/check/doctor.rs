@@ -4,12 +4,11 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use mysql_async::prelude::Queryable;
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::support::cluster::{connect, options, try_connect};
+use crate::support::cluster::{self, connect, options, try_connect};
 use crate::support::docker::docker;
 use crate::support::{Cluster, eventually};
 
@@ -143,13 +142,8 @@ pub async fn follow(finding: &Value) {
 
 /// In one session, as root.
 pub async fn tell(container: &str, statements: &[&str]) {
-    let mut conn = connect(&address(container), 3306, "root", "root", None).await;
-    for statement in statements {
-        let done = timeout(LONGEST, conn.query_drop(*statement)).await;
-        let done = done.unwrap_or_else(|_| panic!("{container}: {statement} does not end"));
-        done.unwrap_or_else(|error| panic!("{container}: {statement}: {error}"));
-    }
-    let _ = conn.disconnect().await;
+    let conn = connect(&address(container), 3306, "root", "root", None).await;
+    cluster::tell(conn, container, statements).await;
 }
 
 /// In place of options on the container's command line.

@@ -6,14 +6,12 @@ use mysql_async::prelude::Queryable;
 
 use super::fleet::{Fleet, VOLUME};
 use super::state::{self, assert_same};
+use crate::support::cluster;
 use crate::support::docker::docker;
 use crate::support::{Flavour, eventually};
-use tokio::time::timeout;
 
 crate::on_both_flavours!(a_former_primary);
 
-/// The longest statement.
-const STATEMENT: Duration = Duration::from_secs(60);
 const NAMES: [&str; 3] = ["primary", "replica1", "replica2"];
 
 async fn a_former_primary(flavour: Flavour) {
@@ -87,12 +85,7 @@ fn stop(flavour: Flavour) -> &'static str {
 
 impl Fleet {
     async fn tell(&self, server: &str, statements: &[&str]) {
-        let mut root = self.root(server).await;
-        for statement in statements {
-            let done = timeout(STATEMENT, root.query_drop(*statement)).await;
-            let done = done.unwrap_or_else(|_| panic!("{server}: {statement} does not end"));
-            done.unwrap_or_else(|error| panic!("{server}: {statement}: {error}"));
-        }
+        cluster::tell(self.root(server).await, server, statements).await;
     }
 
     /// What an operator does by hand whose primary is down.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use super::docker::client;
 use super::tag::now;
 
 /// Runs `docker` with these arguments; its output.
 pub async fn docker(arguments: &[&str]) -> String {
-    let output = Command::new("docker")
+    let output = Command::from(client())
         .args(arguments)
         .stdin(Stdio::null())
         .output()

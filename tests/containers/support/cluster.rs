@@ -13,6 +13,8 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::chaos::docker;
 use super::eventually;
 
+/// The longest statement of those that are only to be run.
+const STATEMENT: Duration = Duration::from_secs(180);
 /// The longest login at a server that answers.
 const LOGIN: Duration = Duration::from_secs(20);
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/containers/cluster.sh");
@@ -190,18 +192,12 @@ impl Cluster {
 
     /// Runs a statement on a server itself, as root.
     pub async fn run_on(&self, server: &str, statement: &str) {
-        let mut conn = self.root(server).await;
-        conn.query_drop(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
-        let _ = conn.disconnect().await;
+        self.run_all(server, &[statement]).await;
     }
 
     /// Runs statements on a server itself in one connection, as root.
-    pub async fn run_all(&self, server: &str, statements: &[String]) {
-        let mut conn = self.root(server).await;
-        for statement in statements {
-            conn.query_drop(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
-        }
-        let _ = conn.disconnect().await;
+    pub async fn run_all(&self, server: &str, statements: &[impl AsRef<str>]) {
+        tell(self.root(server).await, server, statements).await;
     }
 
     /// Runs containers and replication again, whatever a failed test has left.
@@ -325,6 +321,17 @@ pub async fn connect(
 ) -> Conn {
     let options = options(host, port, user, password, database);
     try_connect(options).await.unwrap_or_else(|error| panic!("{user}@{host}:{port}: {error}"))
+}
+
+/// Runs statements, each of which must succeed in time, and ends the connection. `server` is for what is said of
+/// one that does not.
+pub async fn tell(mut conn: Conn, server: &str, statements: &[impl AsRef<str>]) {
+    for statement in statements.iter().map(AsRef::as_ref) {
+        let done = tokio::time::timeout(STATEMENT, conn.query_drop(statement)).await;
+        let done = done.unwrap_or_else(|_| panic!("{server}: {statement}: no end"));
+        done.unwrap_or_else(|error| panic!("{server}: {statement}: {error}"));
+    }
+    let _ = conn.disconnect().await;
 }
 
 /// A login in time: of a server that is just ending nothing may come any more.

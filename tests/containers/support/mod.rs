@@ -41,7 +41,7 @@ macro_rules! on_both_flavours {
 /// `RWPROXY_TEST_LIMIT` is another limit, for those that are told to go on for long.
 const LIMIT: u64 = 15 * 60;
 
-/// A test that hangs fails, by its name, and the others go on.
+/// A test that waits in vain fails, by its name, and the others go on.
 pub async fn in_time(test: impl Future<Output = ()>) {
     let limit = std::env::var("RWPROXY_TEST_LIMIT").ok();
     let limit = limit.map_or(LIMIT, |text| text.parse().expect("RWPROXY_TEST_LIMIT in seconds"));

@@ -2,10 +2,11 @@
 //! told. The filter lies in a container's own network; it is set from another container there that
 //! runs the machine's own `nft`, so that the servers' images need none.
 
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::Duration;
 
 use super::chaos::docker;
+use super::docker::client;
 use super::eventually;
 
 /// What the filter is called.
@@ -100,7 +101,7 @@ impl Drop for Partition {
 /// Runs `nft` in a container's network.
 fn filter(container: &str, script: &str) -> Output {
     let network = format!("container:{container}");
-    Command::new("docker")
+    client()
         .args(["run", "--rm", "--network", &network, "--cap-add", "NET_ADMIN"])
         .args(["--volume", "/:/machine:ro", "--entrypoint", "chroot", super::docker::IMAGE])
         .args(["/machine", "nft", script])
