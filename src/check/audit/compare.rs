@@ -33,8 +33,6 @@ pub struct Comparison {
     replicas: Vec<Server>,
     options: Options,
     pub state: Checkpoint,
-    /// How many rows were asked for last.
-    chunk: u64,
 }
 
 impl Comparison {
@@ -48,7 +46,7 @@ impl Comparison {
         let replicas = try_join_all(replicas.iter().map(Server::connect)).await?;
         // Says that there are no GTIDs before anything was compared.
         primary.position().await?;
-        Ok(Comparison { primary, replicas, options, state, chunk: 1000 })
+        Ok(Comparison { primary, replicas, options, state })
     }
 
     /// Closes the connections.
@@ -124,22 +122,24 @@ impl Comparison {
         };
         let alike = self.same_columns(&table).await?;
         let mut after = self.left_at(&table);
+        // Not what the table before it bore: its rows may have been narrow, or few.
+        let mut chunk = pace::FIRST;
         loop {
             let began = Instant::now();
             let upto = match table.key {
-                Some(_) => self.boundary(&table, &after).await?,
+                Some(_) => self.boundary(&table, &after, chunk).await?,
                 None => Vec::new(),
             };
             let range = Range { after: after.clone(), upto: upto.clone() };
-            if !self.range(&table, &range, &alike).await? {
+            let Some(summed) = self.range(&table, &range, &alike).await? else {
                 self.skip(format!("{}.{} was altered meanwhile", table.schema, table.name));
                 return Ok(());
-            }
+            };
             let busy = began.elapsed();
-            self.chunk = pace::rows(self.chunk, busy);
             if upto.is_empty() {
                 break;
             }
+            chunk = pace::rows(chunk, summed);
             after.clone_from(&upto);
             let (schema, name) = (table.schema.clone(), table.name.clone());
             self.state.current = Some(Current { schema, table: name, after: upto });
@@ -169,8 +169,9 @@ impl Comparison {
         &mut self,
         table: &Table,
         after: &[String],
+        chunk: u64,
     ) -> Result<Vec<String>, AuditError> {
-        let sql = table.boundary(after, self.chunk);
+        let sql = table.boundary(after, chunk);
         let Answer::Rows(rows) = self.primary.ask_about(&sql).await? else { return Ok(Vec::new()) };
         Ok(rows.rows.first().map_or_else(Vec::new, |row| table.literals(&texts(row))))
     }
@@ -202,36 +203,38 @@ impl Comparison {
         Ok(alike)
     }
 
-    /// Compares a range on all replicas that are alike; false when the table is no longer what it
-    /// was.
+    /// Compares a range on all replicas that are alike, and says how long the slowest server took for
+    /// its checksum; `None` when the table is no longer what it was.
     async fn range(
         &mut self,
         table: &Table,
         range: &Range,
         alike: &[bool],
-    ) -> Result<bool, AuditError> {
+    ) -> Result<Option<Duration>, AuditError> {
         let sql = table.checksum(range);
-        let Answer::Rows(wanted) = self.primary.ask_about(&sql).await? else { return Ok(false) };
+        let asked = Instant::now();
+        let Answer::Rows(wanted) = self.primary.ask_about(&sql).await? else { return Ok(None) };
+        let mut slowest = asked.elapsed();
         self.state.rows += wanted.u64(0, "n").unwrap_or(0);
         let position = self.primary.position().await?;
         let patience = self.options.patience;
         let asked = self.replicas.iter_mut().zip(alike).map(async |(replica, &is_alike)| {
             if !is_alike {
-                return Ok(true);
+                return Ok((true, Duration::ZERO));
             }
             replica.reach(&position, patience).await?;
-            match replica.ask_about(&sql).await? {
-                Answer::Rows(found) => Ok(found == wanted),
-                Answer::Unknown => Ok(false),
-            }
+            let asked = Instant::now();
+            let answer = replica.ask_about(&sql).await?;
+            let is_same = matches!(answer, Answer::Rows(found) if found == wanted);
+            Ok((is_same, asked.elapsed()))
         });
-        let same = try_join_all(asked).await?;
-        for index in (0..same.len()).filter(|&index| !same[index]) {
-            if !self.settle(table, range, index).await? {
-                return Ok(false);
+        for (index, (is_same, took)) in try_join_all(asked).await?.into_iter().enumerate() {
+            slowest = slowest.max(took);
+            if !is_same && !self.settle(table, range, index).await? {
+                return Ok(None);
             }
         }
-        Ok(true)
+        Ok(Some(slowest))
     }
 
     /// Finds out whether a range differs on a replica, and which rows do.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// A server is to be asked for about so long at a time.
 const TARGET: Duration = Duration::from_millis(200);
+/// Of each table, before anything is known of its rows.
+pub const FIRST: u64 = 1000;
 pub const FEWEST: u64 = 100;
 pub const MOST: u64 = 10_000;
 /// The longest rest: one statement may take long of a table without a key.
