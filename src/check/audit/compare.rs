@@ -18,8 +18,6 @@ use crate::gtid::Transactions;
 
 /// Rows that are compared one by one at most; a replica may have more in a range than it should.
 const ONE_BY_ONE: u64 = 2 * pace::MOST;
-/// Between two rounds, so that nobody's own rhythm is taken for a difference.
-const BETWEEN: [u64; 4] = [50, 170, 330, 90];
 
 /// Engines whose rows are elsewhere, or nowhere.
 const WITHOUT_ROWS: [&str; 6] = ["federated", "connect", "spider", "mrg_myisam", "blackhole", "s3"];
@@ -246,7 +244,7 @@ impl Comparison {
     ) -> Result<bool, AuditError> {
         let mut judge = Judge::default();
         let mut one_by_one = table.key.is_some();
-        for pause in BETWEEN.iter().cycle() {
+        loop {
             let (primary, replica) = (&mut self.primary, &mut self.replicas[index]);
             let Some(before) = look(primary, table, range, one_by_one).await? else {
                 return Ok(false);
@@ -268,7 +266,7 @@ impl Comparison {
             if !judge.is_open() {
                 break;
             }
-            sleep(Duration::from_millis(*pause)).await;
+            sleep(pace::pause()).await;
         }
         let (different, undecided) = judge.verdict();
         self.state.undecided += undecided;

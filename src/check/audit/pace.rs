@@ -25,6 +25,15 @@ pub fn rest(busy: Duration, load: f64) -> Duration {
     busy.mul_f64((1.0 - load) / load).min(LONGEST)
 }
 
+/// Between two looks at what differs: by chance, so that nobody's own rhythm is taken for a
+/// difference.
+pub fn pause() -> Duration {
+    let mut chance = [0];
+    // Without it the pauses are alike, and the looks themselves take their time.
+    let _ = aws_lc_rs::rand::fill(&mut chance);
+    Duration::from_millis(20 + u64::from(chance[0]) / 2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
