@@ -1,19 +1,15 @@
 //! Finds the connection that a command runs on: the one that is kept, or one that the topology
 //! and the pools give, in the session's state.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::client::{Client, ClientError};
-use super::context::Context;
+use super::client::ClientError;
 use super::errors;
-use super::mailbox::Mail;
 use super::parked::Own;
 use super::session::{End, Session};
 use super::turn::{Spill, Turn};
+use super::watched::{attempted, watched};
 use crate::backend::connection::Access;
 use crate::backend::connection::PrivateError;
 use crate::backend::pool::{Lease, LeaseError, Leased};
@@ -555,55 +551,4 @@ impl From<ClientError> for Trouble {
     fn from(error: ClientError) -> Self {
         Trouble::Refusal(error.into())
     }
-}
-
-/// Waits for something of a backend, as [`watched`] does, until that is declared down: a server
-/// whose address has vanished answers a dial after seconds, a paused one never.
-pub(super) async fn attempted<T>(
-    client: &mut Client,
-    context: &Context,
-    backend: BackendId,
-    future: impl Future<Output = T>,
-) -> Result<T, Trouble> {
-    let mut future = pin!(future);
-    loop {
-        let handle = client.handle.clone();
-        let until_lost = poll_fn(|task| {
-            if let Poll::Ready(value) = future.as_mut().poll(task) {
-                return Poll::Ready(Some(value));
-            }
-            match handle.mailbox.poll(task, Mail::BACKEND).is_empty() {
-                true => Poll::Pending,
-                false => Poll::Ready(None),
-            }
-        });
-        if let Some(value) = watched(client, until_lost).await? {
-            return Ok(value);
-        }
-        handle.mailbox.take(Mail::BACKEND);
-        if context.topology.load().is_lost(backend) {
-            return Err(Trouble::Changed);
-        }
-    }
-}
-
-/// Waits for `future` while the client is there and nobody ends the session. The future must
-/// bear being dropped.
-pub(super) async fn watched<T>(
-    client: &mut Client,
-    future: impl Future<Output = T>,
-) -> Result<T, ClientError> {
-    let mut future = pin!(future);
-    poll_fn(|context| {
-        if let Poll::Ready(value) = future.as_mut().poll(context) {
-            return Poll::Ready(Ok(value));
-        }
-        let ending = Mail::KILL_CONNECTION | Mail::SHUTDOWN;
-        let mail = client.handle.mailbox.poll(context, ending);
-        if !mail.is_empty() {
-            return Poll::Ready(Err(ClientError::Interrupted(mail)));
-        }
-        client.poll_gone(context).map(|()| Err(ClientError::Closed))
-    })
-    .await
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Buf;
 use tokio::time::sleep;
 
-use super::acquire::watched;
 use super::client::ClientError;
 use super::errors;
 use super::login::{ChangingSession, LoginFailure, change_user};
 use super::session::{End, Incoming, Session};
+use super::watched::watched;
 use crate::wire::Flavour;
 use crate::wire::capabilities::Status;
 use crate::wire::handshake::ChangeUser;

@@ -1,8 +1,8 @@
 //! Warnings and errors of the statement before, where they are to be known apart from the connection
 //! that has them.
 
-use super::acquire::watched;
 use super::session::{End, Session};
+use super::watched::watched;
 use crate::backend::connection::PrivateError;
 use crate::backend::connection::diagnostics::Mark;
 use crate::backend::pool::Lease;

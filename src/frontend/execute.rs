@@ -1,6 +1,7 @@
 //! Runs one command on a server: choose, lease, restore, send, relay, and once more elsewhere
 //! where that is safe.
 
+use std::pin::pin;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -446,7 +447,7 @@ impl Session {
         let (client, on_mail) = (&mut self.client, &mut on_mail);
         let keep_back = &keep_back;
         let server = lease;
-        let relay = Relay {
+        let mut relay = Relay {
             client,
             server,
             keep_back,
@@ -458,7 +459,7 @@ impl Session {
             renumbering,
             on_mail,
         };
-        limited(limit, relay.run(expect)).await
+        limited(limit, pin!(relay.run(expect))).await
     }
 
     /// Takes over what the reply told, and gives the connection back unless it must be kept.

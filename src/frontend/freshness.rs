@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::acquire::{Refusal, Trouble, attempted};
+use super::acquire::{Refusal, Trouble};
 use super::context::Traffic;
 use super::execute::may_have_written;
 use super::relay::{Reply, WriteWatch};
 use super::scopes::{Membership, Scope};
 use super::session::Session;
+use super::watched::attempted;
 use crate::backend::connection::Access;
 use crate::backend::pool::Lease;
 use crate::config::{Consistency, TokenScope};

@@ -9,10 +9,10 @@
 //! function keeps its older value.) So that its value is the session's own in any case, a
 //! connection is given the session's before a statement that may read it, change it or leave it.
 
-use super::acquire::watched;
 use super::diagnostics::log_unread;
 use super::relay::Reply;
 use super::session::{End, Session};
+use super::watched::watched;
 use crate::backend::connection::diagnostics::Mark;
 use crate::backend::connection::{Access, PrivateError};
 use crate::backend::pool::Lease;

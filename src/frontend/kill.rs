@@ -1,6 +1,6 @@
 //! Ends a statement that runs on a server, over a connection of its own.
 
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -30,9 +30,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// is no timer.
 pub(super) async fn limited<T>(
     limit: Option<(Duration, Arc<Handle>)>,
-    reply: impl Future<Output = T>,
+    mut reply: Pin<&mut impl Future<Output = T>>,
 ) -> T {
-    let mut reply = pin!(reply);
     let Some((mut left, handle)) = limit else { return reply.await };
     loop {
         if let Ok(reply) = tokio::time::timeout(left, &mut reply).await {
@@ -197,6 +196,8 @@ pub(super) async fn take_role(
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::super::registry::Registry;
     use super::*;
 
@@ -206,10 +207,10 @@ mod tests {
         let mailbox = &registration.handle.mailbox;
         let after = |milliseconds| tokio::time::sleep(Duration::from_millis(milliseconds));
         let limit = || Some((Duration::from_millis(300), registration.handle.clone()));
-        limited(None, after(900_000)).await;
-        limited(limit(), after(299)).await;
+        limited(None, pin!(after(900_000))).await;
+        limited(limit(), pin!(after(299))).await;
         assert!(mailbox.peek().is_empty());
-        let asked = limited(limit(), async {
+        let asking = pin!(async {
             let mut asked = Vec::new();
             for _ in 0..16 {
                 after(100).await;
@@ -217,8 +218,8 @@ mod tests {
                 mailbox.take(Mail::KILL_QUERY);
             }
             asked
-        })
-        .await;
+        });
+        let asked = limited(limit(), asking).await;
         let times: Vec<_> = (1..).zip(asked).filter(|it| it.1).map(|it| it.0).collect();
         // At 300 ms and a second later; what is told in the same instant may be seen one step on.
         assert!(matches!(times[..], [3 | 4, 13 | 14]), "{times:?}");

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::acquire::{Refusal, watched};
+use super::acquire::Refusal;
 use super::context::Context;
 use super::errors;
 use super::kill::{PATIENCE, side_connection, take_role};
@@ -20,6 +20,7 @@ use super::mailbox::Mail;
 use super::registry::{Handle, Principal};
 use super::rescue::NO_SUCH_THREAD;
 use super::session::{End, Session};
+use super::watched::watched;
 use crate::backend::connection::PrivateError;
 use crate::backend::sql_client::SqlClient;
 use crate::routing::BackendId;

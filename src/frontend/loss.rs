@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use super::acquire::{Refusal, Trouble, attempted};
+use super::acquire::{Refusal, Trouble};
 use super::errors;
 use super::execute::{Failure, Text};
 use super::kill::dial_aside;
 use super::relay::RelayError;
 use super::rescue::is_farewell;
 use super::session::{End, Session};
+use super::watched::attempted;
 use crate::backend::connection::Access;
 use crate::backend::pool::Lease;
 use crate::metrics::ErrorKind;

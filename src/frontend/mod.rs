@@ -29,6 +29,7 @@ pub mod session;
 mod tracking;
 mod turn;
 mod upstream;
+mod watched;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::acquire::{Refusal, Trouble, attempted, watched};
+use super::acquire::{Refusal, Trouble};
 use super::errors;
 use super::execute::{Failure, Text};
 use super::relay::Reply;
@@ -13,6 +13,7 @@ use super::rescue::{
     MALFORMED, Rescued, TOO_LARGE, TOO_MANY, WRONG_ARGUMENTS, is_read_only, is_rescued,
 };
 use super::session::Session;
+use super::watched::{attempted, watched};
 use crate::backend::pool::Lease;
 use crate::backend::statements::Owner;
 use crate::session::Pins;

@@ -4,11 +4,12 @@
 //! one there is got first, so that the transaction stays where it is when that cannot be had.
 //! Nobody who has the primary's waits for a replica's.
 
-use super::acquire::{Refusal, attempted, watched};
+use super::acquire::Refusal;
 use super::errors;
 use super::execute::Failure;
 use super::session::Session;
 use super::turn::Turn;
+use super::watched::{attempted, watched};
 use crate::backend::connection::Access;
 use crate::backend::pool::Lease;
 use crate::session::Pins;

@@ -154,7 +154,7 @@ enum Event {
 impl Relay<'_> {
     /// Copies the reply to a command that was just sent. A running statement has no deadline: it
     /// ends with its server, its client, or mail.
-    pub async fn run(mut self, expect: Expect) -> Result<Reply, RelayError> {
+    pub async fn run(&mut self, expect: Expect) -> Result<Reply, RelayError> {
         if expect == Expect::Stream {
             self.client.packets.stream_mut().begin_stream();
             self.server.packets.stream_mut().begin_stream();

@@ -488,7 +488,7 @@ impl Session {
 
     /// Answers one command; by whom it was answered.
     async fn dispatch(&mut self, incoming: Incoming) -> Result<Destination, End> {
-        let action = {
+        let mut action = {
             let (_, payload) =
                 self.client.peek(WHOLE).ok_or(End::Protocol("a command that vanished"))?;
             let traffic = self.context.traffic.load();
@@ -510,7 +510,8 @@ impl Session {
             plan(incoming.command, &payload[1..], incoming.whole, situation)
         };
         let why = match action {
-            Action::Run(mut plan) => return self.execute(&mut plan, incoming).await,
+            // In place: a plan that is moved is held twice while the statement runs.
+            Action::Run(ref mut plan) => return self.execute(plan, incoming).await,
             Action::Malformed => return Err(End::Protocol("a command that is cut off")),
             Action::Quit => return Err(End::Quit),
             Action::Ok { is_statement } => {

@@ -4,10 +4,10 @@
 //! sets these settings the connection is given the client's, and put back behind it. What a SET
 //! has set and the server does not tell of (MariaDB: `SET @@name` without a scope) is asked for.
 
-use super::acquire::watched;
 use super::execute::Failure;
 use super::relay::Reply;
 use super::session::Session;
+use super::watched::watched;
 use crate::backend::connection::PrivateError;
 use crate::backend::pool::Lease;
 use crate::session::plan::{Plan, TrackingUse};
