@@ -311,6 +311,14 @@ impl Session {
                         Ok(lease) if matches!(decision, Decision::Ask(_)) => {
                             self.fresh(lease, traffic.policy.wait).await
                         }
+                        Ok(lease)
+                            if may_ask
+                                && !anything
+                                && self.may_go_back(request, &topology, index) =>
+                        {
+                            let patience = traffic.lease_timeout.saturating_sub(started.elapsed());
+                            self.caught_up(lease, &topology.backends[index], patience).await
+                        }
                         opened => opened.map(Some),
                     };
                     match opened {

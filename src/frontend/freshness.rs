@@ -12,10 +12,10 @@ use super::watched::attempted;
 use crate::backend::connection::Access;
 use crate::backend::pool::Lease;
 use crate::config::{Consistency, TokenScope};
-use crate::gtid::{Transactions, readable_query};
+use crate::gtid::{Transactions, committed_query, readable_query};
 use crate::metrics::FreshRead;
-use crate::routing::topology::Role;
-use crate::routing::{Request, Topology};
+use crate::routing::topology::{Backend, Role};
+use crate::routing::{Freshness, Request, Topology};
 use crate::session::plan::{Plan, TrackingUse, Why};
 
 impl Session {
@@ -157,6 +157,43 @@ impl Session {
             && topology.backends.iter().any(|backend| backend.reads.is_ok())
         {
             self.context.metrics.fresh_reads.increment(FreshRead::Primary);
+        }
+    }
+
+    /// Whether the primary may show something older than what a read has found on a replica: that has
+    /// what the primary is still committing.
+    pub(super) fn may_go_back(&self, request: Request, topology: &Topology, index: usize) -> bool {
+        matches!(request, Request::Read | Request::ReadAt(_))
+            && topology.primary().is_some_and(|primary| primary.id == topology.backends[index].id)
+            && self.demand.freshness_of_read(&topology.backends[index]) != Freshness::Fresh
+    }
+
+    /// Waits until a primary shows what it is committing, if it can be asked for that. After
+    /// `patience` it serves the read all the same: it may wait for replicas that are gone. `None`:
+    /// the connection is lost.
+    pub(super) async fn caught_up(
+        &mut self,
+        mut lease: Lease,
+        primary: &Backend,
+        patience: Duration,
+    ) -> Result<Option<Lease>, Trouble> {
+        let version = primary.version.as_ref();
+        let Some(question) = version.and_then(|version| committed_query(version, patience)) else {
+            return Ok(Some(lease));
+        };
+        let deadline = self.context.traffic.load().connect_timeout + patience;
+        let asked = lease.ask(&question, deadline);
+        match attempted(&mut self.client, &self.context, primary.id, asked).await? {
+            Ok([answer]) => {
+                if answer != b"0" {
+                    tracing::debug!(backend = %primary.name, "a commit does not end");
+                }
+                Ok(Some(lease))
+            }
+            Err(error) => {
+                tracing::debug!(backend = %primary.name, %error, "it does not say what it commits");
+                Ok(None)
+            }
         }
     }
 

@@ -6,7 +6,7 @@ pub mod mysql;
 
 use std::time::Duration;
 
-use crate::wire::Flavour;
+use crate::wire::{Flavour, ServerVersion};
 
 pub use mariadb::{BinlogState, DomainError, DomainPositions};
 pub use mysql::{GtidError, GtidSet};
@@ -84,6 +84,22 @@ pub fn readable_query(flavour: Flavour, is_primary: bool) -> &'static str {
     }
 }
 
+/// A query for a primary whose one value is 0 once it shows all that it was committing when it was
+/// asked, and something else after `patience`. Replicas may show that before: what is in the binary
+/// log is sent to them, and with semi-synchronous replication acknowledged by them, before it is
+/// committed. `None` where there is nothing to ask: MariaDB has no such state, MySQL 5.7 no such
+/// function.
+pub fn committed_query(version: &ServerVersion, patience: Duration) -> Option<String> {
+    let seconds = patience.as_secs_f64();
+    // `UUID:18#11:19#12`: whose thread each is, behind the number sign.
+    (version.flavour == Flavour::MySql && version.at_least(8, 0)).then(|| {
+        format!(
+            "SELECT WAIT_FOR_EXECUTED_GTID_SET(\
+             REGEXP_REPLACE(@@GLOBAL.gtid_owned, '#[0-9]+', ''), {seconds:.3})"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +127,18 @@ mod tests {
             wanted.add(more);
             assert_eq!(wanted, all);
         }
+    }
+
+    #[test]
+    fn what_a_primary_commits_is_waited_for_where_it_can_be() {
+        let question =
+            |version| committed_query(&ServerVersion::parse(version), Duration::from_millis(1500));
+        let asked = "SELECT WAIT_FOR_EXECUTED_GTID_SET(\
+             REGEXP_REPLACE(@@GLOBAL.gtid_owned, '#[0-9]+', ''), 1.500)";
+        assert_eq!(question("8.0.11").as_deref(), Some(asked));
+        assert_eq!(question("9.7.4").as_deref(), Some(asked));
+        assert_eq!(question("5.7.44"), None);
+        assert_eq!(question("10.11.6-MariaDB"), None);
     }
 
     #[test]

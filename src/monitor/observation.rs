@@ -133,14 +133,24 @@ impl Observation {
         }
     }
 
-    /// What can be read there, at most. Of those that are being committed the ones that the server
-    /// numbers itself, at their end: another one's number may be held from a transaction's beginning
-    /// (`gtid_next`).
-    fn readable(&self, executed: &Arc<GtidSet>) -> Arc<GtidSet> {
+    /// Replicas may show more than what can be read there.
+    pub fn is_committing(&self) -> bool {
+        matches!(self.gtids, Gtids::MySql(_)) && !self.own_committing().is_empty()
+    }
+
+    /// Of those that are being committed the ones that the server numbers itself, at their end:
+    /// another one's number may be held from a transaction's beginning (`gtid_next`).
+    fn own_committing(&self) -> GtidSet {
         let mut own = self.committing.of(&self.identity.instance);
         if let Membership::Group(member) = &self.membership {
             own.extend(&self.committing.of(&member.group));
         }
+        own
+    }
+
+    /// What can be read there, at most.
+    fn readable(&self, executed: &Arc<GtidSet>) -> Arc<GtidSet> {
+        let mut own = self.own_committing();
         if own.is_empty() {
             return executed.clone();
         }

@@ -178,9 +178,13 @@ impl Demand {
 
     /// Whether a server has all that must be seen.
     pub fn freshness(&self, backend: &Backend) -> Freshness {
-        let reached = |sample| backend.applied >= Some(sample);
-        let of_read = match &self.read {
-            Some(read) if read.backend != backend.id && !reached(read.sample) => {
+        self.freshness_of_read(backend).max(self.freshness_of_writes(backend))
+    }
+
+    /// Whether a server is as far as the session has read elsewhere.
+    pub fn freshness_of_read(&self, backend: &Backend) -> Freshness {
+        match &self.read {
+            Some(read) if read.backend != backend.id && backend.applied < Some(read.sample) => {
                 match read.position.is_some() {
                     true if read.have.contains(&backend.id) => Freshness::Fresh,
                     true => Freshness::Unknown,
@@ -188,8 +192,7 @@ impl Demand {
                 }
             }
             _ => Freshness::Fresh,
-        };
-        of_read.max(self.freshness_of_writes(backend))
+        }
     }
 
     /// Whether a server has all that was written.

@@ -166,6 +166,63 @@ async fn everybody_reads_everybodys_writes(flavour: Flavour) {
     }
 }
 
+/// With semi-synchronous replication a replica shows a transaction before the primary does, which waits
+/// for more acknowledgements. (On MySQL alone: a MariaDB cannot be asked what it is committing.)
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_replica_has_shown_the_primary_does_not_take_back() {
+    crate::support::in_time(async {
+        let cluster = Cluster::start(Flavour::MySql, &[]);
+        let stop_receiver =
+            |replica: &'static str| cluster.run_on(replica, "STOP REPLICA IO_THREAD");
+        for statement in [
+            "CREATE TABLE app.shown (v INT)",
+            "INSERT INTO app.shown VALUES (0)",
+            "SET GLOBAL rpl_semi_sync_source_wait_for_replica_count = 2",
+            "SET GLOBAL rpl_semi_sync_source_timeout = 600000",
+        ] {
+            cluster.run_on("primary", statement).await;
+        }
+        cluster.settle().await;
+        let proxy = Proxy::start(&cluster, PATIENT).ready();
+        stop_receiver("replica2").await;
+        let primary = cluster.root("primary").await;
+        let writing = tokio::spawn(async move {
+            let mut primary = primary;
+            primary.query_drop("UPDATE app.shown SET v = 1").await.expect("it is acknowledged");
+        });
+        let read = "SELECT v FROM shown";
+        let mut conn = proxy.app().await;
+        eventually("a replica shows it", SOON, async || {
+            let seen: Option<i64> = conn.query_first(read).await.expect("a read");
+            (seen == Some(1)).then_some(())
+        })
+        .await;
+        stop_receiver("replica1").await;
+        proxy.wait_until("no replica takes reads", |status| {
+            let backends = status["backends"].as_array().expect("a list");
+            let replicas = backends.iter().filter(|backend| backend["role"] == "replica");
+            replicas.into_iter().all(|replica| replica["takes_reads"] == 0)
+        });
+        assert!(!writing.is_finished());
+        let reading = tokio::spawn(async move {
+            let seen: Option<i64> = conn.query_first(read).await.expect("a read");
+            seen
+        });
+        let mut primary = cluster.root("primary").await;
+        eventually("the primary is asked for what it commits", SOON, async || {
+            let asked = "SELECT COUNT(*) FROM performance_schema.threads \
+                 WHERE processlist_info LIKE 'SELECT WAIT\\_FOR\\_EXECUTED%'";
+            let asked: Option<u64> = primary.query_first(asked).await.expect("a number");
+            (asked == Some(1)).then_some(())
+        })
+        .await;
+        cluster.run_on("primary", "SET GLOBAL rpl_semi_sync_source_enabled = OFF").await;
+        assert_eq!(reading.await.expect("a read"), Some(1));
+        writing.await.expect("a write");
+    })
+    .await;
+}
+
 crate::on_both_flavours!(nothing_is_stale_while_replicas_stumble);
 
 /// Reads at each consistency unless `CONSISTENCY_READS` says another number.

@@ -327,10 +327,19 @@ impl Assessor {
     }
 
     fn measure(&self, member: &Member, sources: Sources<'_>, clock: Instant) -> Measured {
-        if self.sampled == Some(member.id) && !self.timeline.is_empty() {
-            return Measured::Behind { lag: Duration::ZERO, applied: self.last_sample };
-        }
         let Some(said) = member.last.as_deref() else { return Measured::BeforeFirstSample };
+        if self.sampled == Some(member.id) && !self.timeline.is_empty() {
+            if !said.is_committing() {
+                return Measured::Behind { lag: Duration::ZERO, applied: self.last_sample };
+            }
+            // Its sample has what it commits, which it may not show yet.
+            return match self.timeline.measure(&said.applied(None), clock) {
+                Measured::Behind { applied, .. } => {
+                    Measured::Behind { lag: Duration::ZERO, applied }
+                }
+                other => other,
+            };
+        }
         // File positions compare only for a direct replica of whose samples these are.
         let direct = sources.channels(member).find(|(_, source)| {
             matches!(source, Source::Member(source) if Some(source.id) == self.sampled)

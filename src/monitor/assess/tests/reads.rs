@@ -41,9 +41,16 @@ fn who_lacks_what_is_being_committed_has_not_applied_the_sample() {
     world.tick();
     assert_eq!(world.backend(2).applied, before);
     assert!(world.backend(3).applied > before);
+    // The primary itself does not show it yet.
+    assert_eq!(world.backend(1).applied, before);
     world.says(2, replica(1, &[(1, 11)]));
     world.tick();
     assert!(world.backend(2).applied > before);
+    assert!(world.backend(1).applied == before);
+    world.says(1, primary(&[(1, 11)]));
+    world.tick();
+    assert!(world.backend(1).applied > before);
+    assert_eq!(world.backend(1).lag, Lag::Measured { behind: Duration::ZERO, stale: false });
 }
 
 #[test]
