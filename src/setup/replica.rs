@@ -93,6 +93,10 @@ pub fn condition(
             format!("{remedy}, or let it lose what it has: --overwrite {name}"),
         ))
     };
+    // Whoever has had it replicate has not brought what is missing.
+    if state.half_copied {
+        return Ok(Condition::NeedsData { loses: None });
+    }
     match &state.follows[..] {
         [] => {}
         [follows] if primary.is_source_of(&follows.channel) => {
@@ -125,7 +129,7 @@ pub fn condition(
             );
         }
     }
-    if state.half_copied || state.cloning == Cloning::Running {
+    if state.cloning == Cloning::Running {
         return Ok(Condition::NeedsData { loses: None });
     }
     if state.is_bare() {
@@ -316,10 +320,14 @@ fn follow(
         Condition::Follows(follows) => {
             let Follows { channel, by_gtid, tls, .. } = follows;
             let stopped = channel.receiver == Thread::Stopped || channel.applier == Thread::Stopped;
+            let is_refused =
+                channel.receiver != Thread::Running && channel.receiver_error.is_some();
             if !by_gtid {
                 (vec![stop()], "it replicates by GTID, no longer by file and offset")
             } else if wishes.tls && !tls {
                 (vec![stop()], "it fetches over TLS")
+            } else if is_refused {
+                (vec![stop()], "it does not reach the primary: place and password are told anew")
             } else if stopped {
                 let told = Action::Follow(vec![start()]);
                 let reason = "replication is set up, and does not run";
@@ -339,11 +347,12 @@ fn follow(
         told.extend(gtids::continue_from(state));
     }
     let replication = &wishes.accounts.replication;
+    let tls = wishes.tls || matches!(condition, Condition::Follows(follows) if follows.tls);
     let login = Login {
         user: replication.user.clone(),
         password: replication.password.expose().to_owned(),
-        tls: wishes.tls,
-        asks_public_key: !wishes.tls,
+        tls,
+        asks_public_key: !tls,
     };
     let follow = statements::follow(&place(primary, wishes.replicas), Some(&login), &state.version);
     told.push(patient(follow, &state.version));

@@ -154,7 +154,14 @@ fn what_is_set_up_stays_as_it_is() {
 
     // Each thing that is missing, and what is then done.
     type Change = fn(&mut State);
-    let table: [(Change, &[&str]); 7] = [
+    let table: [(Change, &[&str]); 8] = [
+        (
+            |it| {
+                it.follows[0].channel.receiver = Thread::Connecting;
+                it.follows[0].channel.receiver_error = Some("Access denied".into());
+            },
+            &["STOP REPLICA", "CHANGE REPLICATION SOURCE", "START REPLICA"],
+        ),
         (|it| it.follows[0].channel.applier = Thread::Stopped, &["START REPLICA"]),
         (
             |it| drop(it.variables.insert("super_read_only".to_owned(), "OFF".to_owned())),
@@ -211,6 +218,7 @@ fn data_of_its_own_are_lost_only_when_that_was_said() {
         (mysql("b", 2), None),
         (executed(mysql("b", 2), 0, other, ""), None),
         (State { half_copied: true, ..filled(mysql("b", 2)) }, None),
+        (State { half_copied: true, ..following(filled(mysql("b", 2)), &primary) }, None),
         (following(filled(mysql("b", 2)), &mysql("x", 9)), Some("replicates from x:3306")),
     ];
     for (state, refused) in table {

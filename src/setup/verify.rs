@@ -18,6 +18,8 @@ use crate::routing::topology::Thread;
 const WAIT: Duration = Duration::from_secs(5);
 /// A replica that is behind may take long, as long as it goes on.
 const STALLED: Duration = Duration::from_secs(60);
+/// For a receiver to reach its source.
+const REACH: Duration = Duration::from_secs(30);
 /// For semi-synchronous replication to be on.
 const SEMI_SYNC: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(200);
@@ -36,6 +38,7 @@ pub async fn verify(
         let wanted = Transactions::parse(flavour, position.as_bytes())
             .ok_or_else(|| format!("{}: its position is not understood", plan.primary))?;
         caught_up(&mut replica, &wanted, tell).await?;
+        receives(&mut replica).await?;
         let read_only = replica.value("SELECT @@GLOBAL.read_only").await?;
         if read_only.is_none_or(|value| value == "0") {
             return Err(format!("{name} takes writes"));
@@ -87,6 +90,23 @@ async fn caught_up(
             ));
         }
         tell(Event::Progress(format!("{} catches up", replica.name)));
+    }
+}
+
+/// What it has may have come before it lost its source.
+async fn receives(replica: &mut Server) -> Result<(), String> {
+    let deadline = Instant::now() + REACH;
+    loop {
+        let rows = replica.ask(queries::replication(&replica.version)).await?;
+        let channels = queries::read_channels(&rows);
+        let Some(channel) = channels.iter().find(|it| it.receiver != Thread::Running) else {
+            return Ok(());
+        };
+        if channel.receiver == Thread::Stopped || Instant::now() > deadline {
+            let why = channel.receiver_error.as_ref().map_or("its receiver does not run", |it| it);
+            return Err(format!("{}: it does not replicate: {why}", replica.name));
+        }
+        sleep(LOOK).await;
     }
 }
 
