@@ -86,6 +86,8 @@ pub enum Remedy {
         /// Nothing is lost by them, and nobody is disturbed who uses the servers.
         safe_online: bool,
     },
+    /// What one server prints is run on another: accounts, whose hashes nobody else is to see.
+    Copied(Box<Copied>),
     /// A label that the container is to have: it must be made anew for that.
     Label {
         server: Arc<str>,
@@ -107,6 +109,18 @@ pub enum Remedy {
     Advice {
         advice: String,
     },
+}
+
+/// Statements of which some are printed by others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    /// Where these print statements.
+    pub from: Arc<str>,
+    pub printed_by: Vec<Statement>,
+    /// Where those are run, and what is run before and after them in the same session.
+    pub server: Arc<str>,
+    pub before: Vec<Statement>,
+    pub after: Vec<Statement>,
 }
 
 impl Remedy {
@@ -151,17 +165,24 @@ impl Remedy {
     }
 }
 
+fn in_line(statements: &[Statement]) -> String {
+    let all: Vec<String> = statements.iter().map(|it| format!("{};", it.shown)).collect();
+    all.join(" ")
+}
+
 /// In one line.
 impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Remedy::Statements { server, statements, safe_online } => {
-                write!(f, "on {server}: ")?;
-                for (index, statement) in statements.iter().enumerate() {
-                    let between = if index > 0 { " " } else { "" };
-                    write!(f, "{between}{};", statement.shown)?;
-                }
+                write!(f, "on {server}: {}", in_line(statements))?;
                 if *safe_online { f.write_str(" (--fix does it)") } else { Ok(()) }
+            }
+            Remedy::Copied(copied) => {
+                let Copied { from, printed_by, server, before, after } = &**copied;
+                write!(f, "on {from}: {} then on {server}: ", in_line(printed_by))?;
+                write!(f, "{} what was printed;", in_line(before))?;
+                if after.is_empty() { Ok(()) } else { write!(f, " {}", in_line(after)) }
             }
             Remedy::Label { server, label } => {
                 write!(f, "make the container of {server} anew with the label {label}")
@@ -189,14 +210,22 @@ mod tests {
             .of(&server, Severity::Warning, "x is 1".to_owned())
             .mended_by(Remedy::deliberate(&server, vec!["STOP REPLICA".into()]))
             .mended_by(Remedy::safe(&server, vec![secret, "SET GLOBAL y = 1".into()]))
-            .mended_by(Remedy::option(&server, "--x=1"));
+            .mended_by(Remedy::option(&server, "--x=1"))
+            .mended_by(Remedy::Copied(Box::new(Copied {
+                from: "db-2".into(),
+                printed_by: vec!["SHOW A".into(), "SHOW B".into()],
+                server: server.clone(),
+                before: vec!["OPEN".into()],
+                after: vec!["CLOSE".into()],
+            })));
         let words: Vec<String> = finding.remedies.iter().map(ToString::to_string).collect();
         assert_eq!(
             words,
             [
                 "on db-1: STOP REPLICA;",
                 "on db-1: SET x; SET GLOBAL y = 1; (--fix does it)",
-                "start db-1 with --x=1"
+                "start db-1 with --x=1",
+                "on db-2: SHOW A; SHOW B; then on db-1: OPEN; what was printed; CLOSE;",
             ]
         );
         let repair = finding.repair().expect("there is one that is safe");

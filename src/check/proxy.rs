@@ -38,6 +38,8 @@ pub enum Contact {
     Answers,
     /// Nothing listens.
     Nobody(String),
+    /// Something is there, and says nothing: the proxy, too, has clients wait until it has servers.
+    Silent,
     /// Something is there, and does not answer as the proxy does.
     Odd(String),
     /// The proxy is there, and says that it is not ready.
@@ -96,7 +98,7 @@ async fn greets(address: &ListenAddress) -> Contact {
         Ok(Ok(_)) if first[3] == 0 && GREETING.contains(&first[4]) => Contact::Answers,
         Ok(Ok(_)) => Contact::Odd("what answers speaks another protocol".to_owned()),
         Ok(Err(error)) => Contact::Odd(format!("the connection is closed: {error}")),
-        Err(_) => Contact::Odd("no greeting in time".to_owned()),
+        Err(_) => Contact::Silent,
     }
 }
 

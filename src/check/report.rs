@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::examined::{Examined, Role, Server, Silence};
-use super::finding::{Finding, Remedy, Severity};
+use super::finding::{Copied, Finding, Remedy, Severity};
 use super::rules;
+use crate::administration::Statement;
 use crate::discovery::Standing;
 
 /// What a look has found.
@@ -92,12 +93,20 @@ fn finding_json(finding: &Finding) -> Value {
     })
 }
 
+fn shown(statements: &[Statement]) -> Vec<&str> {
+    statements.iter().map(|statement| statement.shown.as_str()).collect()
+}
+
 fn remedy_json(remedy: &Remedy) -> Value {
     match remedy {
         Remedy::Statements { server, statements, safe_online } => {
-            let shown: Vec<&str> = statements.iter().map(|it| it.shown.as_str()).collect();
-            json!({ "kind": "statements", "server": **server, "statements": shown,
+            json!({ "kind": "statements", "server": **server, "statements": shown(statements),
                     "safe_online": safe_online })
+        }
+        Remedy::Copied(copied) => {
+            let Copied { from, printed_by, server, before, after } = &**copied;
+            json!({ "kind": "copied", "from": **from, "printed_by": shown(printed_by),
+                    "server": **server, "before": shown(before), "after": shown(after) })
         }
         Remedy::Label { server, label } => {
             json!({ "kind": "label", "server": **server, "label": label })

@@ -1,12 +1,13 @@
 //! Who may log in where. Hashes are compared by digests, and never shown.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::some_of;
 use crate::administration::Statement;
 use crate::administration::statements;
 use crate::check::examined::{Answer, Examined, Server};
-use crate::check::finding::{Check, Finding, Remedy, Severity};
+use crate::check::finding::{Check, Copied, Finding, Remedy, Severity};
 use crate::check::part::Part;
 use crate::facts::accounts::{Entry, in_words};
 
@@ -91,13 +92,7 @@ fn differ(
             findings.push(finding);
         }
     };
-    let copied = |all: &[String], before: &str| {
-        let account = all.first().map_or("", String::as_str);
-        Remedy::advice(format!(
-            "on {source}: SHOW CREATE USER {account}; SHOW GRANTS FOR {account}; and what they print on \
-             {name}, behind SET SESSION sql_log_bin = 0{before}"
-        ))
-    };
+    let copied = |is_new, all: &[String]| copied((source, first), (name, answer), is_new, all);
     let anew = |all: &[String]| -> Vec<Statement> {
         let told = |account: &String| {
             format!("ALTER USER {account} IDENTIFIED BY '<its password>'").into()
@@ -108,7 +103,7 @@ fn differ(
         Severity::Warning,
         "it lacks accounts that the primary has",
         &missing,
-        vec![copied(&missing, ""), Remedy::copy_anew(name)],
+        vec![copied(true, &missing), Remedy::copy_anew(name)],
     );
     found(
         Severity::Warning,
@@ -122,15 +117,11 @@ fn differ(
         &salts,
         vec![Remedy::deliberate(source, anew(&salts))],
     );
-    let revoke = format!(
-        "; REVOKE ALL PRIVILEGES, GRANT OPTION FROM {}",
-        rights.first().map_or("", String::as_str)
-    );
     found(
         Severity::Warning,
         "these may do something else there",
         &rights,
-        vec![copied(&rights, &revoke), Remedy::copy_anew(name)],
+        vec![copied(false, &rights), Remedy::copy_anew(name)],
     );
     found(
         Severity::Warning,
@@ -140,14 +131,49 @@ fn differ(
     );
 }
 
-/// On this server alone, and opened for as long as it takes.
-fn drop(answer: &Answer, accounts: &[String]) -> Vec<Statement> {
-    let mut told: Vec<Statement> = vec!["SET SESSION sql_log_bin = 0".into()];
+/// What opens a server for statements that it alone is to have, and what closes it again.
+fn opened(answer: &Answer) -> (Vec<Statement>, Vec<Statement>) {
     let is_shut = answer.state.is_on("super_read_only");
-    told.extend(is_shut.then(|| "SET GLOBAL super_read_only = OFF".into()));
+    let shut = |to: &str| is_shut.then(|| format!("SET GLOBAL super_read_only = {to}").into());
+    let mut before: Vec<Statement> = vec!["SET SESSION sql_log_bin = 0".into()];
+    before.extend(shut("OFF"));
+    (before, shut("ON").into_iter().collect())
+}
+
+fn drop(answer: &Answer, accounts: &[String]) -> Vec<Statement> {
+    let (mut told, after) = opened(answer);
     told.extend(accounts.iter().take(super::NAMED).map(|it| format!("DROP USER {it}").into()));
-    told.extend(is_shut.then(|| "SET GLOBAL super_read_only = ON".into()));
+    told.extend(after);
     told
+}
+
+/// The primary's accounts as they are there, or only what they may do.
+fn copied(
+    (source, first): (&Arc<str>, &Answer),
+    (name, answer): (&Arc<str>, &Answer),
+    is_new: bool,
+    accounts: &[String],
+) -> Remedy {
+    let mut printed_by: Vec<Statement> = Vec::new();
+    let (mut before, after) = opened(answer);
+    // A hash is no text otherwise.
+    let version = &first.state.version;
+    let is_hashed_in_bytes =
+        first.is_mysql() && (version.major, version.minor, version.patch) >= (8, 0, 17);
+    if is_new && is_hashed_in_bytes {
+        printed_by.push("SET SESSION print_identified_with_as_hex = ON".into());
+    }
+    for account in accounts.iter().take(super::NAMED) {
+        match is_new {
+            true => printed_by.push(format!("SHOW CREATE USER {account}").into()),
+            false => {
+                before.push(format!("REVOKE ALL PRIVILEGES, GRANT OPTION FROM {account}").into())
+            }
+        }
+        printed_by.push(format!("SHOW GRANTS FOR {account}").into());
+    }
+    let (from, server) = (source.clone(), name.clone());
+    Remedy::Copied(Box::new(Copied { from, printed_by, server, before, after }))
 }
 
 fn hosts(primary: &Server, first: &Answer, findings: &mut Vec<Finding>) {

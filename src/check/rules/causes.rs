@@ -95,7 +95,7 @@ const CAUSES: [Cause; 11] = [
         kind: Kind::Network,
     },
     Cause {
-        codes: &[1594, 1595, 13123, 13122, 1872, 13119, 13120],
+        codes: &[1594, 1595, 13121, 13122, 13123, 1872, 13119, 13120],
         words: &[],
         means: "what the replica has received is damaged on its disk: a crash, or a full disk",
         kind: Kind::RelayLog,
@@ -179,9 +179,11 @@ pub fn explain(
             ];
             finding.mended_by(Remedy::safe(name, told)).mended_by(Remedy::command("rwproxy setup --tls"))
         }
-        Kind::ServerId => finding.mended_by(Remedy::advice(
-            "mend server-id-duplicate or server-uuid-duplicate, and start replication again",
-        )),
+        Kind::ServerId => finding
+            .mended_by(Remedy::advice(
+                "mend server-id-duplicate or server-uuid-duplicate, and start replication again",
+            ))
+            .mended_by(Remedy::deliberate(name, vec![restart("")])),
         Kind::RelayLog if follows.by_gtid => {
             let reset = statements::replica("RESET", "", version);
             let told = vec![statements::replica("STOP", "", version), reset, restart("")];

@@ -34,13 +34,28 @@ pub fn judge(examined: &Examined, findings: &mut Vec<Finding>) {
     let Some((primary, answer)) = examined.primary() else { return };
     if !answer.left_out.is_empty() {
         let evidence = format!("its binary log is not whole: {}", options(&answer.left_out));
-        findings.push(FILTERS.of(primary.name(), Severity::Warning, evidence).mended_by(
-            Remedy::advice("start it without these options, then copy its replicas anew"),
-        ));
+        findings.push(
+            FILTERS
+                .of(primary.name(), Severity::Warning, evidence)
+                .mended_by(Remedy::advice(without(&answer.left_out, examined))),
+        );
     }
     if answer.told(Part::Tables) {
         tables(primary, answer, findings);
     }
+}
+
+/// What its replicas lack already comes to them by a copy alone.
+fn without(left_out: &[(String, String)], examined: &Examined) -> String {
+    let options: Vec<String> =
+        left_out.iter().map(|(name, _)| format!("--{}", name.replace('_', "-"))).collect();
+    let mut text = format!("start it without {}", options.join(" and "));
+    let replicas = examined.replicas().map(|(server, _)| format!("--overwrite {}", server.name()));
+    let replicas: Vec<String> = replicas.collect();
+    if !replicas.is_empty() {
+        text += &format!(", then type: rwproxy setup {}", replicas.join(" "));
+    }
+    text
 }
 
 fn options(all: &[(String, String)]) -> String {

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use crate::administration::statements;
+use crate::administration::statements::{self, Statement};
 use crate::check::examined::{Answer, Examined, Role, Server};
 use crate::check::finding::{Check, Finding, Remedy, Severity};
+use crate::facts::Follows;
+use crate::routing::topology::Thread;
 use crate::wire::{Flavour, ServerVersion};
 
 static OFF: Check = Check {
@@ -102,7 +104,25 @@ fn format(server: &Server, answer: &Answer) -> Option<Finding> {
         if format == "MIXED" { severity(server) } else { Severity::Warning },
         format!("its binlog_format is {format}"),
     );
-    Some(set(finding, server, answer, "binlog_format", "ROW"))
+    if !is_in_use(answer) {
+        return Some(set(finding, server, answer, "binlog_format", "ROW"));
+    }
+    let told = vec![statements::set("binlog_format", "ROW", &answer.state.version)];
+    Some(finding.mended_by(Remedy::safe(server.name(), without_applier(told, answer))))
+}
+
+/// MySQL does not let its `binlog_format` be set while something is applied.
+pub(super) fn is_in_use(answer: &Answer) -> bool {
+    let applies = |follows: &Follows| follows.channel.applier != Thread::Stopped;
+    answer.is_mysql() && answer.follows().unwrap_or_default().iter().any(applies)
+}
+
+pub(super) fn without_applier(told: Vec<Statement>, answer: &Answer) -> Vec<Statement> {
+    let version = &answer.state.version;
+    let mut all = vec![statements::replica("STOP", "SQL_THREAD", version)];
+    all.extend(told);
+    all.push(statements::replica("START", "SQL_THREAD", version));
+    all
 }
 
 fn retention(server: &Server, answer: &Answer) -> Option<Finding> {

@@ -1,5 +1,6 @@
 //! Settings that a restart forgets.
 
+use super::durability;
 use crate::administration::{Statement, statements};
 use crate::check::examined::{Answer, Examined, Server};
 use crate::check::finding::{Check, Finding, Remedy, Severity};
@@ -57,7 +58,13 @@ fn forgets(server: &Server, answer: &Answer, forgotten: &[(&str, &str)]) -> Find
         let keep = |(name, value): &(&str, &str)| -> Statement {
             statements::set(name, &literal(value), &answer.state.version)
         };
-        finding.mended_by(Remedy::safe(server.name(), forgotten.iter().map(keep).collect()))
+        let told = forgotten.iter().map(keep).collect();
+        let is_format = forgotten.iter().any(|(name, _)| *name == "binlog_format");
+        let told = match is_format && durability::is_in_use(answer) {
+            true => durability::without_applier(told, answer),
+            false => told,
+        };
+        finding.mended_by(Remedy::safe(server.name(), told))
     } else {
         let option = |(name, value): &(&str, &str)| format!("--{}={value}", name.replace('_', "-"));
         let options: Vec<String> = forgotten.iter().map(option).collect();

@@ -116,7 +116,7 @@ fn table_names(
             .of(server.name(), Severity::Error, differs(NAME, own, primary, wanted))
             .mended_by(Remedy::advice(format!(
                 "make its container anew, with an empty volume, with --lower-case-table-names={wanted}: \
-                 it cannot be changed later"
+                 it cannot be changed later; then type: rwproxy setup"
             )))
     })
 }

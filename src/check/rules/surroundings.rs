@@ -90,9 +90,13 @@ fn trackers(server: &Server, answer: &Answer) -> Option<Finding> {
 /// That none answers only says that the proxy was not started.
 fn proxy(faces: &[Face], findings: &mut Vec<Finding>) {
     let is_up = faces.iter().any(|face| !matches!(face.contact, Contact::Nobody(_)));
+    let is_waiting = faces.iter().any(|face| matches!(face.contact, Contact::NotReady(_)));
     for Face { key, address, contact } in faces {
         let (severity, what) = match contact {
             Contact::Answers => continue,
+            // Why is said once.
+            Contact::Silent if is_waiting => continue,
+            Contact::Silent => (Severity::Warning, "no greeting in time".to_owned()),
             Contact::Nobody(problem) if is_up => {
                 (Severity::Warning, format!("does not answer: {problem}"))
             }

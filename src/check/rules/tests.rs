@@ -250,13 +250,21 @@ fn each_fault_of_mysql_has_its_finding() {
             "b",
             |it| set(it, "binlog_format", "STATEMENT"),
             "b binary-log-format warning",
-            &["SET PERSIST binlog_format = ROW"],
+            &[
+                "STOP REPLICA SQL_THREAD",
+                "SET PERSIST binlog_format = ROW",
+                "START REPLICA SQL_THREAD",
+            ],
         ),
         (
             "b",
             |it| set(it, "binlog_format", "MIXED"),
             "b binary-log-format notice",
-            &["SET PERSIST binlog_format = ROW"],
+            &[
+                "STOP REPLICA SQL_THREAD",
+                "SET PERSIST binlog_format = ROW",
+                "START REPLICA SQL_THREAD",
+            ],
         ),
         (
             "a",
@@ -386,7 +394,8 @@ fn errors_of_replication_have_causes() {
             "type: rwproxy setup --overwrite b",
         ),
         (true, 1205, "Lock wait timeout exceeded", "too long", "START REPLICA SQL_THREAD"),
-        (true, 13121, "Relay log read failure", "", "mend what the server names"),
+        (true, 13121, "Relay log read failure", "damaged", "RESET REPLICA"),
+        (true, 1105, "Unknown error", "", "mend what the server names"),
         (true, 13123, "relay log is damaged", "damaged", "RESET REPLICA"),
     ];
     for (is_applier, code, error, cause, remedy) in table {

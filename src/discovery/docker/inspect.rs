@@ -81,7 +81,9 @@ fn activity(state: &bollard::models::ContainerState) -> Activity {
 }
 
 fn ended(state: &bollard::models::ContainerState) -> Option<Ended> {
-    (state.running != Some(true)).then(|| Ended {
+    // What is started again and again counts as running all the time.
+    let is_down = state.running != Some(true) || state.restarting == Some(true);
+    is_down.then(|| Ended {
         exit_code: state.exit_code.unwrap_or(0),
         out_of_memory: state.oom_killed == Some(true),
     })
@@ -246,6 +248,9 @@ mod tests {
     fn how_containers_end_and_what_ails_them() {
         let ended = parsed(r#"{"Id": "x", "State": {"ExitCode": 137, "OOMKilled": true}}"#);
         assert_eq!(ended.ended, Some(Ended { exit_code: 137, out_of_memory: true }));
+        let again = r#""Running": true, "Restarting": true, "ExitCode": 3"#;
+        let again = parsed(&format!(r#"{{"Id": "x", "State": {{{again}}}}}"#));
+        assert_eq!(again.ended, Some(Ended { exit_code: 3, out_of_memory: false }));
         let ill = |status: &str| {
             parsed(&format!(
                 r#"{{"Id": "x", "State": {{"Running": true, "Health": {{"Status": "{status}",

@@ -440,8 +440,16 @@ fn the_monitor_may_do_what_it_needs_and_no_more() {
 fn the_proxys_own_addresses() {
     let face = |key, contact| Face { key, address: "127.0.0.1:1".to_owned(), contact };
     let nobody = || Contact::Nobody("refused".to_owned());
-    let table: [(Vec<Face>, &[&str]); 4] = [
+    let table: [(Vec<Face>, &[&str]); 6] = [
         (vec![face("listen.address", Contact::Answers)], &[]),
+        (vec![face("listen.address", Contact::Silent)], &["- proxy-unreachable warning"]),
+        (
+            vec![
+                face("listen.address", Contact::Silent),
+                face("http.address", Contact::NotReady("no primary".to_owned())),
+            ],
+            &["- proxy-unreachable warning"],
+        ),
         (
             vec![face("listen.address", nobody()), face("http.address", nobody())],
             &["- proxy-unreachable notice"],
