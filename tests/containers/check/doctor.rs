@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use mysql_async::Row;
+use mysql_async::prelude::Queryable;
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -117,7 +119,7 @@ impl Look {
 pub async fn follow(finding: &Value) {
     let remedies = finding["remedies"].as_array().expect("a list");
     let can_be_typed = |remedy: &&Value| match remedy["kind"].as_str() {
-        Some("statements" | "option") => true,
+        Some("statements" | "copied" | "option") => true,
         Some("command") => remedy["command"].as_str().expect("a text").starts_with("docker "),
         _ => false,
     };
@@ -125,11 +127,13 @@ pub async fn follow(finding: &Value) {
     let remedy = remedy.unwrap_or_else(|| panic!("nothing to type in {finding:#}"));
     let text = |key: &str| remedy[key].as_str().expect("a text").to_owned();
     match remedy["kind"].as_str() {
-        Some("statements") => {
-            let statements = remedy["statements"].as_array().expect("a list");
-            let statements: Vec<&str> =
-                statements.iter().map(|it| it.as_str().expect("a statement")).collect();
-            tell(&text("server"), &statements).await;
+        Some("statements") => tell(&text("server"), &listed(&remedy["statements"])).await,
+        Some("copied") => {
+            let printed = printed(&text("from"), &listed(&remedy["printed_by"])).await;
+            let (before, after) = (listed(&remedy["before"]), listed(&remedy["after"]));
+            let printed = printed.iter().map(String::as_str);
+            let all: Vec<&str> = before.into_iter().chain(printed).chain(after).collect();
+            tell(&text("server"), &all).await;
         }
         Some("option") => start_with(&text("server"), &text("option")).await,
         _ => {
@@ -138,6 +142,34 @@ pub async fn follow(finding: &Value) {
             assert!(output.status.success(), "{}: {output:?}", text("command"));
         }
     }
+}
+
+fn listed(statements: &Value) -> Vec<&str> {
+    let statements = statements.as_array().expect("a list");
+    statements.iter().map(|it| it.as_str().expect("a statement")).collect()
+}
+
+/// What statements print, in one session as root: the first column of all rows.
+async fn printed(container: &str, statements: &[&str]) -> Vec<String> {
+    let mut conn = connect(&address(container), 3306, "root", "root", None).await;
+    let mut all = Vec::new();
+    for statement in statements {
+        let rows: Vec<Row> = conn.query(*statement).await.expect(statement);
+        all.extend(rows.iter().map(|row| row.get::<String, _>(0).expect("a text")));
+    }
+    let _ = conn.disconnect().await;
+    all
+}
+
+/// Does what is advised of a server that is listed under another name than its container's.
+pub async fn follow_as(finding: &Value, container: &str) {
+    let mut finding = finding.clone();
+    for remedy in finding["remedies"].as_array_mut().expect("a list") {
+        if remedy["server"].is_string() {
+            remedy["server"] = Value::from(container);
+        }
+    }
+    follow(&finding).await;
 }
 
 /// In one session, as root.

@@ -104,6 +104,13 @@ fn of_both(flavour: Flavour) -> Vec<Fault> {
             &["SET GLOBAL binlog_format = STATEMENT"],
         ),
         fault(
+            "binary-log-format",
+            "replica2",
+            "notice",
+            "MIXED",
+            &[stop_sql, "SET GLOBAL binlog_format = MIXED", start_sql],
+        ),
+        fault(
             "binary-log-retention",
             "replica1",
             "warning",
@@ -130,6 +137,13 @@ fn of_both(flavour: Flavour) -> Vec<Fault> {
             "warning",
             "is 2",
             &["SET GLOBAL innodb_flush_log_at_trx_commit = 2"],
+        ),
+        fault(
+            "flush-log-at-commit",
+            "replica1",
+            "notice",
+            "is 0",
+            &["SET GLOBAL innodb_flush_log_at_trx_commit = 0"],
         ),
         fault(
             "sql-mode-differs",
@@ -179,6 +193,20 @@ fn of_both(flavour: Flavour) -> Vec<Fault> {
         fault(
             "accounts-differ",
             "replica1",
+            "warning",
+            "it lacks accounts that the primary has: 'app'@'%'",
+            &own_write("DROP USER app@'%'"),
+        ),
+        fault(
+            "accounts-differ",
+            "replica1",
+            "warning",
+            "these may do something else there: 'app'@'%'",
+            &own_write("GRANT PROCESS ON *.* TO app@'%'"),
+        ),
+        fault(
+            "accounts-differ",
+            "replica1",
             words("notice", "warning"),
             "'app'@'%'",
             &own_write("ALTER USER app@'%' IDENTIFIED BY 'other'"),
@@ -203,6 +231,20 @@ fn of_both(flavour: Flavour) -> Vec<Fault> {
             "warning",
             "needs none of INSERT",
             &["GRANT INSERT ON *.* TO rwproxy@'%'"],
+        ),
+        fault(
+            "monitor-grants",
+            "primary",
+            "notice",
+            "needs none of SELECT",
+            &["GRANT SELECT ON *.* TO rwproxy@'%'"],
+        ),
+        fault(
+            "replication-grants",
+            "primary",
+            "error",
+            "lacks REPLICATION SLAVE",
+            &["REVOKE REPLICATION SLAVE ON *.* FROM replication@'%'"],
         ),
         fault(
             "replication-grants",
@@ -294,6 +336,17 @@ fn of_mysql() -> Vec<Fault> {
                 "CREATE DATABASE errant",
                 "DROP DATABASE errant",
                 "SET GLOBAL super_read_only = ON",
+            ],
+        ),
+        fault(
+            "setting-forgotten",
+            "replica1",
+            "warning",
+            "binlog_format = ROW",
+            &[
+                "STOP REPLICA SQL_THREAD",
+                "SET GLOBAL binlog_format = ROW",
+                "START REPLICA SQL_THREAD",
             ],
         ),
         fault("server-id-unset", "replica2", "error", "is 0", &["SET GLOBAL server_id = 0"]),

@@ -1,0 +1,195 @@
+//! A replica of its own, made otherwise than the cluster's: with another time zone, clock and names of tables, and
+//! with options that only a start can change.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::alone::{Alone, Listed, is_found, listed, tells};
+use super::doctor::{Doctor, PATIENCE, address, answers, follow_as, tell};
+use crate::support::docker::docker;
+use crate::support::{Cluster, Flavour, eventually};
+
+/// As the doctor is told that it is called.
+const NAME: &str = "apart";
+const CLOCK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/containers/check/clock.c");
+/// Ahead of what is advised in the order in which a server reads its files.
+const OPTIONS: &str = "/etc/mysql/conf.d/a.cnf";
+
+/// MySQL's data directory is made for one way of writing tables' names.
+const INITIALISED: &str = "cd /var/lib/mysql-template && [ -d /var/lib/mysql/mysql ] || {
+    rm -rf ./*
+    mysqld --initialize-insecure --user=mysql --datadir=\"$PWD\" --lower-case-table-names=1 \
+        --innodb-flush-method=nosync --innodb-redo-log-capacity=8M --skip-log-bin
+    rm -f auto.cnf
+} && exec entrypoint.sh \"$@\"";
+
+pub async fn made_otherwise(cluster: &Cluster, odd: Alone) {
+    answers(&odd.0).await;
+    let doctor = Doctor::new(&alone(&odd));
+    its_binary_log(cluster, &doctor, &odd).await;
+
+    replicate(cluster, &odd).await;
+    doctor.configure(&beside_the_primary(cluster, &odd));
+    let names = is_found(&doctor, "lower-case-table-names-differ", Some(NAME), "error").await;
+    tells(&names, "is '1', that of the primary primary is '0'");
+    let zone = is_found(&doctor, "time-zone-differs", Some(NAME), "warning").await;
+    tells(&zone, "system_time_zone is 'EAT'");
+    let clock = is_found(&doctor, "clock-skew", Some(NAME), "warning").await;
+    tells(&clock, " ahead of that of this host");
+    docker(&["exec", &odd.0, "rm", "/etc/clock-is-wrong"]);
+    is_mended(&doctor, "clock-skew").await;
+
+    match cluster.flavour {
+        Flavour::MySql => {
+            let lacks = is_found(&doctor, "semi-sync-replica", Some(NAME), "warning").await;
+            tells(&lacks, "it lacks the plugin");
+            follow_as(&lacks, &odd.0).await;
+            is_mended(&doctor, "semi-sync-replica").await;
+        }
+        Flavour::MariaDb => {
+            tell(&odd.0, &["SET GLOBAL read_only = ON"]).await;
+            let opens = is_found(&doctor, "read-only-after-restart", Some(NAME), "warning").await;
+            tells(&opens, "its read_only is ON only until it is started again");
+            follow_as(&opens, &odd.0).await;
+            doctor.configure(&beside_the_primary(cluster, &odd));
+            is_mended(&doctor, "read-only-after-restart").await;
+            is_mended(&doctor, "replica-writable").await;
+        }
+    }
+
+    // Made anew, as is advised for both.
+    drop(odd);
+    let advice = names["remedies"][0]["advice"].as_str().expect("a text");
+    let option = advice.split([' ', ':']).find(|word| word.starts_with("--")).expect("an option");
+    let anew = start(
+        cluster,
+        &["--volume", "/var/lib/mysql"],
+        &[],
+        &[&image(cluster), option, "--log-bin=binlog"],
+    );
+    answers(&anew.0).await;
+    replicate(cluster, &anew).await;
+    doctor.configure(&beside_the_primary(cluster, &anew));
+    for check in ["lower-case-table-names-differ", "time-zone-differs"] {
+        is_mended(&doctor, check).await;
+    }
+    is_mended(&doctor, "replication-receiver").await;
+}
+
+/// Begun early: MySQL needs some seconds to make its data directory.
+pub fn start_odd(cluster: &Cluster) -> Alone {
+    let directory = tempfile::tempdir().expect("a directory");
+    let library = clock(directory.path());
+    let wrong = directory.path().join("clock-is-wrong");
+    std::fs::write(&wrong, "").expect("a file");
+    let options = directory.path().join("a.cnf");
+    // MariaDB has no binary log unless it is told to.
+    let without_log = match cluster.flavour {
+        Flavour::MySql => "skip-log-bin\nlog-replica-updates=OFF\n",
+        Flavour::MariaDb => "log-slave-updates=OFF\n",
+    };
+    let text = format!("[mysqld]\n{without_log}binlog-ignore-db=logs\n");
+    std::fs::write(&options, text).expect("a file");
+    let image = image(cluster);
+    let mut run = vec!["--volume", "/var/lib/mysql", "--env", "TZ=EAT-3"];
+    run.extend(["--env", "LD_PRELOAD=/clock.so"]);
+    let command: Vec<&str> = match cluster.flavour {
+        Flavour::MySql => {
+            run.extend(["--entrypoint", "bash"]);
+            vec![&image, "-c", INITIALISED, "bash"]
+        }
+        Flavour::MariaDb => vec![&image],
+    };
+    let command = [command, vec!["--lower-case-table-names=1"]].concat();
+    let [library, wrong, options] = [library.as_str(), path(&wrong), path(&options)];
+    let copied = [(library, "/clock.so"), (wrong, "/etc/clock-is-wrong"), (options, OPTIONS)];
+    start(cluster, &run, &copied, &command)
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("a path that is text")
+}
+
+/// The library that makes a clock wrong. It needs nothing that only some versions of the C library have.
+fn clock(directory: &Path) -> String {
+    let library = directory.join("clock.so");
+    let mut compiler = Command::new("gcc");
+    compiler.args(["-O2", "-shared", "-fPIC", "-nostdlib", "-o"]);
+    let output = compiler.arg(&library).arg(CLOCK).output().expect("gcc starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    path(&library).to_owned()
+}
+
+fn image(cluster: &Cluster) -> String {
+    docker(&["inspect", "--format", "{{.Config.Image}}", &cluster.primary().container])
+}
+
+fn start(cluster: &Cluster, options: &[&str], copied: &[(&str, &str)], command: &[&str]) -> Alone {
+    let own: &[&str] = match cluster.flavour {
+        Flavour::MySql => &["--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--mysqlx=OFF"],
+        Flavour::MariaDb => &["--gtid-strict-mode=ON"],
+    };
+    let command = [command, &["--server-id=88"], own].concat();
+    Alone::start(cluster, NAME, options, copied, &command)
+}
+
+/// It answers, and it is so no more.
+async fn is_mended(doctor: &Doctor, check: &str) {
+    eventually(&format!("{check} is mended"), PATIENCE, async || {
+        let look = doctor.look().await;
+        let is_there = |check| look.finding(check, Some(NAME)).is_some();
+        (!is_there(check) && !is_there("server-unreachable")).then_some(())
+    })
+    .await;
+}
+
+fn alone(odd: &Alone) -> String {
+    listed(&[(NAME, &address(&odd.0), "")])
+}
+
+fn beside_the_primary(cluster: &Cluster, odd: &Alone) -> String {
+    let primary: Listed = ("primary", &address(&cluster.primary().container), "");
+    listed(&[primary, (NAME, &address(&odd.0), "")])
+}
+
+/// Options that only a start can change.
+async fn its_binary_log(cluster: &Cluster, doctor: &Doctor, odd: &Alone) {
+    let is_mysql = cluster.flavour == Flavour::MySql;
+    let off = is_found(doctor, "binary-log-off", Some(NAME), "warning").await;
+    assert_eq!(off["remedies"][0]["option"], "--log-bin=binlog");
+    follow_as(&off, &odd.0).await;
+    doctor.configure(&alone(odd));
+    is_mended(doctor, "binary-log-off").await;
+
+    let updates = is_found(doctor, "binary-log-of-replica", Some(NAME), "warning").await;
+    let filters = is_found(doctor, "replication-filters", Some(NAME), "warning").await;
+    tells(&filters, "its binary log is not whole: binlog_ignore_db = logs");
+    assert_eq!(filters["remedies"][0]["advice"], "start it without --binlog-ignore-db");
+    let without = format!("sed -i /^binlog-ignore-db=/d {OPTIONS}");
+    docker(&["exec", &odd.0, "sh", "-c", &without]);
+    follow_as(&updates, &odd.0).await;
+    assert_eq!(
+        updates["remedies"][0]["option"],
+        if is_mysql { "--log-replica-updates=ON" } else { "--log-slave-updates=ON" }
+    );
+    doctor.configure(&alone(odd));
+    is_mended(doctor, "binary-log-of-replica").await;
+    is_mended(doctor, "replication-filters").await;
+}
+
+/// From the beginning: the primary's binary log has everything.
+async fn replicate(cluster: &Cluster, odd: &Alone) {
+    let told: &[&str] = match cluster.flavour {
+        Flavour::MySql => &[
+            "CHANGE REPLICATION SOURCE TO SOURCE_HOST = 'primary', SOURCE_USER = 'replication', \
+             SOURCE_PASSWORD = 'replication', SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1",
+            "START REPLICA",
+        ],
+        Flavour::MariaDb => &[
+            "CHANGE MASTER TO MASTER_HOST = 'primary', MASTER_USER = 'replication', \
+             MASTER_PASSWORD = 'replication', MASTER_USE_GTID = slave_pos",
+            "START SLAVE",
+        ],
+    };
+    tell(&odd.0, told).await;
+}
