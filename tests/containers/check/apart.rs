@@ -88,7 +88,7 @@ pub fn start_odd(cluster: &Cluster) -> Alone {
         Flavour::MySql => "skip-log-bin\nlog-replica-updates=OFF\n",
         Flavour::MariaDb => "log-slave-updates=OFF\n",
     };
-    let text = format!("[mysqld]\n{without_log}binlog-ignore-db=logs\n");
+    let text = format!("[mysqld]\n{without_log}binlog-do-db=app\nbinlog-ignore-db=logs\n");
     std::fs::write(&options, text).expect("a file");
     let image = image(cluster);
     let mut run = vec!["--volume", "/var/lib/mysql", "--env", "TZ=EAT-3"];
@@ -163,9 +163,12 @@ async fn its_binary_log(cluster: &Cluster, doctor: &Doctor, odd: &Alone) {
 
     let updates = is_found(doctor, "binary-log-of-replica", Some(NAME), "warning").await;
     let filters = is_found(doctor, "replication-filters", Some(NAME), "warning").await;
-    tells(&filters, "its binary log is not whole: binlog_ignore_db = logs");
-    assert_eq!(filters["remedies"][0]["advice"], "start it without --binlog-ignore-db");
-    let without = format!("sed -i /^binlog-ignore-db=/d {OPTIONS}");
+    tells(&filters, "its binary log is not whole: binlog_do_db = app, binlog_ignore_db = logs");
+    let advice = filters["remedies"][0]["advice"].as_str().expect("a text");
+    assert_eq!(advice, "start it without --binlog-do-db and --binlog-ignore-db");
+    let named = advice.split(' ').filter_map(|word| word.strip_prefix("--"));
+    let each: Vec<String> = named.map(|option| format!("-e /^{option}=/d")).collect();
+    let without = format!("sed -i {} {OPTIONS}", each.join(" "));
     docker(&["exec", &odd.0, "sh", "-c", &without]);
     follow_as(&updates, &odd.0).await;
     assert_eq!(

@@ -1,5 +1,7 @@
 //! Semi-synchronous replication: asked for, without its plugin, and fallen back.
 
+use mysql_async::prelude::Queryable;
+
 use super::alone::{is_found, tells};
 use super::doctor::{Doctor, follow, tell};
 use crate::support::{Cluster, Flavour, eventually};
@@ -78,14 +80,18 @@ async fn without_plugin(cluster: &Cluster, doctor: &Doctor) {
     let primary = cluster.primary().container.clone();
     let off = "SET GLOBAL rpl_semi_sync_source_enabled = OFF";
     stop_receivers(cluster).await;
-    tell(&primary, &[off, "CREATE DATABASE fallen", "DROP DATABASE fallen"]).await;
-    // It is in use until the threads that send to replicas have noticed that these are gone.
     let mut root = cluster.root("primary").await;
+    root.query_drop(off).await.expect("it is off");
+    // It is in use until the threads that send to replicas find, by sending, that these are gone.
     eventually("the plugin is taken away", super::doctor::PATIENCE, async || {
-        use mysql_async::prelude::Queryable;
-        root.query_drop("UNINSTALL PLUGIN rpl_semi_sync_source").await.ok()
+        for statement in ["CREATE DATABASE fallen", "DROP DATABASE fallen"] {
+            root.query_drop(statement).await.expect(statement);
+        }
+        let taken = root.query_drop("UNINSTALL PLUGIN rpl_semi_sync_source").await;
+        taken.inspect_err(|error| eprintln!("{error}")).ok()
     })
     .await;
+    let _ = root.disconnect().await;
     start_receivers(cluster, doctor).await;
     let lacks = is_found(doctor, "semi-sync-source", Some(&primary), "warning").await;
     tells(&lacks, "it lacks the plugin of semi-synchronous replication, and ");
