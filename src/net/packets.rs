@@ -12,7 +12,8 @@ use super::Stream;
 use super::chunk::{Chunk, FIRST};
 use super::compressed::Compressed;
 use crate::wire::compression::{Algorithm, Frames, Peer};
-use crate::wire::packet::{HEADER, Header, MAX_PAYLOAD, Packet, put_packet};
+use crate::wire::handshake::SSL_REQUEST;
+use crate::wire::packet::{HEADER, Header, Packet, put_packet};
 
 /// Why a packet could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -138,48 +139,40 @@ impl PacketStream {
                 return Ok(packet);
             }
             if self.fill().await? == 0 {
-                return Err(if self.buffer.is_empty() {
-                    PacketError::Closed
-                } else {
-                    PacketError::Truncated
-                });
+                return Err(self.ended());
             }
         }
     }
 
-    /// Reads one packet of at most `limit` bytes (and of one part) and not a byte beyond it: where
-    /// the next bytes may be a TLS handshake. Not cancel safe.
-    pub async fn read_packet_alone(
+    /// Reads a client's first packet, of at most `limit` bytes. If that asks for TLS, not a byte
+    /// beyond it is read: a handshake may follow at once. Such a request is the shortest of all first
+    /// packets, so that what is read first goes as far as its end. Cancel safe.
+    pub async fn read_first_packet(
         &mut self,
         limit: usize,
         expected: u8,
     ) -> Result<Packet, PacketError> {
-        debug_assert!(self.buffer.is_empty() && limit < MAX_PAYLOAD);
-        let mut header = [0; HEADER];
-        if self.stream.read(&mut header[..1]).await? == 0 {
-            return Err(PacketError::Closed);
+        const REQUEST: usize = HEADER + SSL_REQUEST;
+        while self.buffer.len() < REQUEST {
+            if let Some(packet) = self.buffered_packet(limit, Some(expected))? {
+                return Ok(packet);
+            }
+            let mut first = [0; REQUEST];
+            let count = self.stream.read(&mut first[..REQUEST - self.buffer.len()]).await?;
+            if count == 0 {
+                return Err(self.ended());
+            }
+            self.buffer.reserve(self.chunk.bytes());
+            self.buffer.extend_from_slice(&first[..count]);
         }
-        self.read_all(&mut header[1..]).await?;
-        let [a, b, c, sequence] = header;
-        let length = u32::from_le_bytes([a, b, c, 0]) as usize;
-        if sequence != expected {
-            return Err(PacketError::OutOfOrder { expected, got: sequence });
-        }
-        if length > limit {
-            return Err(PacketError::TooLong { length, limit });
-        }
-        let mut payload = BytesMut::zeroed(length);
-        self.read_all(&mut payload).await?;
-        Ok(Packet { sequence, payload: payload.freeze() })
+        self.read_packet(limit, Some(expected)).await
     }
 
-    async fn read_all(&mut self, target: &mut [u8]) -> Result<(), PacketError> {
-        match self.stream.read_exact(target).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Err(PacketError::Truncated)
-            }
-            Err(error) => Err(error.into()),
+    /// What the end of the stream is, where a packet is awaited.
+    fn ended(&self) -> PacketError {
+        match self.buffer.is_empty() {
+            true => PacketError::Closed,
+            false => PacketError::Truncated,
         }
     }
 
@@ -313,4 +306,64 @@ fn poll_first_fill(
         buffer.extend_from_slice(target.filled());
     }
     Poll::Ready(Ok(target.filled().len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixStream;
+
+    use super::super::stream::Socket;
+    use super::*;
+
+    /// A stream on which these bytes come, and then its end.
+    async fn stream(bytes: &[u8]) -> PacketStream {
+        let (mut client, server) = UnixStream::pair().expect("a pair");
+        client.write_all(bytes).await.expect("room for them");
+        PacketStream::new(Stream::Plain(Socket::Unix(server)))
+    }
+
+    fn packet(sequence: u8, length: usize) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        put_packet(&mut out, sequence, &vec![7; length]);
+        out.to_vec()
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_behind_a_request_for_tls() {
+        let request = packet(1, SSL_REQUEST);
+        let mut stream = stream(&[&request[..], b"\x16\x03\x01 and more"].concat()).await;
+        let first = stream.read_first_packet(100, 1).await.expect("a packet");
+        assert_eq!((first.payload.len(), first.sequence), (SSL_REQUEST, 1));
+        let mut left = stream.into_stream().expect("nothing is buffered");
+        let mut next = [0; 3];
+        left.read_exact(&mut next).await.expect("the handshake");
+        assert_eq!(next, *b"\x16\x03\x01");
+    }
+
+    #[tokio::test]
+    async fn a_first_packet_of_any_length_is_read_and_what_follows_it_kept() {
+        for length in [1, 5, SSL_REQUEST - 1, SSL_REQUEST + 1, 200, 1000] {
+            let mut stream = stream(&[packet(1, length), packet(0, 9)].concat()).await;
+            let first = stream.read_first_packet(1000, 1).await.expect("a packet");
+            assert_eq!(first.payload.len(), length);
+            let second = stream.read_packet(100, Some(0)).await.expect("the next");
+            assert_eq!(second.payload.len(), 9, "behind {length}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_a_first_packet_is_told() {
+        let whole = packet(1, 100);
+        let table = [
+            (&whole[..0], "closed the connection"),
+            (&whole[..3], "middle of a packet"),
+            (&whole[..50], "middle of a packet"),
+            (&packet(2, 100), "expected sequence 1, got 2"),
+            (&packet(1, 101), "101 bytes where at most 100"),
+        ];
+        for (bytes, expected) in table {
+            let error = stream(bytes).await.read_first_packet(100, 1).await.expect_err("no packet");
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
 }

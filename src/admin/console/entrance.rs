@@ -116,7 +116,7 @@ async fn greet(
     }
     .put(&mut greeting);
     stream.write_packet(0, &greeting).await.map_err(|_| None)?;
-    let payload = match stream.read_packet_alone(LONGEST, 1).await {
+    let payload = match stream.read_first_packet(LONGEST, 1).await {
         Ok(packet) => packet.payload,
         Err(cause) => return Err(refusal(cause).and_then(|error| refuse(stream, 2, error))),
     };

@@ -1,12 +1,13 @@
 //! Packets to and from a client that is not logged in yet, bounded and in order.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::time::{Duration, timeout};
 
 use super::failure::LoginFailure;
 use crate::net::{PacketError, PacketStream};
 use crate::wire::Capabilities;
 use crate::wire::capabilities::Status;
+use crate::wire::packet::put_packet;
 use crate::wire::reply::{OkPacket, StateChange, put_err, put_ok};
 
 /// Most bytes of the client's response: connection attributes are its longest part, and servers
@@ -26,11 +27,13 @@ pub struct Dialogue<'a> {
     pub sequence: u8,
     /// A Unix socket.
     local: bool,
+    /// Packets that go out together with the next one.
+    pending: BytesMut,
 }
 
 impl<'a> Dialogue<'a> {
     pub fn new(stream: &'a mut PacketStream, sequence: u8, local: bool) -> Self {
-        Dialogue { stream, sequence, local }
+        Dialogue { stream, sequence, local, pending: BytesMut::new() }
     }
 
     pub fn is_tls(&self) -> bool {
@@ -44,7 +47,18 @@ impl<'a> Dialogue<'a> {
     }
 
     pub async fn write(&mut self, payload: &[u8]) -> Result<(), LoginFailure> {
-        self.sequence = self.stream.write_packet(self.sequence, payload).await?;
+        self.write_later(payload);
+        self.flush().await
+    }
+
+    /// Writes a packet that nobody answers together with the next one.
+    pub fn write_later(&mut self, payload: &[u8]) {
+        self.sequence = put_packet(&mut self.pending, self.sequence, payload);
+    }
+
+    async fn flush(&mut self) -> Result<(), LoginFailure> {
+        self.stream.write(&self.pending).await?;
+        self.pending.clear();
         Ok(())
     }
 
@@ -58,10 +72,10 @@ impl<'a> Dialogue<'a> {
         Ok(self.stream.read_packet(limit, Some(expected)).await?.payload)
     }
 
-    /// Reads the client's first packet and not a byte beyond it, which may be of TLS.
+    /// Reads the client's first packet, and not a byte beyond it that may be of TLS.
     pub async fn read_alone(&mut self) -> Result<Bytes, LoginFailure> {
         let expected = self.advance();
-        match self.stream.read_packet_alone(FIRST_PACKET, expected).await {
+        match self.stream.read_first_packet(FIRST_PACKET, expected).await {
             Ok(packet) => Ok(packet.payload),
             Err(PacketError::Closed) => Err(LoginFailure::Silent),
             Err(error) => Err(error.into()),

@@ -103,7 +103,7 @@ pub(super) async fn prove(
                 });
                 match (known.clone(), machine.full()) {
                     (Some(known), _) if right => {
-                        dialogue.write(&FAST_AUTH_OK).await?;
+                        dialogue.write_later(&FAST_AUTH_OK);
                         return Ok(Proof::Known(known));
                     }
                     (_, Some(full)) => full,

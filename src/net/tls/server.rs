@@ -110,7 +110,7 @@ fn verifier(roots: RootCertStore) -> Result<Arc<dyn ClientCertVerifier>, TlsErro
 
 /// Goes on in TLS on a stream whose client has asked for it. Not cancel safe.
 ///
-/// The request must have been read by [`PacketStream::read_packet_alone`]: the client's handshake follows it
+/// The request must have been read by [`PacketStream::read_first_packet`]: the client's handshake follows it
 /// without waiting.
 ///
 /// # Errors
