@@ -93,14 +93,12 @@ pub fn condition(
             format!("{remedy}, or let it lose what it has: --overwrite {name}"),
         ))
     };
-    // Whoever has had it replicate has not brought what is missing.
-    if state.half_copied {
-        return Ok(Condition::NeedsData { loses: None });
-    }
     match &state.follows[..] {
         [] => {}
         [follows] if primary.is_source_of(&follows.channel) => {
             return match state.errant(primary) {
+                // Whoever has had it replicate has not brought what is missing.
+                None if state.half_copied => Ok(Condition::NeedsData { loses: None }),
                 None => Ok(Condition::Follows(follows.clone())),
                 Some(errant) => lose(
                     format!("it has transactions that the primary does not have: {errant}"),
@@ -129,7 +127,7 @@ pub fn condition(
             );
         }
     }
-    if state.cloning == Cloning::Running {
+    if state.half_copied || state.cloning == Cloning::Running {
         return Ok(Condition::NeedsData { loses: None });
     }
     if state.is_bare() {

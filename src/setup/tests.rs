@@ -220,6 +220,10 @@ fn data_of_its_own_are_lost_only_when_that_was_said() {
         (State { half_copied: true, ..filled(mysql("b", 2)) }, None),
         (State { half_copied: true, ..following(filled(mysql("b", 2)), &primary) }, None),
         (following(filled(mysql("b", 2)), &mysql("x", 9)), Some("replicates from x:3306")),
+        (
+            State { half_copied: true, ..following(filled(mysql("b", 2)), &mysql("x", 9)) },
+            Some("replicates from x:3306"),
+        ),
     ];
     for (state, refused) in table {
         let found = planned(&[primary.clone(), state.clone()], &options());
