@@ -22,8 +22,8 @@ pub mod tables;
 
 pub use reach::{Listed, connect, listed};
 pub use read::{
-    CLONE_STATUS, UNFINISHED, account, cloning, follows, lacking, left_out, origins, places,
-    schemas, semi_sync, state, transactions, worker_errors,
+    CLONE_STATUS, UNFINISHED, account, cloning, follows, have_sizes_read_anew, lacking, left_out,
+    origins, places, schemas, semi_sync, state, transactions, worker_errors,
 };
 pub use state::{Account, Cloning, Container, Follows, Gtids, Login, Origin, Schema, State};
 

@@ -242,6 +242,17 @@ pub async fn semi_sync(server: &mut Server) -> Result<SemiSync, String> {
     Ok(queries::semi_sync::read(&status, &ask(server, queries::semi_sync::VARIABLES).await?))
 }
 
+/// MySQL 8.0 and later tell sizes as they were up to a day ago, or none, unless they are told not to.
+pub async fn have_sizes_read_anew(
+    server: &mut Server,
+    variables: &BTreeMap<String, String>,
+) -> Result<(), String> {
+    if variables.contains_key("information_schema_stats_expiry") {
+        ask(server, "SET SESSION information_schema_stats_expiry = 0").await?;
+    }
+    Ok(())
+}
+
 /// What there is of the user's, and whether a copy was cut off.
 pub async fn schemas(server: &mut Server) -> Result<(Vec<Schema>, bool), String> {
     let rows = ask(server, OBJECTS).await?;

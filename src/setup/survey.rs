@@ -82,6 +82,7 @@ impl Setup {
         }
         state.origins = facts::origins(server, &state.variables).await?;
         state.follows = facts::follows(server).await?;
+        facts::have_sizes_read_anew(server, &state.variables).await?;
         (state.schemas, state.half_copied) = facts::schemas(server).await?;
         state.cloning = facts::cloning(server, &state.plugins).await?;
         state.semi_sync = facts::semi_sync(server).await?;
