@@ -8,6 +8,7 @@ mod accounts;
 mod audit;
 mod balance;
 mod check;
+mod clock;
 mod consistency;
 mod copying;
 mod differential;

@@ -2,16 +2,15 @@
 //! with options that only a start can change.
 
 use std::path::Path;
-use std::process::Command;
 
 use super::alone::{Alone, Listed, is_found, listed, tells};
 use super::doctor::{Doctor, PATIENCE, address, answers, follow_as, tell};
 use crate::support::docker::docker;
-use crate::support::{Cluster, Flavour, eventually};
+use crate::support::{Cluster, Flavour, clock, eventually};
 
 /// As the doctor is told that it is called.
 const NAME: &str = "apart";
-const CLOCK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/containers/check/clock.c");
+const WRONG: &str = "/etc/clock-is-wrong";
 /// Ahead of what is advised in the order in which a server reads its files.
 const OPTIONS: &str = "/etc/mysql/conf.d/a.cnf";
 
@@ -36,7 +35,7 @@ pub async fn made_otherwise(cluster: &Cluster, odd: Alone) {
     tells(&zone, "system_time_zone is 'EAT'");
     let clock = is_found(&doctor, "clock-skew", Some(NAME), "warning").await;
     tells(&clock, " ahead of that of this host");
-    docker(&["exec", &odd.0, "rm", "/etc/clock-is-wrong"]);
+    docker(&["exec", &odd.0, "rm", WRONG]);
     is_mended(&doctor, "clock-skew").await;
 
     match cluster.flavour {
@@ -79,7 +78,7 @@ pub async fn made_otherwise(cluster: &Cluster, odd: Alone) {
 /// Begun early: MySQL needs some seconds to make its data directory.
 pub fn start_odd(cluster: &Cluster) -> Alone {
     let directory = tempfile::tempdir().expect("a directory");
-    let library = clock(directory.path());
+    let library = clock::library(directory.path(), 5);
     let wrong = directory.path().join("clock-is-wrong");
     std::fs::write(&wrong, "").expect("a file");
     let options = directory.path().join("a.cnf");
@@ -92,7 +91,8 @@ pub fn start_odd(cluster: &Cluster) -> Alone {
     std::fs::write(&options, text).expect("a file");
     let image = image(cluster);
     let mut run = vec!["--volume", "/var/lib/mysql", "--env", "TZ=EAT-3"];
-    run.extend(["--env", "LD_PRELOAD=/clock.so"]);
+    let names_wrong = format!("{}={WRONG}", clock::WRONG);
+    run.extend(["--env", "LD_PRELOAD=/clock.so", "--env", &names_wrong]);
     let command: Vec<&str> = match cluster.flavour {
         Flavour::MySql => {
             run.extend(["--entrypoint", "bash"]);
@@ -101,23 +101,13 @@ pub fn start_odd(cluster: &Cluster) -> Alone {
         Flavour::MariaDb => vec![&image],
     };
     let command = [command, vec!["--lower-case-table-names=1"]].concat();
-    let [library, wrong, options] = [library.as_str(), path(&wrong), path(&options)];
-    let copied = [(library, "/clock.so"), (wrong, "/etc/clock-is-wrong"), (options, OPTIONS)];
+    let [library, wrong, options] = [path(&library), path(&wrong), path(&options)];
+    let copied = [(library, "/clock.so"), (wrong, WRONG), (options, OPTIONS)];
     start(cluster, &run, &copied, &command)
 }
 
 fn path(path: &Path) -> &str {
     path.to_str().expect("a path that is text")
-}
-
-/// The library that makes a clock wrong. It needs nothing that only some versions of the C library have.
-fn clock(directory: &Path) -> String {
-    let library = directory.join("clock.so");
-    let mut compiler = Command::new("gcc");
-    compiler.args(["-O2", "-shared", "-fPIC", "-nostdlib", "-o"]);
-    let output = compiler.arg(&library).arg(CLOCK).output().expect("gcc starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    path(&library).to_owned()
 }
 
 fn image(cluster: &Cluster) -> String {

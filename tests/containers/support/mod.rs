@@ -1,6 +1,7 @@
 //! Clusters, proxies and clients for the tests of behaviour.
 
 pub mod chaos;
+pub mod clock;
 pub mod cluster;
 pub mod docker;
 pub mod partition;

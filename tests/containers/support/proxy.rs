@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,14 @@ pub struct Proxy {
     pub http: SocketAddr,
 }
 
+/// How many replicas take reads.
+pub fn readers(status: &serde_json::Value) -> usize {
+    let backends = status["backends"].as_array().expect("a list of backends");
+    let online =
+        |backend: &&serde_json::Value| backend["role"] == "replica" && backend["takes_reads"] == 1;
+    backends.iter().filter(online).count()
+}
+
 impl Proxy {
     /// A proxy that the cluster's containers reach as well, and where they do.
     pub fn start_within(cluster: &Cluster, extra: &str) -> (Self, SocketAddr) {
@@ -36,15 +44,14 @@ impl Proxy {
     /// and every replica takes reads. `extra` is appended to the configuration.
     pub fn start(cluster: &Cluster, extra: &str) -> Self {
         let proxy = Self::start_with(&Self::settings(cluster, extra)).ready();
-        let replicas = cluster.replicas().count();
-        proxy.wait_until("every replica takes reads", |status| {
-            let backends = status["backends"].as_array().expect("a list of backends");
-            let online = |backend: &&serde_json::Value| {
-                backend["role"] == "replica" && backend["takes_reads"] == 1
-            };
-            backends.iter().filter(online).count() == replicas
-        });
+        proxy.await_readers(cluster);
         proxy
+    }
+
+    /// Waits until every replica takes reads.
+    pub fn await_readers(&self, cluster: &Cluster) {
+        let replicas = cluster.replicas().count();
+        self.wait_until("every replica takes reads", |status| readers(status) == replicas);
     }
 
     /// The configuration for a cluster found by its Docker labels.
@@ -58,6 +65,11 @@ impl Proxy {
 
     /// Starts a proxy with this configuration; the listening addresses are added.
     pub fn start_with(text: &str) -> Self {
+        Self::start_under(text, &[])
+    }
+
+    /// The same, with these in its environment.
+    pub fn start_under(text: &str, environment: &[(&str, &Path)]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let config = directory.path().join("proxy.toml");
         let log = directory.path().join("log.json");
@@ -79,6 +91,7 @@ impl Proxy {
             .arg("--config")
             .arg(&config)
             .env("RWPROXY_MONITOR_PASSWORD", "rwproxy")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(File::create(&log).expect("the log"))
             .stderr(File::options().append(true).open(&log).expect("the log"))
