@@ -26,6 +26,9 @@ const RECOVERY: Duration = Duration::from_secs(900);
 
 const PROGRESS: &str = "SELECT COALESCE(SUM(ESTIMATE), 0) AS total, COALESCE(SUM(DATA), 0) AS done \
      FROM performance_schema.clone_progress";
+/// States of a clone.
+const RUNNING: &str = "In Progress";
+const FAILED: &str = "Failed";
 /// ER_RESTART_SERVER_FAILED: the data are there, and nobody is there to start the server again.
 const NOT_SUPERVISED: &str = "ERROR 3707 ";
 
@@ -40,12 +43,18 @@ pub async fn clone(
 ) -> Result<(), String> {
     let name = server.name.clone();
     let mut watcher = setup.server(survey, &name).await?;
-    let outcome = if is_running(&mut watcher).await {
-        // Of a setup that was cut off.
-        tokio::select! {
-            stalled = watch(setup, donor, &mut watcher, tell) => Outcome::Watched(stalled),
-            () = over(server) => Outcome::Watched(Ok(())),
-        }
+    let mut adopted = None;
+    if state(&mut watcher).await.as_deref() == Some(RUNNING) {
+        // Of a setup that was cut off, by which it may have been ended, too.
+        adopted = Some(tokio::select! {
+            stalled = watch(setup, donor, &mut watcher, tell) => stalled,
+            () = over(server) => Ok(()),
+        });
+        let has_failed = state(server).await.as_deref() == Some(FAILED);
+        adopted = adopted.filter(|ended| ended.is_err() || !has_failed);
+    }
+    let outcome = if let Some(ended) = adopted {
+        Outcome::Watched(ended)
     } else {
         let Some((begin, before)) = statements.split_last() else { return Ok(()) };
         run(server, before, false).await?;
@@ -80,16 +89,16 @@ enum Outcome<'a> {
     Watched(Result<(), String>),
 }
 
-async fn is_running(server: &mut Server) -> bool {
-    let rows = server.ask(CLONE_STATUS).await;
-    rows.is_ok_and(|rows| rows.str(0, "STATE") == Some("In Progress"))
+/// What a server says of its last clone; `None` if it does not answer, or has none.
+async fn state(server: &mut Server) -> Option<String> {
+    server.ask(CLONE_STATUS).await.ok()?.str(0, "STATE").map(str::to_owned)
 }
 
 /// Waits until it does not run any more.
 async fn over(server: &mut Server) {
     loop {
         sleep(LOOK).await;
-        if !is_running(server).await {
+        if state(server).await.as_deref() != Some(RUNNING) {
             return;
         }
     }
@@ -98,7 +107,7 @@ async fn over(server: &mut Server) {
 /// It would wait for its donor in vain for minutes, and keep others from beginning anew.
 async fn end(server: &mut Server) {
     if let Ok(rows) = server.ask(CLONE_STATUS).await
-        && rows.str(0, "STATE") == Some("In Progress")
+        && rows.str(0, "STATE") == Some(RUNNING)
         && let Some(connection) = rows.u64(0, "PID")
     {
         // It may have ended meanwhile.
@@ -158,7 +167,7 @@ async fn back(setup: &Setup, name: &str, tell: Teller<'_>) -> Result<(), String>
         {
             match rows.str(0, "STATE") {
                 Some("Completed") => return Ok(()),
-                Some("Failed") => {
+                Some(FAILED) => {
                     let error = rows.str(0, "ERROR_MESSAGE").unwrap_or_default();
                     return Err(format!("{name}: the clone has failed: {error}"));
                 }
