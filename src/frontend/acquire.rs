@@ -279,7 +279,7 @@ impl Session {
                 decision = Decision::Backend(primary);
             }
             match (&traffic.spills, &decision) {
-                (Some(places), Decision::Backend(index))
+                (Some(places), Decision::Backend(index) | Decision::Settle(index))
                     if spills_over(request, &topology, attempt) =>
                 {
                     if !spill.may_run(places) {
@@ -301,25 +301,22 @@ impl Session {
                     Box::pin(self.locate(&topology, index)).await?;
                     continue;
                 }
-                Decision::Backend(index) | Decision::Ask(index) => {
+                Decision::Backend(index) | Decision::Ask(index) | Decision::Settle(index) => {
                     let deadline = started + traffic.lease_timeout;
                     // Others that choose at the same moment do not see it yet: at worst they
                     // choose the same server.
                     let pool = counts.then(|| self.context.pools.of(&topology.backends[index]));
                     let in_flight = pool.map(|pool| pool.begin());
-                    let opened = match self.open(&topology, index, deadline, spotless).await {
-                        Ok(lease) if matches!(decision, Decision::Ask(_)) => {
+                    let opened = self.open(&topology, index, deadline, spotless).await;
+                    let opened = match (opened, decision) {
+                        (Ok(lease), Decision::Ask(_)) => {
                             self.fresh(lease, traffic.policy.wait).await
                         }
-                        Ok(lease)
-                            if may_ask
-                                && !anything
-                                && self.may_go_back(request, &topology, index) =>
-                        {
-                            let patience = traffic.lease_timeout.saturating_sub(started.elapsed());
-                            self.caught_up(lease, &topology.backends[index], patience).await
+                        (Ok(lease), Decision::Settle(_)) => {
+                            let left = traffic.lease_timeout.saturating_sub(started.elapsed());
+                            self.settled(lease, &topology.backends[index], left).await
                         }
-                        opened => opened.map(Some),
+                        (opened, _) => opened.map(Some),
                     };
                     match opened {
                         Ok(Some(lease)) => {

@@ -15,7 +15,7 @@ use crate::config::{Consistency, TokenScope};
 use crate::gtid::{Transactions, committed_query, readable_query};
 use crate::metrics::FreshRead;
 use crate::routing::topology::{Backend, Role};
-use crate::routing::{Freshness, Request, Topology};
+use crate::routing::{Request, Topology};
 use crate::session::plan::{Plan, TrackingUse, Why};
 
 impl Session {
@@ -160,18 +160,10 @@ impl Session {
         }
     }
 
-    /// Whether the primary may show something older than what a read has found on a replica: that has
-    /// what the primary is still committing.
-    pub(super) fn may_go_back(&self, request: Request, topology: &Topology, index: usize) -> bool {
-        matches!(request, Request::Read | Request::ReadAt(_))
-            && topology.primary().is_some_and(|primary| primary.id == topology.backends[index].id)
-            && self.demand.freshness_of_read(&topology.backends[index]) != Freshness::Fresh
-    }
-
     /// Waits until a primary shows what it is committing, if it can be asked for that. After
     /// `patience` it serves the read all the same: it may wait for replicas that are gone. `None`:
-    /// the connection is lost.
-    pub(super) async fn caught_up(
+    /// no answer comes, and the connection is closed.
+    pub(super) async fn settled(
         &mut self,
         mut lease: Lease,
         primary: &Backend,
@@ -181,20 +173,11 @@ impl Session {
         let Some(question) = version.and_then(|version| committed_query(version, patience)) else {
             return Ok(Some(lease));
         };
-        let deadline = self.context.traffic.load().connect_timeout + patience;
-        let asked = lease.ask(&question, deadline);
-        match attempted(&mut self.client, &self.context, primary.id, asked).await? {
-            Ok([answer]) => {
-                if answer != b"0" {
-                    tracing::debug!(backend = %primary.name, "a commit does not end");
-                }
-                Ok(Some(lease))
-            }
-            Err(error) => {
-                tracing::debug!(backend = %primary.name, %error, "it does not say what it commits");
-                Ok(None)
-            }
+        let in_time = self.comes_in_time(&mut lease, &question, patience).await?;
+        if in_time == Some(false) {
+            tracing::debug!(backend = %primary.name, "a commit does not end");
         }
+        Ok(in_time.map(|_| lease))
     }
 
     /// Asks the server that the session reads on where it stands, so that another one can be asked
@@ -240,29 +223,44 @@ impl Session {
         patience: Duration,
     ) -> Result<Option<Lease>, Trouble> {
         let Some(question) = self.demand.question(patience) else { return Ok(None) };
-        let deadline = self.context.traffic.load().connect_timeout + patience;
-        let backend = lease.backend();
-        let asked = lease.ask(&question, deadline);
-        let outcome = match attempted(&mut self.client, &self.context, backend, asked).await? {
-            Ok([answer]) if answer == b"0" => {
-                self.demand.has(backend);
+        let in_time = self.comes_in_time(&mut lease, &question, patience).await?;
+        self.context.metrics.fresh_reads.increment(match in_time {
+            Some(true) => FreshRead::Waited,
+            Some(false) => FreshRead::TimedOut,
+            None => FreshRead::NoAnswer,
+        });
+        match in_time {
+            Some(true) => {
+                self.demand.has(lease.backend());
                 if let Some(Membership { shared, seen: Some(seen), .. }) = &self.membership {
-                    shared.has(backend, *seen);
+                    shared.has(lease.backend(), *seen);
                 }
-                self.context.metrics.fresh_reads.increment(FreshRead::Waited);
                 return Ok(Some(lease));
             }
-            Ok(_) => {
-                self.put_away(lease);
-                FreshRead::TimedOut
-            }
+            Some(false) => self.put_away(lease),
+            None => {}
+        }
+        Ok(None)
+    }
+
+    /// Whether the answer to a question for something that is awaited is that it has come, within
+    /// `patience`. `None`: no answer, and the connection is of no further use.
+    async fn comes_in_time(
+        &mut self,
+        lease: &mut Lease,
+        question: &str,
+        patience: Duration,
+    ) -> Result<Option<bool>, Trouble> {
+        let deadline = self.context.traffic.load().connect_timeout + patience;
+        let backend = lease.backend();
+        let asked = lease.ask(question, deadline);
+        match attempted(&mut self.client, &self.context, backend, asked).await? {
+            Ok([answer]) => Ok(Some(answer == b"0")),
             Err(error) => {
                 let name = &lease.pool().name;
-                tracing::debug!(backend = %name, %error, "a replica did not say what it has");
-                FreshRead::NoAnswer
+                tracing::debug!(backend = %name, %error, "a server did not say what it has");
+                Ok(None)
             }
-        };
-        self.context.metrics.fresh_reads.increment(outcome);
-        Ok(None)
+        }
     }
 }

@@ -28,9 +28,10 @@ pub fn candidates(
     let mut names = Vec::new();
     loop {
         let backend = match decide(request, topology, policy, Attempt::undemanding(0, &avoid)) {
-            Decision::Backend(index) | Decision::Ask(index) | Decision::Locate(index) => {
-                &topology.backends[index]
-            }
+            Decision::Backend(index)
+            | Decision::Ask(index)
+            | Decision::Settle(index)
+            | Decision::Locate(index) => &topology.backends[index],
             Decision::Unavailable(reason) if names.is_empty() => {
                 return Err(Nobody::Unavailable(reason));
             }

@@ -51,7 +51,7 @@ pub struct Attempt<'a> {
     pub avoid: &'a [BackendId],
     /// What reads must see.
     pub demand: &'a Demand,
-    /// A replica may be asked whether it has that.
+    /// A server may be asked whether it has that.
     pub may_ask: bool,
     /// The number of the next sample.
     pub next_sample: SampleNumber,
@@ -71,6 +71,9 @@ pub enum Decision {
     Backend(usize),
     /// The same, once that one has answered that it has what must be seen.
     Ask(usize),
+    /// The primary, once it shows what it is committing: the session has read on a replica what may
+    /// be a part of that.
+    Settle(usize),
     /// First this one is to say where it stands: the session has read there for long, and is to
     /// move on.
     Locate(usize),
@@ -155,12 +158,12 @@ fn read(topology: &Topology, policy: &Policy, attempt: Attempt<'_>) -> Decision 
     }
     if balance::pick(topology, ticket, busy, not_avoided).is_none() {
         return match policy.no_replica {
-            NoReplica::Primary => primary_for_reads(topology),
+            NoReplica::Primary => primary_for_reads(topology, attempt),
             NoReplica::Error => Decision::Unavailable(Unavailable::NoReplica),
             NoReplica::Wait => Decision::Unavailable(Unavailable::AwaitReplica),
         };
     }
-    match primary_for_reads(topology) {
+    match primary_for_reads(topology, attempt) {
         Decision::Unavailable(unavailable) => {
             without_primary(topology, attempt).unwrap_or(Decision::Unavailable(unavailable))
         }
@@ -233,9 +236,15 @@ fn primary(topology: &Topology) -> Decision {
     }
 }
 
-fn primary_for_reads(topology: &Topology) -> Decision {
+fn primary_for_reads(topology: &Topology, attempt: Attempt<'_>) -> Decision {
     match &topology.writes {
-        Writes::To(index) | Writes::Held { primary: index, .. } => Decision::Backend(*index),
+        Writes::To(index) | Writes::Held { primary: index, .. } => {
+            let read = attempt.demand.freshness_of_read(&topology.backends[*index]);
+            match attempt.may_ask && read != Freshness::Fresh {
+                true => Decision::Settle(*index),
+                false => Decision::Backend(*index),
+            }
+        }
         Writes::Stopped(reason) => Decision::Unavailable(Unavailable::NoPrimary(reason.clone())),
     }
 }
@@ -436,7 +445,21 @@ mod tests {
         let decide = |attempt| super::decide(Request::Read, &topology, &policy, attempt);
         let asked = Attempt { may_ask: false, ..attempt(&[], &written) };
         assert_eq!(decide(asked), Decision::Backend(0), "after an answer that was no");
-        assert_eq!(decide(attempt(&[first], &seen)), Decision::Backend(0), "its replica failed");
+        let avoided = [first];
+        let elsewhere = attempt(&avoided, &seen);
+        assert_eq!(decide(elsewhere), Decision::Settle(0), "its replica failed");
+        let asked = Attempt { may_ask: false, ..elsewhere };
+        assert_eq!(decide(asked), Decision::Backend(0), "after no answer");
+        let mut caught_up = topology.clone();
+        caught_up.backends[0].applied = Some(SampleNumber(10));
+        let decision = super::decide(Request::Read, &caught_up, &policy, elsewhere);
+        assert_eq!(decision, Decision::Backend(0), "the primary shows what was read");
+        let mut none_takes_reads = topology.clone();
+        for backend in &mut none_takes_reads.backends[1..] {
+            backend.reads = Err("down".into());
+        }
+        let decision = super::decide(Request::Read, &none_takes_reads, &policy, elsewhere);
+        assert_eq!(decision, Decision::Settle(0), "for want of replicas");
         let never = Policy { wait: Duration::ZERO, ..policy.clone() };
         let decision = super::decide(Request::Read, &topology, &never, attempt(&[], &written));
         assert_eq!(decision, Decision::Backend(0), "no wait");
