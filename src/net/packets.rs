@@ -145,8 +145,8 @@ impl PacketStream {
     }
 
     /// Reads a client's first packet, of at most `limit` bytes. If that asks for TLS, not a byte
-    /// beyond it is read: a handshake may follow at once. Such a request is the shortest of all first
-    /// packets, so that what is read first goes as far as its end. Cancel safe.
+    /// beyond it is read: a handshake may follow at once. So what is read first goes no further than
+    /// to the end of such a request, and on only if it is none. Cancel safe.
     pub async fn read_first_packet(
         &mut self,
         limit: usize,

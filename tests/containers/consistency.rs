@@ -13,6 +13,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use rwproxy::wire::Capabilities;
 
+use crate::support::proxy::readers;
 use crate::support::raw::{Raw, value};
 use crate::support::{Cluster, Flavour, Proxy, eventually, marker};
 use checker::{Check, Found};
@@ -29,14 +30,6 @@ async fn delay(cluster: &Cluster, seconds: u32) {
     for replica in trouble::REPLICAS {
         trouble::delay(cluster, replica, seconds).await;
     }
-}
-
-/// All replicas take reads.
-async fn take_reads(proxy: &Proxy) {
-    proxy.wait_until("reads on both replicas", |status| {
-        let backends = status["backends"].as_array().expect("a list");
-        backends.iter().filter(|backend| backend["takes_reads"] == 1).count() >= 2
-    });
 }
 
 crate::on_both_flavours!(a_session_reads_its_own_writes);
@@ -59,7 +52,7 @@ async fn a_session_reads_its_own_writes(flavour: Flavour) {
     cluster.log_statements().await;
     delay(&cluster, 3600).await;
     let proxy = Proxy::start(&cluster, PATIENT).ready();
-    take_reads(&proxy).await;
+    proxy.await_readers(&cluster);
 
     let read = "SELECT v FROM own WHERE id = 1";
     let mut conn = proxy.app().await;
@@ -157,7 +150,7 @@ async fn everybody_reads_everybodys_writes(flavour: Flavour) {
         let mut reader = proxy.app().await;
         reader.query_drop("SELECT v FROM shared").await.expect("a read");
         delay(&cluster, 3600).await;
-        take_reads(&proxy).await;
+        proxy.await_readers(&cluster);
         let mut writer = proxy.app().await;
         writer.query_drop("UPDATE shared SET v = 1").await.expect("a write");
         let seen: Option<i64> = reader.query_first("SELECT v FROM shared").await.expect("a read");
@@ -198,11 +191,7 @@ async fn what_a_replica_has_shown_the_primary_does_not_take_back() {
         })
         .await;
         stop_receiver("replica1").await;
-        proxy.wait_until("no replica takes reads", |status| {
-            let backends = status["backends"].as_array().expect("a list");
-            let replicas = backends.iter().filter(|backend| backend["role"] == "replica");
-            replicas.into_iter().all(|replica| replica["takes_reads"] == 0)
-        });
+        proxy.wait_until("no replica takes reads", |status| readers(status) == 0);
         assert!(!writing.is_finished());
         let reading = tokio::spawn(async move {
             let seen: Option<i64> = conn.query_first(read).await.expect("a read");

@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use crate::consistency::trouble::replicate_asynchronously;
 use crate::lag::{Beat, Watched};
 use crate::support::partition::Partition;
+use crate::support::proxy::readers;
 use crate::support::writers::{self, Writers};
 use crate::support::{Cluster, Flavour, Proxy, eventually, marker};
 
@@ -252,9 +253,7 @@ async fn the_primary_is_lost_to_its_replicas_alone(flavour: Flavour) {
 
 async fn both_take_reads(proxy: &Proxy) {
     eventually("both replicas take reads", RETURN * 2, async || {
-        let status = proxy.status();
-        let backends = status["backends"].as_array().expect("a list");
-        (backends.iter().filter(|it| it["takes_reads"] == 1).count() == 2).then_some(())
+        (readers(&proxy.status()) == 2).then_some(())
     })
     .await;
 }

@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::support::cluster::options;
+use crate::support::proxy::readers;
 use crate::support::raw::{Login, OLD, Raw, error_code};
 use crate::support::{Cluster, Flavour, Proxy, eventually, marker};
 
@@ -294,10 +295,7 @@ async fn a_session_outlives_its_connections(flavour: Flavour) {
         crate::support::chaos::docker(&["restart", "--time", "10", &container]).await;
     }
     cluster.repair().await;
-    proxy.wait_until("the proxy has them back", |status| {
-        let backends = status["backends"].as_array().expect("a list");
-        backends.iter().filter(|backend| backend["takes_reads"] == 1).count() >= 2
-    });
+    proxy.wait_until("the proxy has them back", |status| readers(status) == 2);
     let Err(Error::Server(error)) = conn.query_drop("SELECT 1").await else {
         panic!("the transaction is lost")
     };

@@ -20,6 +20,7 @@ use mysql_async::prelude::Queryable;
 
 use crate::support::cluster::connect;
 use crate::support::docker::docker;
+use crate::support::proxy::readers;
 use crate::support::{Flavour, Proxy, eventually};
 use fleet::{Ended, Fleet};
 use state::assert_same;
@@ -98,10 +99,7 @@ async fn serves(fleet: &Fleet) {
         root.query_drop(statement).await.expect("an application's account");
     }
     let proxy = Proxy::start_with(&fleet.configuration()).ready();
-    proxy.wait_until("the replicas serve", |status| {
-        let backends = status["backends"].as_array().expect("a list");
-        backends.iter().filter(|backend| backend["takes_reads"] == 1).count() >= 2
-    });
+    proxy.wait_until("the replicas serve", |status| readers(status) == 2);
     let mut app = proxy.app().await;
     app.query_drop("CREATE TABLE served (id INT PRIMARY KEY)").await.expect("it writes");
     for id in 0..50 {

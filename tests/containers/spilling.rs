@@ -5,6 +5,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error};
 
+use crate::support::proxy::readers;
 use crate::support::{Cluster, Flavour, Proxy, eventually, marker};
 
 crate::on_both_flavours!(reads_that_spill_over_take_turns);
@@ -39,12 +40,7 @@ async fn reads_that_spill_over_take_turns(flavour: Flavour) {
         Flavour::MariaDb => ("STOP SLAVE SQL_THREAD", "START SLAVE"),
     };
     let take_reads = |count: usize| {
-        proxy.wait_until("replicas take reads or not", |status| {
-            let backends = status["backends"].as_array().expect("a list of backends");
-            let taking =
-                |it: &&serde_json::Value| it["role"] == "replica" && it["takes_reads"] == 1;
-            backends.iter().filter(taking).count() == count
-        });
+        proxy.wait_until("replicas take reads or not", |status| readers(status) == count);
     };
     for replica in ["replica1", "replica2"] {
         cluster.run_on(replica, stop).await;

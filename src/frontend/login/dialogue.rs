@@ -48,18 +48,14 @@ impl<'a> Dialogue<'a> {
 
     pub async fn write(&mut self, payload: &[u8]) -> Result<(), LoginFailure> {
         self.write_later(payload);
-        self.flush().await
+        self.stream.write(&self.pending).await?;
+        self.pending.clear();
+        Ok(())
     }
 
     /// Writes a packet that nobody answers together with the next one.
     pub fn write_later(&mut self, payload: &[u8]) {
         self.sequence = put_packet(&mut self.pending, self.sequence, payload);
-    }
-
-    async fn flush(&mut self) -> Result<(), LoginFailure> {
-        self.stream.write(&self.pending).await?;
-        self.pending.clear();
-        Ok(())
     }
 
     /// Reads the client's next packet.

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use super::{accounts, command, switch, writable};
 use crate::support::chaos::docker;
 use crate::support::partition::Partition;
+use crate::support::proxy::readers;
 use crate::support::writers::{self, Writers};
 use crate::support::{Cluster, Flavour, Proxy, eventually};
 
@@ -73,9 +74,7 @@ impl Scene {
     async fn all_serve(&self) {
         eventually("replicas take reads, the primary writes", PATIENCE, async || {
             let status = self.proxy.status();
-            let backends = status["backends"].as_array().expect("a list");
-            let reading = backends.iter().filter(|it| it["takes_reads"] == 1).count();
-            (reading == 2 && status["writes"]["to"].is_string()).then_some(())
+            (readers(&status) == 2 && status["writes"]["to"].is_string()).then_some(())
         })
         .await;
     }
