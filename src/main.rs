@@ -59,7 +59,7 @@ fn serve(path: Option<PathBuf>) -> Done {
         config = path.as_deref().map(|path| path.display().to_string()),
         "starting"
     );
-    let runtimes = runtime::build()?;
+    let runtimes = runtime::build(config.listen.threads)?;
     let (config_sender, config) = watch::channel(config);
     let served = runtimes.data.block_on(async {
         let phase = signals::watch(path, config_sender, log)?;

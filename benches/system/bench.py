@@ -18,7 +18,7 @@ import pymysql
 
 import load
 import report
-from targets import ROUTER_IMAGE, Direct, Failed, Haproxy, Router, Rwproxy, Servers, Setting
+from targets import ROUTER_IMAGE, Direct, Failed, Haproxy, Router, Rwproxy, Servers, Setting, server_processes
 
 
 @dataclass
@@ -39,6 +39,10 @@ CASES = {
     "text": Case(
         "point select, text, 16 connections",
         lambda target, seconds: load.sysbench(target, "oltp_point_select", seconds, 16, TEXT)),
+    "alone": Case(
+        "point select, text, primary alone",
+        lambda target, seconds: load.sysbench(target, "oltp_point_select", seconds, 16, TEXT),
+        proxies_only=True, setting=Setting(replicas=False)),
     "prepared": Case(
         "point select, prepared, 16 connections",
         lambda target, seconds: load.sysbench(target, "oltp_point_select", seconds, 16)),
@@ -71,7 +75,7 @@ CASES = {
     "large": Case(
         "one result of 200 MB",
         lambda target, seconds: load.large_result(target, 200), rounds=3),
-    # With the others each client has a connection of its own: what the load generator and the server lose by many.
+    # With the others each client has a connection of its own: what the server loses by many.
     "busy": Case(
         "1,000 clients; rwproxy: 20 connections a server",
         lambda target, seconds: load.busy_clients(target, seconds, few=20, many=1000),
@@ -92,6 +96,7 @@ def arguments():
     parser.add_argument("--certificates", type=Path, help="directory of the primary's certificates, if it has any")
     parser.add_argument("--flavour", required=True)
     parser.add_argument("--binary", required=True, help="the proxy")
+    parser.add_argument("--clients", required=True, type=Path, help="the program of many clients")
     parser.add_argument("--results", required=True, type=Path, help="directory of the JSON files")
     parser.add_argument("--targets", nargs="+", required=True, choices=["direct", "haproxy", "router", "rwproxy"])
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
@@ -101,7 +106,8 @@ def arguments():
 
 
 def make_target(name: str, setting: Setting, options):
-    servers = Servers(options.primary, options.cluster, options.certificates)
+    processes = server_processes(options.cluster)
+    servers = Servers(options.primary, processes, options.clients, options.cluster, options.certificates)
     if name == "direct":
         return Direct(servers)
     if name == "haproxy":

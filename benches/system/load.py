@@ -1,5 +1,6 @@
 """The loads: each takes a target and gives one round's figures by name."""
 
+import json
 import re
 import ssl
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pymysql
 
+from process import children_cpu_seconds
 from targets import Failed
 
 USER = PASSWORD = DATABASE = "app"
@@ -16,21 +18,45 @@ NO_TLS = 2026
 HERE = Path(__file__).parent
 
 
-def sysbench(target, script: str, seconds: int, threads: int, *options: str, directory: Path | None = None) -> dict:
+class Spent:
+    """The CPU that goes into a round, of the proxy, of the servers, and of the client's program."""
+
+    def __init__(self, target):
+        self.target = target
+        self.before = self.now()
+
+    def now(self) -> dict:
+        now = {
+            "servers_cpu": sum(server.cpu_seconds() for server in self.target.servers),
+            "client_cpu": children_cpu_seconds(),
+        }
+        return now | ({"cpu": self.target.process.cpu_seconds()} if self.target.process else {})
+
+    def figures(self, count: float, unit: str) -> dict:
+        """Microseconds for each of so many, the client's program having ended."""
+        now = self.now()
+        return {f"{name}_us_per_{unit}": (now[name] - self.before[name]) * 1e6 / count for name in now}
+
+
+def sysbench(
+    target, script: str, seconds: int, threads: int, *options: str, unit: str = "query", directory: Path | None = None
+) -> dict:
     command = [
         "sysbench", "--db-driver=mysql", f"--mysql-host={target.host}", f"--mysql-port={target.port}",
         f"--mysql-user={USER}", f"--mysql-password={PASSWORD}", f"--mysql-db={DATABASE}",
         "--tables=1", "--table-size=10000", "--rand-type=uniform", "--percentile=99",
         f"--threads={threads}", f"--time={seconds}", *options, script, "run",
     ]
-    before = target.process and target.process.cpu_seconds()
+    spent = Spent(target)
     output = run(command, seconds + 60, directory=directory)
     queries, per_second = figure(r"queries: +(\d+) +\((\S+) per sec", output)
-    figures = {"queries_per_second": per_second, "p99_ms": figure(r"99th percentile: +(\S+)", output)[0]}
-    if target.process:
-        figures["cpu_us_per_query"] = (target.process.cpu_seconds() - before) * 1e6 / queries
-        figures["resident_mib"] = target.process.resident_bytes() / 2**20
-    return figures
+    rate = "connects_per_second" if unit == "connect" else "queries_per_second"
+    figures = {rate: per_second, "p99_ms": figure(r"99th percentile: +(\S+)", output)[0]}
+    return figures | spent.figures(queries, unit) | resident(target)
+
+
+def resident(target) -> dict:
+    return {"resident_mib": target.process.resident_bytes() / 2**20} if target.process else {}
 
 
 def encrypted_selects(target, seconds: int, threads: int) -> dict:
@@ -40,12 +66,19 @@ def encrypted_selects(target, seconds: int, threads: int) -> dict:
 
 
 def busy_clients(target, seconds: int, few: int, many: int) -> dict:
-    """Point selects of as many clients as there are connections, and of many more."""
-    text = "--db-ps-mode=disable"
-    alone = sysbench(target, "oltp_point_select", seconds, few, text)
-    crowded = sysbench(target, "oltp_point_select", seconds, many, text)
+    """Point selects of as many clients as there are connections, and of many more, all in one thread."""
+    alone, crowded = (selects_in_one_thread(target, clients, seconds) for clients in (few, many))
     crowded["kept_of_few"] = crowded["queries_per_second"] / alone["queries_per_second"]
+    for name in [name for name in alone if name.endswith("cpu_us_per_query")]:
+        crowded[f"few_{name}"] = alone[name]
     return crowded
+
+
+def selects_in_one_thread(target, clients: int, seconds: int) -> dict:
+    spent = Spent(target)
+    output = run([str(target.clients), f"{target.host}:{target.port}", str(clients), str(seconds)], seconds + 60)
+    figures = json.loads(output)
+    return figures | spent.figures(figures.pop("queries"), "query") | resident(target)
 
 
 def connect(target, seconds: int, threads: int) -> dict:
@@ -54,9 +87,7 @@ def connect(target, seconds: int, threads: int) -> dict:
     # five rounds of the three targets that make one for each client. rwproxy has its own and is reached by loopback,
     # where ports are used again.
     events = 0 if target.name == "rwproxy" else 1800
-    figures = sysbench(target, str(HERE / "connect.lua"), seconds, threads, f"--events={events}")
-    renamed = {"queries_per_second": "connects_per_second", "cpu_us_per_query": "cpu_us_per_connect"}
-    return {renamed.get(name, name): value for name, value in figures.items()}
+    return sysbench(target, str(HERE / "connect.lua"), seconds, threads, f"--events={events}", unit="connect")
 
 
 def large_result(target, megabytes: int) -> dict:

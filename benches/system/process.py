@@ -1,6 +1,7 @@
 """What a process has used, read from /proc."""
 
 import os
+import resource
 from pathlib import Path
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -33,3 +34,9 @@ class Process:
             if name == field:
                 return int(value.split()[0]) * 1024
         raise KeyError(field)
+
+
+def children_cpu_seconds() -> float:
+    """User and system time of all programs that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

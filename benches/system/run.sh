@@ -62,6 +62,9 @@ main() {
     case " $targets " in
         *' rwproxy '*) (cd "$root" && cargo build --release --bin rwproxy) ;;
     esac
+    case " ${CASES:-busy} " in
+        *' busy '*) (cd "$root" && cargo build --release --example clients) ;;
+    esac
 
     case " $targets " in
         *' router '*) "$root/tests/containers/build-images.sh" router ;;
@@ -81,7 +84,8 @@ main() {
     # shellcheck disable=SC2086  # a list of names
     "$python" "$here/bench.py" --primary "$primary" --cluster "$name" --flavour "$flavour" --targets $targets \
         ${encryption[@]+"${encryption[@]}"} \
-        --binary "$target_directory/release/rwproxy" --results "$root/benches/results" \
+        --binary "$target_directory/release/rwproxy" --clients "$target_directory/release/examples/clients" \
+        --results "$root/benches/results" \
         ${QUICK:+--rounds 2 --seconds 3} ${CASES:+--cases $CASES}
 }
 

@@ -26,6 +26,8 @@ class Setting:
     threads: int = 2
     # Most connections to a server, where the proxy shares them; None: the proxy's default.
     connections: int | None = None
+    # Whether a proxy that spreads reads has replicas to do so, or the primary alone.
+    replicas: bool = True
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class Servers:
 
     # The primary's address.
     primary: str
+    # Of all of them.
+    processes: tuple[Process, ...]
+    # The program of many clients.
+    clients: Path
     # All servers' label rwproxy.cluster.
     cluster: str
     # Directory of server-cert.pem and server-key.pem, the primary's, and a client's; None if it has none.
@@ -52,6 +58,7 @@ class Direct:
 
     def __init__(self, servers: Servers):
         self.host, self.port = servers.primary, 3306
+        self.servers, self.clients = servers.processes, servers.clients
         self.certificates = servers.certificates
 
     def __enter__(self):
@@ -67,7 +74,9 @@ class Proxy:
     name: str
 
     def __init__(self, servers: Servers, setting: Setting):
-        self.servers, self.setting = servers, setting
+        self.setting = setting
+        self.primary, self.cluster = servers.primary, servers.cluster
+        self.servers, self.clients = servers.processes, servers.clients
         self.certificates = servers.certificates
         self.host, self.port = "127.0.0.1", free_port()
 
@@ -151,7 +160,7 @@ class Haproxy(Proxy):
             "    timeout server 10m\n"
             "listen mysql\n"
             f"    bind {self.host}:{self.port}\n"
-            f"    server primary {self.servers.primary}:3306\n"
+            f"    server primary {self.primary}:3306\n"
         )
         return ["haproxy", "-db", "-f", str(config)]
 
@@ -174,7 +183,7 @@ class Router(Proxy):
             f"[io]\nthreads={self.setting.threads}\n"
             "[routing:primary]\n"
             f"bind_address={self.host}\nbind_port={self.port}\n"
-            f"destinations={self.servers.primary}:3306\n"
+            f"destinations={self.primary}:3306\n"
             "routing_strategy=first-available\nprotocol=classic\n"
             "client_ssl_mode=PASSTHROUGH\nserver_ssl_mode=AS_CLIENT\n"
             "max_connections=8192\nmax_connect_errors=4294967295\n"
@@ -212,13 +221,15 @@ class Rwproxy(Proxy):
     def command(self, directory):
         config = directory / "proxy.toml"
         config.write_text(
-            f'[listen]\naddress = "{self.host}:{self.port}"\n'
-            f'[docker]\ncluster = "{self.servers.cluster}"\n'
+            f'[listen]\naddress = "{self.host}:{self.port}"\nthreads = {self.setting.threads}\n'
+            f'[docker]\ncluster = "{self.cluster}"\nenabled = {str(self.setting.replicas).lower()}\n'
             '[monitor]\npassword_env = "RWPROXY_MONITOR_PASSWORD"\n'
             f'[admin]\naddress = "127.0.0.1:{self.admin}"\n'
             f'[http]\naddress = "127.0.0.1:{self.http}"\n'
         )
         with config.open("a") as text:
+            if not self.setting.replicas:
+                text.write(f'[[backends]]\nname = "primary"\naddress = "{self.primary}:3306"\n')
             if self.setting.connections:
                 text.write(f"[pool]\nmax_per_backend = {self.setting.connections}\n")
             if self.certificates:
@@ -227,7 +238,7 @@ class Rwproxy(Proxy):
         return [self.binary, "--config", str(config)]
 
     def environment(self):
-        return {"RWPROXY_MONITOR_PASSWORD": "rwproxy", "TOKIO_WORKER_THREADS": str(self.setting.threads)}
+        return {"RWPROXY_MONITOR_PASSWORD": "rwproxy"}
 
     def is_ready(self):
         try:
@@ -235,6 +246,18 @@ class Rwproxy(Proxy):
                 return answer.status == 200
         except (urllib.error.URLError, OSError):
             return False
+
+
+def server_processes(cluster: str) -> tuple[Process, ...]:
+    """The servers' processes, by their containers' label."""
+    containers = docker("ps", "--quiet", "--filter", f"label=rwproxy.cluster={cluster}").split()
+    pids = docker("inspect", "--format", "{{.State.Pid}}", *containers).split()
+    return tuple(Process(int(pid)) for pid in pids)
+
+
+def docker(*arguments: str) -> str:
+    command = ["docker", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=True).stdout
 
 
 def free_port() -> int:

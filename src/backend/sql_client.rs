@@ -7,6 +7,7 @@ mod streamed;
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::authenticate::{ConnectError, LoginOptions, MAX_PACKET, connect};
@@ -17,7 +18,7 @@ use crate::routing::topology::Address;
 use crate::wire::capabilities::Status;
 use crate::wire::codec::{Malformed, Reader};
 use crate::wire::handshake::Greeting;
-use crate::wire::packet::Packet;
+use crate::wire::packet::{Packet, put_packet};
 use crate::wire::proxy_header::Source;
 use crate::wire::reply::{self, EOF_LIMIT, EofPacket, ErrPacket, OkPacket, ServerError};
 use crate::wire::{Capabilities, ServerVersion};
@@ -135,13 +136,36 @@ impl SqlClient {
 
     /// The same for a statement whose text is in the connection's character set, whichever that is.
     pub async fn query_bytes(&mut self, sql: &[u8], deadline: Instant) -> Result<Rows, QueryError> {
+        let mut results = self.exchange(&[sql], deadline).await?;
+        Ok(results.pop().unwrap_or_default())
+    }
+
+    /// Runs several short statements, sent together, so that the server begins each when it has
+    /// answered the one before. Their results in order, or the first error: the others have run.
+    /// Otherwise as [`query`](Self::query).
+    pub async fn query_all(
+        &mut self,
+        statements: &[&str],
+        deadline: Instant,
+    ) -> Result<Vec<Rows>, QueryError> {
+        let statements: Vec<&[u8]> = statements.iter().map(|sql| sql.as_bytes()).collect();
+        self.exchange(&statements, deadline).await
+    }
+
+    async fn exchange(
+        &mut self,
+        statements: &[&[u8]],
+        deadline: Instant,
+    ) -> Result<Vec<Rows>, QueryError> {
         let mut stream = self.stream.take().ok_or(QueryError::Closed)?;
-        let exchange = query(&mut stream, sql, self.capabilities);
-        let result = timeout_at(deadline, exchange).await.unwrap_or(Err(QueryError::TimedOut));
-        if matches!(result, Ok(_) | Err(QueryError::Server(_))) {
-            self.stream = Some(stream);
+        let exchange = exchange(&mut stream, statements, self.capabilities);
+        match timeout_at(deadline, exchange).await.unwrap_or(Err(QueryError::TimedOut)) {
+            Ok(results) => {
+                self.stream = Some(stream);
+                results.map_err(QueryError::Server)
+            }
+            Err(error) => Err(error),
         }
-        result
     }
 
     /// Says goodbye, so that the server does not count an aborted connection. Takes 100 ms at
@@ -157,31 +181,43 @@ impl SqlClient {
     }
 }
 
-async fn query(
+/// Sends all statements and reads all that answers them. The inner error is the first of the
+/// server's.
+async fn exchange(
     stream: &mut PacketStream,
-    sql: &[u8],
+    statements: &[&[u8]],
     capabilities: Capabilities,
-) -> Result<Rows, QueryError> {
-    let sequence = send(stream, sql).await?;
-    let mut replies = Replies { stream, capabilities, sequence, left: RESULT_LIMIT };
-    let mut kept = Rows::default();
-    loop {
-        let (rows, more) = replies.result().await?;
-        if kept.columns.is_empty() {
-            kept = rows;
-        }
-        if !more {
-            return Ok(kept);
+) -> Result<Result<Vec<Rows>, ServerError>, QueryError> {
+    let mut commands = BytesMut::new();
+    let sequences: Vec<u8> = statements.iter().map(|sql| put_query(&mut commands, sql)).collect();
+    stream.write(&commands).await.map_err(PacketError::Io)?;
+    let mut results = Ok(Vec::with_capacity(statements.len()));
+    for sequence in sequences {
+        let mut replies = Replies { stream, capabilities, sequence, left: RESULT_LIMIT };
+        match (replies.first_with_columns().await, &mut results) {
+            (Ok(rows), Ok(results)) => results.push(rows),
+            (Err(QueryError::Server(error)), Ok(_)) => results = Err(error),
+            (Ok(_) | Err(QueryError::Server(_)), Err(_)) => {}
+            (Err(error), _) => return Err(error),
         }
     }
+    Ok(results)
+}
+
+/// Appends the packet of a statement; the sequence number of what answers it.
+fn put_query(out: &mut BytesMut, sql: &[u8]) -> u8 {
+    let mut command = Vec::with_capacity(sql.len() + 1);
+    command.push(COM_QUERY);
+    command.extend_from_slice(sql);
+    put_packet(out, 0, &command)
 }
 
 /// Sends a statement; the sequence number of what answers it.
 async fn send(stream: &mut PacketStream, sql: &[u8]) -> Result<u8, QueryError> {
-    let mut command = Vec::with_capacity(sql.len() + 1);
-    command.push(COM_QUERY);
-    command.extend_from_slice(sql);
-    Ok(stream.write_packet(0, &command).await.map_err(PacketError::Io)?)
+    let mut out = BytesMut::new();
+    let sequence = put_query(&mut out, sql);
+    stream.write(&out).await.map_err(PacketError::Io)?;
+    Ok(sequence)
 }
 
 /// The packets that answer one command.
@@ -217,6 +253,20 @@ impl Replies<'_> {
         }
         EofPacket::parse(&self.packet().await?.payload)?;
         Ok(columns)
+    }
+
+    /// The first of a statement's results that has columns, or the first.
+    async fn first_with_columns(&mut self) -> Result<Rows, QueryError> {
+        let mut kept = Rows::default();
+        loop {
+            let (rows, more) = self.result().await?;
+            if kept.columns.is_empty() {
+                kept = rows;
+            }
+            if !more {
+                return Ok(kept);
+            }
+        }
     }
 
     /// One result, and whether another follows.
@@ -259,7 +309,11 @@ fn column_name(payload: &[u8]) -> Result<String, Malformed> {
     for _ in 0..4 {
         reader.lenenc_bytes()?;
     }
-    Ok(String::from_utf8_lossy(reader.lenenc_bytes()?).into_owned())
+    let name = reader.lenenc_bytes()?;
+    Ok(match std::str::from_utf8(name) {
+        Ok(name) => name.to_owned(),
+        Err(_) => String::from_utf8_lossy(name).into_owned(),
+    })
 }
 
 impl Rows {

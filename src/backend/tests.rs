@@ -269,6 +269,34 @@ async fn queries_and_their_results() {
 }
 
 #[tokio::test]
+async fn queries_that_are_sent_together() {
+    let mut client = answering(&[
+        &[b"\0\x01\0\x02\0\0\0"],
+        &[b"\x01", COLUMN_A, EOF, b"\x011", EOF],
+        &[b"\0\x02\0\x02\0\0\0"],
+        &[b"\xFF\x7A\x04#42S02No such table"],
+        &[b"\xFF\x15\x04#28000No"],
+        &[b"\0\x03\0\x02\0\0\0"],
+        &[OK],
+    ])
+    .await;
+    let deadline = Instant::now() + SOON;
+    let results = client.query_all(&["UPDATE", "SELECT"], deadline).await.unwrap();
+    assert_eq!((results.len(), results[0].affected_rows), (2, 1));
+    assert_eq!(results[1].u64(0, "a"), Some(1));
+    // The first error is the answer, and those of the others do not stay behind.
+    let asked = ["UPDATE", "SELECT", "SELECT", "UPDATE"];
+    let error = client.query_all(&asked, deadline).await.unwrap_err();
+    assert!(matches!(&error, QueryError::Server(error) if error.code == 1146), "{error}");
+    assert!(client.is_open());
+    assert_eq!(client.query("UPDATE", deadline).await.unwrap().affected_rows, 0);
+    // The next has no answer: the server has left.
+    let error = client.query_all(&["SELECT"], deadline).await.unwrap_err();
+    assert!(matches!(error, QueryError::Packet(_)), "{error}");
+    assert!(!client.is_open());
+}
+
+#[tokio::test]
 async fn answers_that_end_the_connection() {
     const ANSWERS: [&[&[&[u8]]]; 5] = [
         &[&[b""]],

@@ -1,13 +1,14 @@
 //! The two runtimes: one for traffic, one for watching over it.
 
 use std::io;
+use std::num::NonZero;
 use std::thread;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
 pub struct Runtimes {
-    /// Client sessions and their connections: as many threads as there are processors.
+    /// Client sessions and their connections.
     pub data: Runtime,
     /// Monitor, discovery and admin: one thread, so that they answer when the others are busy.
     pub control: Control,
@@ -26,8 +27,17 @@ impl Control {
     }
 }
 
-pub fn build() -> io::Result<Runtimes> {
-    let data = Builder::new_multi_thread().enable_all().thread_name("data").build()?;
+/// `threads`: for traffic; 0: one for each processor that the process may use.
+pub fn build(threads: u32) -> io::Result<Runtimes> {
+    let threads = match threads {
+        0 => thread::available_parallelism().map_or(1, NonZero::get),
+        threads => threads as usize,
+    };
+    let data = Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .thread_name("data")
+        .build()?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     let (stop, stopped) = oneshot::channel();
@@ -54,7 +64,7 @@ mod tests {
 
     #[test]
     fn control_tasks_run_without_anyone_blocking_on_them() {
-        let runtimes = build().unwrap();
+        let runtimes = build(2).unwrap();
         let (sender, receiver) = oneshot::channel();
         runtimes.control.handle().spawn(async move {
             let name = thread::current().name().map(str::to_owned);

@@ -18,8 +18,9 @@ pub struct Diff {
 
 /// What is fixed at start: listeners and certificates, the Docker connection, the sizes of pools, how
 /// logs are written.
-const RESTART: [&str; 15] = [
+const RESTART: [&str; 16] = [
     "listen.address",
+    "listen.threads",
     "listen.login_timeout",
     "listen.compression",
     "listen.rsa_key",
@@ -71,6 +72,7 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
 pub fn apply(running: &Config, mut new: Config) -> Config {
     let Config { listen, auth, docker, backend_tls, pool, admin, http, log, .. } = running.clone();
     new.listen.address = listen.address;
+    new.listen.threads = listen.threads;
     new.listen.login_timeout = listen.login_timeout;
     new.listen.compression = listen.compression;
     new.listen.rsa_key = listen.rsa_key;
@@ -140,7 +142,8 @@ mod tests {
         let text = "
             listen = { address = 'unix:/a', rsa_key = 'b', proxy_protocol_out = true, \
                        compression = [], \
-                       login_timeout = '1s', tls.mode = 'required', max_connections = 5 }
+                       login_timeout = '1s', threads = 3, tls.mode = 'required', \
+                       max_connections = 5 }
             auth.mode = 'static'
             docker = { enabled = false, cluster = 'other' }
             backends = [{ name = 'a', address = 'a' }]

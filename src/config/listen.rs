@@ -20,6 +20,9 @@ pub struct Listen {
     /// Client connections in all, 1 to 1,000,000; one more gets error 1040. Default 10,000.
     #[serde(deserialize_with = "value::number::<_, 1, 1_000_000>")]
     pub max_connections: u32,
+    /// Threads that carry clients, at most 1,024. Default 0: one for each processor.
+    #[serde(deserialize_with = "value::number::<_, 0, 1024>")]
+    pub threads: u32,
     /// From the first byte to the end of the login, at least 100ms. Default 10s.
     #[serde(
         deserialize_with = "value::duration::<_, 100>",
@@ -50,6 +53,7 @@ impl Default for Listen {
         Listen {
             address: vec![ListenAddress::Tcp((std::net::Ipv6Addr::UNSPECIFIED, 3306).into())],
             max_connections: 10_000,
+            threads: 0,
             login_timeout: Duration::from_secs(10),
             proxy_protocol_from: Vec::new(),
             proxy_protocol_out: false,

@@ -2,7 +2,7 @@
 //! where that is safe.
 
 use std::pin::pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
@@ -122,8 +122,9 @@ impl Session {
                     }
                 }
                 Ok(()) => {
-                    metrics.statements.took(destination, started.elapsed());
-                    self.log_if_slow(plan, &text, started, destination);
+                    let took = started.elapsed();
+                    metrics.statements.took(destination, took);
+                    self.log_if_slow(plan, &text, took, destination);
                     return Ok(destination);
                 }
                 Err(Failure::End(end)) => return Err(end),
@@ -187,9 +188,8 @@ impl Session {
     }
 
     /// Notes a slow statement by its shape: literals may be secrets.
-    fn log_if_slow(&self, plan: &Plan, text: &Text, started: Instant, ran: Destination) {
+    fn log_if_slow(&self, plan: &Plan, text: &Text, took: Duration, ran: Destination) {
         let Some(limit) = self.context.traffic.load().slow else { return };
-        let took = started.elapsed();
         if took < limit {
             return;
         }

@@ -67,6 +67,8 @@ pub async fn run(
         slow_at: None,
     };
     let mut silent = Duration::ZERO;
+    // What the second waits.
+    let mut place = Some(place_in_interval(id, interval));
     loop {
         let begun = Instant::now();
         let outcome = probe.ask().await;
@@ -81,7 +83,7 @@ pub async fn run(
             Outcome::Failed(Failure::Denied(_)) => REFUSED_INTERVAL,
             _ => {
                 silent = Duration::ZERO;
-                interval
+                place.take().unwrap_or(interval)
             }
         };
         if outcomes.send((id, outcome)).await.is_err() {
@@ -89,6 +91,12 @@ pub async fn run(
         }
         sleep_until(begun + wait).await;
     }
+}
+
+/// Where in the interval a server is asked, so that not all are at the same moment, which would be in
+/// the way of queries: each multiple of the golden ratio falls into the widest gap that others have left.
+fn place_in_interval(id: BackendId, interval: Duration) -> Duration {
+    interval.mul_f64((f64::from(id.0) * 0.618_034).fract())
 }
 
 struct Probe {
@@ -201,14 +209,22 @@ impl Probe {
         let deadline = started + self.settings.timeout;
         let version = client.version().clone();
         let is_due = self.slow_at.is_none_or(|at| at <= started);
+        // What is asked each time goes together: a probe is mostly the sending and the waiting.
+        let settings = is_due.then(queries::settings);
+        let mut asked = vec![queries::variables(&version), queries::replication(&version)];
+        asked.extend(settings.as_deref());
+        // A primary that falls back is to be noticed at once.
+        let commits_wait = self.semi_sync.source.is_some_and(|source| source.enabled);
+        asked.extend((is_due || commits_wait).then_some(queries::semi_sync::STATUS));
+        let mut answers = client.query_all(&asked, deadline).await?.into_iter();
+        let mut answer = || answers.next().unwrap_or_default();
+        let variables = queries::read_variables(&answer(), &version)?;
+        let channels = queries::read_channels(&answer());
         if is_due {
-            self.said_settings = client.query(&queries::settings(), deadline).await?;
+            self.said_settings = answer();
             self.slow_at = Some(started + SLOW_INTERVAL);
         }
-        let rows = client.query(queries::variables(&version), deadline).await?;
-        let variables = queries::read_variables(&rows, &version)?;
-        let rows = client.query(queries::replication(&version), deadline).await?;
-        let channels = queries::read_channels(&rows);
+        let semi_sync = answers.next();
         let mut log = None;
         if variables.gtids == Gtids::None && variables.has_binary_log {
             let rows = client.query(queries::binary_log(&version), deadline).await?;
@@ -217,7 +233,9 @@ impl Probe {
         let (membership, received) =
             self.observe_membership(client, &variables.identity.instance, deadline).await?;
         let finished = Instant::now();
-        self.observe_semi_sync(client, is_due, deadline).await?;
+        if let Some(status) = semi_sync {
+            self.read_semi_sync(client, &status, deadline).await?;
+        }
         Ok(Observation {
             number,
             started: started.into_std(),
@@ -263,24 +281,18 @@ impl Probe {
         Ok((Membership::Group(Arc::new(member)), received))
     }
 
-    /// A primary that falls back is to be noticed at once.
-    async fn observe_semi_sync(
+    async fn read_semi_sync(
         &mut self,
         client: &mut SqlClient,
-        is_due: bool,
+        status: &Rows,
         deadline: Instant,
     ) -> Result<(), ProbeError> {
-        let commits_wait = self.semi_sync.source.is_some_and(|source| source.enabled);
-        if !is_due && !commits_wait {
-            return Ok(());
-        }
-        let status = client.query(queries::semi_sync::STATUS, deadline).await?;
         let was_active = self.semi_sync.source.map(|source| source.active);
-        let mut found = queries::semi_sync::read(&status, &self.said_settings);
+        let mut found = queries::semi_sync::read(status, &self.said_settings);
         // It also stops working when it is switched off: the two belong together.
         if found.source.map(|source| source.active) != was_active {
             self.said_settings = client.query(&queries::settings(), deadline).await?;
-            found = queries::semi_sync::read(&status, &self.said_settings);
+            found = queries::semi_sync::read(status, &self.said_settings);
         }
         self.semi_sync = found;
         Ok(())
@@ -320,4 +332,23 @@ enum ProbeError {
     Group(QueryError),
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_asked_apart() {
+        let interval = Duration::from_millis(100);
+        for count in 2..9 {
+            let mut places: Vec<_> =
+                (1..=count).map(|id| place_in_interval(BackendId(id), interval)).collect();
+            places.sort();
+            places.push(places[0] + interval);
+            for pair in places.windows(2) {
+                assert!((pair[1] - pair[0]) * count > interval / 3, "{places:?}");
+            }
+        }
+    }
 }

@@ -60,7 +60,8 @@ impl Listener {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // A small reply must not wait for the acknowledgement of the one before.
+                // Linux hands the listener's on.
+                #[cfg(not(target_os = "linux"))]
                 stream.set_nodelay(true)?;
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 Ok((Socket::Tcp(stream), Some(peer)))
@@ -80,6 +81,8 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     socket.set_reuse_address(true)?;
+    // A small reply must not wait for the acknowledgement of the one before.
+    socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
