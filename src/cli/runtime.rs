@@ -33,11 +33,12 @@ pub fn build(threads: u32) -> io::Result<Runtimes> {
         0 => thread::available_parallelism().map_or(1, NonZero::get),
         threads => threads as usize,
     };
-    let data = Builder::new_multi_thread()
-        .worker_threads(threads)
-        .enable_all()
-        .thread_name("data")
-        .build()?;
+    let mut builder = match threads {
+        // Nobody to share with.
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    let data = builder.worker_threads(threads).enable_all().thread_name("data").build()?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     let (stop, stopped) = oneshot::channel();
