@@ -88,7 +88,8 @@ pub enum Remedy {
     },
     /// What one server prints is run on another: accounts, whose hashes nobody else is to see.
     Copied(Box<Copied>),
-    /// A label that the container is to have: it must be made anew for that.
+    /// A label that the container is to have, or several with blanks between them: it must be made anew
+    /// for that.
     Label {
         server: Arc<str>,
         label: String,
@@ -185,7 +186,8 @@ impl fmt::Display for Remedy {
                 if after.is_empty() { Ok(()) } else { write!(f, " {}", in_line(after)) }
             }
             Remedy::Label { server, label } => {
-                write!(f, "make the container of {server} anew with the label {label}")
+                let noun = if label.contains(' ') { "labels" } else { "label" };
+                write!(f, "make the container of {server} anew with the {noun} {label}")
             }
             Remedy::Option { server, option } => write!(f, "start {server} with {option}"),
             Remedy::Setting { setting } => write!(f, "in proxy.toml: {setting}"),

@@ -41,7 +41,8 @@ pub use parse::Environment;
 pub use rule::{Digest, Pattern, Rule, RuleTarget};
 pub use secret::Secret;
 pub use servers::{
-    Account, Backend, BackendTls, BackendTlsMode, Docker, DockerAddress, Monitor, RoleSetting,
+    Account, Backend, BackendTls, BackendTlsMode, DEFAULT_CLUSTER, Docker, DockerAddress, Monitor,
+    RoleSetting,
 };
 pub use traffic::{
     Balance, Consistency, MaxPerBackend, NoReplica, Pool, PoolCompression, PoolMode, Routing,

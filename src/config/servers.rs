@@ -9,6 +9,9 @@ use super::parse::MONITOR_PASSWORD_VARIABLE;
 use super::secret::Secret;
 use super::value::{self, HostPort};
 
+/// Whose a container is that has no label of a cluster.
+pub const DEFAULT_CLUSTER: &str = "default";
+
 /// `[docker]`
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -41,7 +44,7 @@ impl Default for Docker {
             enabled: true,
             endpoint: vec!["unix:///var/run/docker.sock".to_owned()],
             label_prefix: "rwproxy".to_owned(),
-            cluster: "default".to_owned(),
+            cluster: DEFAULT_CLUSTER.to_owned(),
             address: DockerAddress::Auto,
             respect_health: true,
             tls_ca: None,

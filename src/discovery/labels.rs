@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::config::{RoleSetting, parse_duration};
+use crate::config::{DEFAULT_CLUSTER, RoleSetting, parse_duration};
 
 use super::servers::Spec;
 
@@ -52,14 +52,14 @@ pub fn read<'a>(
     }
     ours.sort_unstable();
     let value = |wanted: &str| ours.iter().find(|(name, _)| *name == wanted).map(|(_, v)| v.trim());
-    if value("cluster").unwrap_or("default") != cluster {
+    if value("cluster").unwrap_or(DEFAULT_CLUSTER) != cluster {
         return Labelled::NotOurs;
     }
 
     let mut faults = Vec::new();
-    for (name, _) in &ours {
+    for (name, value) in &ours {
         if !KNOWN.contains(name) {
-            faults.push(unknown(prefix, name));
+            faults.push(unknown(prefix, name, value));
         }
     }
     let mut check = |name: &str, read: Result<(), String>| {
@@ -92,12 +92,15 @@ pub fn read<'a>(
     }
 }
 
-fn unknown(prefix: &str, name: &str) -> String {
+/// What is proposed is a whole label: it keeps the value.
+fn unknown(prefix: &str, name: &str, value: &str) -> String {
     if name.is_empty() {
-        return format!("unknown label {prefix}: did you mean {prefix}.enable?");
+        return format!("unknown label {prefix}: did you mean {prefix}.enable={value}?");
     }
     match closest(name, &KNOWN) {
-        Some(known) => format!("unknown label {prefix}.{name}: did you mean {prefix}.{known}?"),
+        Some(known) => {
+            format!("unknown label {prefix}.{name}: did you mean {prefix}.{known}={value}?")
+        }
         None => format!("unknown label {prefix}.{name}: known are {}", KNOWN.join(", ")),
     }
 }
@@ -215,10 +218,10 @@ mod tests {
             (&[("rwproxy.enable", "false")], &["rwproxy.enable is false"]),
             (&[("rwproxy.enable", "yes")], &["rwproxy.enable: \"yes\" is none of \"true\""]),
             (&[("rwproxy.enable", "True")], &["did you mean \"true\"?"]),
-            (&[("rwproxy.enabel", "true")], &["rwproxy.enabel: did you mean rwproxy.enable?"]),
-            (&[("rwproxy.max-lag", "1s")], &["rwproxy.max-lag: did you mean rwproxy.max_lag?"]),
+            (&[("rwproxy.enabel", "true")], &["rwproxy.enabel: did you mean rwproxy.enable=true?"]),
+            (&[("rwproxy.max-lag", "1s")], &["rwproxy.max-lag: did you mean rwproxy.max_lag=1s?"]),
             (&[("rwproxy.zzz", "1s")], &["unknown label rwproxy.zzz: known are enable"]),
-            (&[("rwproxy", "true")], &["unknown label rwproxy: did you mean rwproxy.enable?"]),
+            (&[("rwproxy", "true")], &["unknown label rwproxy: did you mean rwproxy.enable=true?"]),
             (&[("rwproxy.role", "replcia")], &["did you mean \"replica\"?"]),
             (&[("rwproxy.port", "0")], &["rwproxy.port: \"0\" is not a number from 1 to 65535"]),
             (&[("rwproxy.weight", "1001")], &["rwproxy.weight", "from 0 to 1000"]),
@@ -226,7 +229,7 @@ mod tests {
             (&[("rwproxy.network", " ")], &["rwproxy.network: is empty"]),
             (
                 &[("rwproxy.enable", "true"), ("rwproxy.port", "x"), ("rwproxy.drian", "true")],
-                &["rwproxy.port", "; ", "rwproxy.drian: did you mean rwproxy.drain?"],
+                &["rwproxy.port", "; ", "rwproxy.drian: did you mean rwproxy.drain=true?"],
             ),
         ];
         for (pairs, parts) in table {

@@ -6,6 +6,7 @@ mod apart;
 mod copies;
 mod doctor;
 mod faults;
+mod labels;
 mod live;
 mod older;
 mod semi_sync;
@@ -25,10 +26,9 @@ crate::on_both_flavours!(faults_are_found_and_mended);
 const DURABLE: [&str; 3] = ["--", "--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1"];
 
 async fn faults_are_found_and_mended(flavour: Flavour) {
-    let cluster = Cluster::start(flavour, &DURABLE);
+    let mut cluster = Cluster::start(flavour, &DURABLE);
     let odd = apart::start_odd(&cluster);
     let doctor = Doctor::of(&cluster);
-    let container = |server: &str| cluster.server(server).container.clone();
     let began = Instant::now();
     let sound = doctor.look().await;
     assert_eq!(sound.names(), [""; 0], "{:#}", sound.report);
@@ -40,6 +40,8 @@ async fn faults_are_found_and_mended(flavour: Flavour) {
     eprintln!("{flavour:?}: {:?} a server made otherwise", began.elapsed());
     copies::mended_by_setup(&cluster, &doctor).await;
     eprintln!("{flavour:?}: {:?} mended by setup", began.elapsed());
+    labels::made_anew(&mut cluster, &doctor).await;
+    eprintln!("{flavour:?}: {:?} labels", began.elapsed());
     surroundings::subsets(&cluster).await;
     if flavour == Flavour::MySql {
         surroundings::copied_with_its_uuid(&cluster, &doctor).await;
@@ -51,6 +53,7 @@ async fn faults_are_found_and_mended(flavour: Flavour) {
     surroundings::settings(&cluster, &doctor).await;
     older::without_trackers(&cluster).await;
     eprintln!("{flavour:?}: {:?} surroundings", began.elapsed());
+    let container = |server: &str| cluster.server(server).container.clone();
     for fault in faults::all(flavour) {
         let what = format!("{} of {}", fault.check, fault.server);
         let server = container(fault.server);
@@ -164,10 +167,11 @@ async fn containers_that_are_no_servers() {
     assert_eq!(none["severity"], "error");
 
     let ours = format!("rwproxy.cluster={}", network.name);
+    let labels = labels::printed(&none);
+    assert_eq!(labels, ["rwproxy.enable=true", &*ours]);
     let start = |name: &str, more: &[&str]| {
-        let mut options =
-            vec!["--network", &*network.name, "--label", &*cluster, "--label", &*ours];
-        options.extend(["--label", "rwproxy.enable=true"]);
+        let mut options = vec!["--network", &*network.name, "--label", &*cluster];
+        options.extend(labels.iter().flat_map(|label| ["--label", *label]));
         options.extend(more);
         Sleeper::start(name, &options)
     };
@@ -179,10 +183,10 @@ async fn containers_that_are_no_servers() {
     doctor.is_mended("no-servers", None).await;
     let left_out = doctor.find("container-left-out", Some(&misspelt.name)).await;
     assert_eq!(left_out["severity"], "error");
-    assert_eq!(left_out["remedies"][0]["label"], "rwproxy.weight");
+    assert_eq!(labels::printed(&left_out), ["rwproxy.weight=2"]);
     let name = misspelt.name.clone();
     drop(misspelt);
-    let spelt = start("check-misspelt", &["--label", "rwproxy.weight=2"]);
+    let spelt = start("check-misspelt", &["--label", labels::printed(&left_out)[0]]);
     assert_eq!(spelt.name, name);
     doctor.is_mended("container-left-out", Some(&name)).await;
     let silent = doctor.find("server-unreachable", Some(&name)).await;

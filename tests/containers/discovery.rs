@@ -173,7 +173,7 @@ async fn what_is_left_out_is_listed_with_its_reason() {
     let mut discovery = Discovery::start(&cluster);
 
     let bad = sleeper("left-bad", &labels(&cluster, &["rwproxy.weigth=3"]), &[]);
-    discovery.is_left_out(&bad.name, "did you mean rwproxy.weight?").await;
+    discovery.is_left_out(&bad.name, "did you mean rwproxy.weight=3?").await;
 
     let two = sleeper("left-two", &labels(&cluster, &[]), &["--network", &front.name]);
     discovery.runs_at(&two.name, &two.ip(&front.name)).await;

@@ -2,6 +2,7 @@
 
 use crate::check::examined::{Examined, Server, Silence};
 use crate::check::finding::{Check, Finding, Remedy, Severity};
+use crate::config::DEFAULT_CLUSTER;
 use crate::discovery::{Ended, Run, Standing};
 
 static DOCKER: Check = Check {
@@ -45,6 +46,10 @@ pub fn judge(examined: &Examined, findings: &mut Vec<Finding>) {
     let prefix = &examined.settings.prefix;
     if examined.servers.is_empty() && examined.problems.is_empty() {
         let cluster = &examined.settings.cluster;
+        let mut labels = format!("{prefix}.enable=true");
+        if cluster != DEFAULT_CLUSTER {
+            labels += &format!(" {prefix}.cluster={cluster}");
+        }
         findings.push(
             NO_SERVERS
                 .general(
@@ -53,7 +58,7 @@ pub fn judge(examined: &Examined, findings: &mut Vec<Finding>) {
                         "no container is labelled {prefix}.enable=true for the cluster {cluster}"
                     ),
                 )
-                .mended_by(Remedy::label(&"each server".into(), format!("{prefix}.enable=true")))
+                .mended_by(Remedy::label(&"each server".into(), labels))
                 .mended_by(Remedy::setting("[[backends]] with name and address of each server")),
         );
     }

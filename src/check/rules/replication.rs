@@ -138,7 +138,9 @@ fn delayed(
     channel: &Channel,
 ) -> Option<Finding> {
     let limit = server.known.spec.max_lag.unwrap_or(examined.settings.max_lag);
-    if channel.delay == 0 || u128::from(channel.delay) * 1000 <= limit.as_millis() {
+    let is_within = u128::from(channel.delay) * 1000 <= limit.as_millis();
+    // Of one that is to have no reads somebody has meant it.
+    if channel.delay == 0 || is_within || server.known.spec.weight == 0 {
         return None;
     }
     let version = &answer.state.version;
@@ -160,7 +162,7 @@ fn delayed(
                 ],
             ))
             .mended_by(server.known.run.is_some().then(|| {
-                // So that nobody wonders: it is there for accidents, not for reads.
+                // It is there for accidents, not for reads.
                 Remedy::label(server.name(), format!("{prefix}.weight=0"))
             })),
     )

@@ -532,6 +532,35 @@ fn what_may_not_be_asked_is_said() {
 }
 
 #[test]
+fn labels_are_proposed_whole() {
+    let label = |look: &Examined| {
+        let findings = judge(look);
+        let label = findings[0].remedies.iter().find_map(|remedy| match remedy {
+            Remedy::Label { label, .. } => Some(label.clone()),
+            _ => None,
+        });
+        label.expect("a label")
+    };
+    let mut misspelt = known("b");
+    let reason = "unknown label rwproxy.wieght: did you mean rwproxy.weight=2?";
+    misspelt.standing = Standing::LeftOut(reason.into());
+    assert_eq!(label(&examined(vec![silent(misspelt)])), "rwproxy.weight=2");
+
+    assert_eq!(label(&examined(Vec::new())), "rwproxy.enable=true");
+    let shop = Settings { cluster: "shop".to_owned(), ..settings() };
+    let shop = Examined::new(Vec::new(), Vec::new(), shop);
+    assert_eq!(label(&shop), "rwproxy.enable=true rwproxy.cluster=shop");
+
+    let mut delayed = replica("b", 2);
+    delayed.follows[0].channel.delay = 60;
+    let mut server = answering(delayed);
+    let look = examined(vec![answering(primary()), server.clone()]);
+    assert_eq!(label(&look), "rwproxy.weight=0");
+    server.known.spec.weight = 0;
+    assert_eq!(found(&judge(&examined(vec![answering(primary()), server]))), [""; 0]);
+}
+
+#[test]
 fn checks_have_names_of_their_own() {
     let mut names: Vec<&str> =
         super::CHECKS.iter().flat_map(|checks| checks.iter().map(|check| check.name)).collect();
