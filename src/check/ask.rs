@@ -101,12 +101,8 @@ impl Asker {
                 answer.untold.insert(Part::Tables, without_name(&name, &problem));
             }
         }
-        match within(facts::lacking(connection, &["SELECT"])).await {
-            Ok(lacks) if lacks.contains(&"SELECT") => {
-                let problem = "an account without SELECT sees only some of the tables";
-                answer.untold.insert(Part::Tables, problem.to_owned());
-            }
-            _ => {}
+        if let Some(problem) = unseen(connection, "SELECT", "tables").await {
+            answer.untold.insert(Part::Tables, problem);
         }
         if let Err(problem) = within(self.grants(connection, &mut answer.grants)).await {
             answer.untold.insert(Part::Grants, without_name(&name, &problem));
@@ -280,9 +276,16 @@ async fn more(connection: &mut administration::Server, answer: &mut Answer) {
         Ok(host) => answer.seen_from = host,
         Err(problem) => untold(Part::Accounts, problem),
     }
-    match within(facts::tables::events(connection)).await {
-        Ok(events) => answer.events = events,
-        Err(problem) => untold(Part::Events, problem),
+    let runs_events = answer.state.variable("event_scheduler") == Some("ON");
+    // A primary's are meant to run.
+    if runs_events && !answer.state.follows.is_empty() {
+        match within(facts::tables::events(connection)).await {
+            Ok(events) => answer.events = events,
+            Err(problem) => untold(Part::Events, problem),
+        }
+        if let Some(problem) = unseen(connection, "EVENT", "events").await {
+            untold(Part::Events, problem);
+        }
     }
     match within(facts::clock::skew(connection)).await {
         Ok(skew) => answer.skew = skew,
@@ -294,6 +297,17 @@ async fn more(connection: &mut administration::Server, answer: &mut Answer) {
             Err(problem) => untold(Part::LeftOut, problem),
         }
     }
+}
+
+/// Servers leave out of their lists what an account may not see, and do not say so.
+async fn unseen(
+    connection: &mut administration::Server,
+    privilege: &'static str,
+    of: &str,
+) -> Option<String> {
+    let lacks = within(facts::lacking(connection, &[privilege])).await.ok()?;
+    let problem = format!("an account without {privilege} sees only some of the {of}");
+    lacks.contains(&privilege).then_some(problem)
 }
 
 /// The primary's transactions by now: who was asked before can have nothing that it does not tell of.

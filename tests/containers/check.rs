@@ -1,6 +1,7 @@
 //! `rwproxy check`: faults provoked in running clusters, each found with its severity, and gone after what is
 //! advised was done.
 
+mod accounts;
 mod alone;
 mod apart;
 mod copies;
@@ -35,7 +36,7 @@ async fn faults_are_found_and_mended(flavour: Flavour) {
     assert_eq!(sound.code, 0);
     eprintln!("{flavour:?}: one look took {:?}", began.elapsed());
 
-    by_lesser_accounts(&cluster).await;
+    accounts::lesser(&cluster).await;
     apart::made_otherwise(&cluster, odd).await;
     eprintln!("{flavour:?}: {:?} a server made otherwise", began.elapsed());
     copies::mended_by_setup(&cluster, &doctor).await;
@@ -93,54 +94,6 @@ async fn faults_are_found_and_mended(flavour: Flavour) {
         .expect("a number");
     assert_eq!(kept, Some(864_000), "what was kept is what was set");
     eprintln!("{flavour:?}: {:?} in all", began.elapsed());
-}
-
-/// The monitor's account may ask for all that is judged; one that may not says so.
-async fn by_lesser_accounts(cluster: &Cluster) {
-    let doctor = Doctor::new("");
-    let by = |user: &str, password: &str| {
-        format!(
-            "[docker]\ncluster = \"{}\"\n[monitor]\nuser = \"{user}\"\npassword = \"{password}\"\n",
-            cluster.name
-        )
-    };
-    doctor.configure(&by("rwproxy", "rwproxy"));
-    let look = doctor.look().await;
-    assert_eq!((look.code, look.names()), (0, Vec::new()), "{:#}", look.report);
-    for untold in look.findings().filter(|finding| finding["check"] == "not-looked-at") {
-        let evidence = untold["evidence"].as_str().expect("a text");
-        assert!(evidence.contains("without SELECT"), "{evidence}");
-    }
-
-    tell(&cluster.primary().container, &["CREATE USER weak@'%' IDENTIFIED BY 'weak'"]).await;
-    cluster.settle().await;
-    doctor.configure(&by("weak", "weak"));
-    let replica = cluster.server("replica1").container.clone();
-    doctor.find("not-looked-at", Some(&replica)).await;
-    let look = doctor.look().await;
-    let untold = look.findings().filter(|it| it["check"] == "not-looked-at");
-    for finding in untold.filter(|it| it["server"] == *replica) {
-        assert_eq!(finding["severity"], "notice");
-        follow(finding).await;
-    }
-    doctor.is_mended("not-looked-at", Some(&replica)).await;
-    let primary = cluster.primary().container.clone();
-    let lacking = doctor.find("monitor-grants", Some(&primary)).await;
-    assert_eq!(lacking["severity"], "error");
-    follow(&lacking).await;
-    doctor.is_mended("monitor-grants", Some(&primary)).await;
-    let look = doctor.look().await;
-    assert_eq!((look.code, look.names()), (0, Vec::new()), "{:#}", look.report);
-
-    let told = ["CREATE USER chief@'%' IDENTIFIED BY 'chief'", "GRANT SELECT ON *.* TO chief@'%'"];
-    tell(&primary, &told).await;
-    let chief = "[administrator]\nuser = \"chief\"\npassword = \"chief\"\n";
-    doctor.configure(&format!("{}{chief}", by("rwproxy", "rwproxy")));
-    let lacking = doctor.find("administrator-grants", Some(&primary)).await;
-    assert_eq!(lacking["severity"], "warning");
-    follow(&lacking).await;
-    doctor.is_mended("administrator-grants", Some(&primary)).await;
-    tell(&primary, &["DROP USER weak@'%', chief@'%'"]).await;
 }
 
 /// Paused, and stopped.

@@ -532,6 +532,25 @@ fn what_may_not_be_asked_is_said() {
 }
 
 #[test]
+fn the_monitor_is_not_to_make_events() {
+    for (is_administrator, grant) in
+        [(true, Some("GRANT EVENT ON *.* TO 'root'@'%'")), (false, None)]
+    {
+        let mut server = answering(replica("b", 2));
+        let answer = server.answer.as_mut().expect("it answers");
+        let unseen = "an account without EVENT sees only some of the events";
+        answer.untold.insert(Part::Events, unseen.to_owned());
+        let servers = vec![answering(primary()), server];
+        let settings = Settings { is_administrator, ..settings() };
+        let findings = judge(&Examined::new(servers, Vec::new(), settings));
+        assert_eq!(found(&findings), ["b not-looked-at notice"]);
+        assert_eq!(told(&findings[0]), Vec::from_iter(grant));
+        let setting = findings[0].remedies.iter().any(|it| matches!(it, Remedy::Setting { .. }));
+        assert_eq!(setting, !is_administrator);
+    }
+}
+
+#[test]
 fn labels_are_proposed_whole() {
     let label = |look: &Examined| {
         let findings = judge(look);

@@ -2,6 +2,7 @@
 
 use crate::check::examined::Examined;
 use crate::check::finding::{Check, Finding, Remedy, Severity};
+use crate::check::part::Part;
 
 static UNTOLD: Check =
     Check { name: "not-looked-at", why: "What was not looked at may be wrong, too." };
@@ -24,13 +25,16 @@ pub fn judge(examined: &Examined, findings: &mut Vec<Finding>) {
             // Accounts are replicated.
             let place = examined.primary_name().unwrap_or_else(|| server.name());
             let privileges = part.privileges(&answer.state.version);
+            let is_administrator = examined.settings.is_administrator;
+            // With EVENT the monitor could also make events: `monitor-grants` would want it back.
+            let may_be_granted = is_administrator || *part != Part::Events;
             findings.push(if is_refused {
                 finding
-                    .mended_by(Remedy::deliberate(
-                        place,
-                        vec![format!("GRANT {privileges} TO '{user}'@'%'").into()],
-                    ))
-                    .mended_by((!examined.settings.is_administrator).then(|| {
+                    .mended_by(may_be_granted.then(|| {
+                        let grant = format!("GRANT {privileges} TO '{user}'@'%'");
+                        Remedy::deliberate(place, vec![grant.into()])
+                    }))
+                    .mended_by((!is_administrator).then(|| {
                         Remedy::setting("[administrator]: an account that may look at everything")
                     }))
             } else {
