@@ -79,7 +79,6 @@ pub type ServerIds = BTreeMap<Arc<str>, u32>;
 pub fn server_ids(primary: &State, replicas: &[&State]) -> ServerIds {
     let all = || [primary].into_iter().chain(replicas.iter().copied());
     let mut taken: BTreeSet<u32> = BTreeSet::new();
-    let mut ids = ServerIds::new();
     let mut without = Vec::new();
     // Replicas that replicate are not disturbed by a newcomer.
     let (settled, new): (Vec<&State>, Vec<&State>) =
@@ -91,15 +90,12 @@ pub fn server_ids(primary: &State, replicas: &[&State]) -> ServerIds {
             _ => without.push(state),
         }
     }
-    let mut next = 1;
-    for state in without {
-        while taken.contains(&next) {
-            next += 1;
-        }
-        taken.insert(next);
-        ids.insert(state.name.clone(), next);
-    }
-    ids
+    // None below others' first: one may be that of a server which is gone or was renumbered, and what
+    // bears it in the binary logs would be left out by a replica of that number.
+    let highest = taken.last().copied().unwrap_or(0);
+    let free = (highest.saturating_add(1)..=u32::MAX).chain(1..highest);
+    let free = free.filter(|id| !taken.contains(id));
+    without.into_iter().zip(free).map(|(state, id)| (state.name.clone(), id)).collect()
 }
 
 /// Gives servers their numbers where they keep them by themselves; elsewhere an option must.
@@ -175,6 +171,8 @@ mod tests {
         assert_eq!(given([1, 1, 1]), [id("b", 2), id("c", 3)]);
         assert_eq!(given([1, 1, 2]), [id("b", 3)]);
         assert_eq!(given([0, 1, 0]), [id("a", 2), id("c", 3)]);
+        assert_eq!(given([2, 2, 3]), [id("b", 4)]);
+        assert_eq!(given([u32::MAX, 1, 1]), [id("c", 2)]);
         // Who replicates keeps its number.
         let (a, b) = (mysql("a", 1), mysql("b", 2));
         let c = following(mysql("c", 2), &a);

@@ -68,6 +68,13 @@ fn of_both(flavour: Flavour) -> Vec<Fault> {
             &["SET GLOBAL server_id = 2"],
         ),
         fault(
+            "server-id-duplicate",
+            "replica2",
+            "error",
+            "its server_id is 1",
+            &["SET GLOBAL server_id = 1"],
+        ),
+        fault(
             "replica-writable",
             "replica1",
             "error",
@@ -349,6 +356,7 @@ fn of_mysql() -> Vec<Fault> {
                 "START REPLICA SQL_THREAD",
             ],
         ),
+        fault("server-id-unset", "primary", "error", "is 0", &["SET GLOBAL server_id = 0"]),
         fault("server-id-unset", "replica2", "error", "is 0", &["SET GLOBAL server_id = 0"]),
         fault(
             "replication-password",

@@ -46,6 +46,13 @@ pub async fn subsets(cluster: &Cluster) {
     let stranger: Listed = ("stranger", &there, "");
     doctor.configure(&listed(&[all[0], stranger]));
     is_found(&doctor, "primary-ambiguous", None, "error").await;
+    // Each of them may be the one that others are to replicate from.
+    tell(&alone.0, &["SET GLOBAL server_id = 1"]).await;
+    let same = is_found(&doctor, "server-id-duplicate", Some("stranger"), "error").await;
+    tells(&same, "its server_id is 1, as that of primary");
+    assert_eq!(same["remedies"][0]["safe_online"], false, "{same:#}");
+    follow_as(&same, &alone.0).await;
+    doctor.is_mended("server-id-duplicate", Some("stranger")).await;
     doctor.configure(&listed(&[all[0], all[1], stranger]));
     is_found(&doctor, "server-without-source", Some("stranger"), "error").await;
     doctor.is_mended("primary-ambiguous", None).await;
@@ -248,4 +255,28 @@ pub async fn a_row_is_held(cluster: &Cluster, doctor: &Doctor) {
     let [wait, again] = limits(wait, again);
     tell(&replica, &[&wait, &again]).await;
     tell(&primary, &["DROP TABLE app.held"]).await;
+}
+
+/// Nothing is lost of what it has written under the number that it had before, which the replica still lacks.
+pub async fn the_primary_has_a_replicas_number(cluster: &Cluster, doctor: &Doctor) {
+    let primary = cluster.primary().container.clone();
+    let replica = cluster.server("replica1").container.clone();
+    let [stop, start] = match cluster.flavour {
+        Flavour::MySql => ["STOP REPLICA", "START REPLICA"],
+        Flavour::MariaDb => ["STOP SLAVE", "START SLAVE"],
+    };
+    tell(&replica, &[stop]).await;
+    let written = ["CREATE TABLE app.numbered (id INT PRIMARY KEY)", "SET GLOBAL server_id = 2"];
+    tell(&primary, &written).await;
+    tell(&replica, &[start]).await;
+    let same = is_found(doctor, "server-id-duplicate", Some(&replica), "error").await;
+    tells(&same, &format!("its server_id is 2, as that of {primary}"));
+    follow(&same).await;
+    doctor.is_mended("server-id-duplicate", Some(&replica)).await;
+    doctor.is_mended("replication-receiver", Some(&replica)).await;
+    cluster.settle().await;
+    tell(&replica, &["SELECT * FROM app.numbered"]).await;
+
+    tell(&primary, &["SET GLOBAL server_id = 1", "DROP TABLE app.numbered"]).await;
+    tell(&replica, &["SET GLOBAL server_id = 2", stop, start]).await;
 }
