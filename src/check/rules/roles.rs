@@ -1,7 +1,7 @@
 //! The primary, and roles against labels.
 
 use crate::administration::statements;
-use crate::check::examined::{Examined, Primary, Role, Server};
+use crate::check::examined::{Answer, Examined, Primary, Role, Server};
 use crate::check::finding::{Check, Finding, Remedy, Severity};
 use crate::config::RoleSetting;
 
@@ -102,10 +102,9 @@ fn strangers(examined: &Examined, findings: &mut Vec<Finding>) {
                 false => "it replicates from nobody, and takes writes".to_owned(),
             };
             let close = statements::read_only(true, &answer.state.version);
-            let setup = if answer.state.is_bare() {
-                Remedy::setup()
-            } else {
-                Remedy::copy_anew(server.name())
+            let setup = match answer.state.is_bare() || goes_on(examined, answer) {
+                true => Remedy::setup(),
+                false => Remedy::copy_anew(server.name()),
             };
             findings.push(
                 STRANGER.of(server.name(), Severity::Error, evidence).mended_by(setup).mended_by(
@@ -117,6 +116,17 @@ fn strangers(examined: &Examined, findings: &mut Vec<Finding>) {
             );
         }
     }
+}
+
+/// It has been the primary's replica, has nothing of its own since, and lacks nothing that the primary no
+/// longer has.
+fn goes_on(examined: &Examined, Answer { state, .. }: &Answer) -> bool {
+    examined.primary().is_some_and(|(_, Answer { state: first, .. })| {
+        state.flavour() == first.flavour()
+            && state.has_replicated()
+            && state.errant(first).is_none()
+            && state.missed(first).is_none()
+    })
 }
 
 fn labels(examined: &Examined, findings: &mut Vec<Finding>) {

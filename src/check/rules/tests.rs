@@ -520,6 +520,18 @@ fn who_is_the_primary() {
 }
 
 #[test]
+fn a_copy_is_made_only_where_it_is_needed() {
+    let gone = "00000000-0000-0000-0000-000000000003:1-5";
+    for (own, command) in [("", "rwproxy setup"), (gone, "rwproxy setup --overwrite b")] {
+        let stranger = executed(closed(sound(mysql("b", 2))), 5, own, "");
+        let findings = find(vec![primary(), stranger]);
+        let finding = findings.iter().find(|it| it.check.name == "server-without-source");
+        let remedies = &finding.expect("it is found").remedies;
+        assert_eq!(remedies[0], Remedy::command(command));
+    }
+}
+
+#[test]
 fn what_may_not_be_asked_is_said() {
     let mut server = answering(replica("b", 2));
     let answer = server.answer.as_mut().expect("it answers");

@@ -134,6 +134,16 @@ async fn elsewhere(cluster: &Cluster, doctor: &Doctor, replica: &str) {
     doctor.is_mended("replication-source", Some(replica)).await;
     doctor.is_mended("replication-receiver", Some(replica)).await;
 
+    // It has nothing of its own, and goes on where it was.
+    let forget = words("RESET REPLICA ALL", "RESET SLAVE ALL");
+    tell(replica, &[stop, forget]).await;
+    let lone = is_found(doctor, "server-without-source", Some(replica), "error").await;
+    tells(&lone, "it replicates from nobody");
+    assert_eq!(lone["remedies"][0]["command"], "rwproxy setup");
+    follow_by_setup(doctor, &lone).await;
+    doctor.is_mended("server-without-source", Some(replica)).await;
+    doctor.is_mended("replication-receiver", Some(replica)).await;
+
     let other = words(
         "CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD = 'other'",
         "CHANGE MASTER TO MASTER_PASSWORD = 'other'",
