@@ -112,7 +112,7 @@ fn backend_row(backend: &Backend) -> BackendRow {
             Lag::Unknown => None,
         },
         weight: backend.configured_weight,
-        version: backend.version.as_ref().map(|version| version.text.clone()),
+        version: backend.version.as_ref().map(ToString::to_string),
         semi_sync: backend.semi_sync,
         membership: backend.membership.clone(),
         warnings: backend.warnings.join("; "),

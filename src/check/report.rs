@@ -139,7 +139,7 @@ impl Row {
             role,
             state,
             address: known.standing.address().map(ToString::to_string),
-            version: answer.as_ref().ok().map(|answer| answer.state.version.text.clone()),
+            version: answer.as_ref().ok().map(|answer| answer.state.version.to_string()),
             image: known.run.as_ref().map(|run| run.image.clone()),
         }
     }

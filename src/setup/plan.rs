@@ -210,7 +210,7 @@ fn unfit(state: &State, accounts: &Accounts) -> Vec<Obstacle> {
     if is_too_old {
         obstacles.push(Obstacle::of(
             state,
-            format!("its version, {}, is too old", version.text),
+            format!("its version, {version}, is too old"),
             format!("use {} {oldest} or later", version.flavour),
         ));
     }

@@ -68,7 +68,7 @@ pub fn misfits(state: &State, primary: &State) -> Option<Obstacle> {
     if number(own) < number(theirs) {
         return Some(Obstacle::of(
             state,
-            format!("its version, {}, is older than the primary's, {}", own.text, theirs.text),
+            format!("its version, {}, is older than the primary's, {}", own, theirs),
             "a replica must not be older: use a newer image for it".to_owned(),
         ));
     }

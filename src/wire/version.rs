@@ -29,20 +29,18 @@ pub struct ServerVersion {
     pub text: String,
 }
 
+/// Before a MariaDB's own version, up to 10: old replicas of MySQL would not accept it otherwise.
+const DISGUISE: &str = "5.5.5-";
+
 impl ServerVersion {
-    /// Reads the greeting's version string. MariaDB up to 10 prefixes `5.5.5-` so that old MySQL
-    /// replicas accept it; the real version follows.
+    /// Reads the greeting's version string.
     pub fn parse(text: &str) -> Self {
         let flavour = if text.to_ascii_lowercase().contains("mariadb") {
             Flavour::MariaDb
         } else {
             Flavour::MySql
         };
-        let numbers = match flavour {
-            Flavour::MariaDb => text.strip_prefix("5.5.5-").unwrap_or(text),
-            Flavour::MySql => text,
-        };
-        let mut parts = numbers
+        let mut parts = undisguised(text, flavour)
             .split(|c: char| !c.is_ascii_digit())
             .map(|digits| digits.parse::<u16>().unwrap_or(0));
         let mut next = || parts.next().unwrap_or(0);
@@ -66,6 +64,20 @@ impl ServerVersion {
     }
 }
 
+fn undisguised(text: &str, flavour: Flavour) -> &str {
+    match flavour {
+        Flavour::MariaDb => text.strip_prefix(DISGUISE).unwrap_or(text),
+        Flavour::MySql => text,
+    }
+}
+
+/// As the server itself says it (`VERSION()`).
+impl fmt::Display for ServerVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(undisguised(&self.text, self.flavour))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +97,10 @@ mod tests {
             assert_eq!(version.flavour, flavour, "{text}");
             assert_eq!((version.major, version.minor, version.patch), numbers, "{text}");
         }
+        let shown = |text| ServerVersion::parse(text).to_string();
+        assert_eq!(shown("5.5.5-10.11.19-MariaDB"), "10.11.19-MariaDB");
+        assert_eq!(shown("11.8.3-MariaDB-log"), "11.8.3-MariaDB-log");
+        assert_eq!(shown("5.5.5-m2"), "5.5.5-m2");
         assert_eq!(ServerVersion::parse("8.0.35").comment_number(), 80_035);
         assert!(ServerVersion::parse("8.4.0").at_least(8, 4));
         assert!(!ServerVersion::parse("8.4.0").at_least(9, 0));

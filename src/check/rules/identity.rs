@@ -131,9 +131,9 @@ fn versions(examined: &Examined, findings: &mut Vec<Finding>) {
             };
             let evidence = format!(
                 "its version is {}, that of the primary {} is {}",
-                own.text,
+                own,
                 primary.name(),
-                theirs.text
+                theirs
             );
             let image = primary.known.run.as_ref().map_or("a newer one", |run| &*run.image);
             findings.push(OLDER.of(server.name(), severity, evidence).mended_by(Remedy::advice(

@@ -17,14 +17,14 @@ pub async fn refuse_unlike(source: &mut Session, target: &mut Session) -> Result
     if source.version.flavour != target.version.flavour {
         return Err(target.unfit(format!(
             "{} and {} do not replicate from each other",
-            target.version.text, source.version.text
+            target.version, source.version
         )));
     }
     let release = |session: &Session| (session.version.major, session.version.minor);
     if release(target) < release(source) {
         return Err(target.unfit(format!(
             "{} is older than {}: a replica must not be",
-            target.version.text, source.version.text
+            target.version, source.version
         )));
     }
     if source.version.flavour == Flavour::MySql {

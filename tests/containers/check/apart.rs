@@ -53,6 +53,8 @@ pub async fn made_otherwise(cluster: &Cluster, odd: Alone) {
             doctor.configure(&beside_the_primary(cluster, &odd));
             is_mended(&doctor, "read-only-after-restart").await;
             is_mended(&doctor, "replica-writable").await;
+            let older = is_found(&doctor, "version-older-than-primary", Some(NAME), "notice").await;
+            tells(&older, "its version is 10.11.1-MariaDB, that of the primary primary is 10.11.");
         }
     }
 
@@ -69,7 +71,9 @@ pub async fn made_otherwise(cluster: &Cluster, odd: Alone) {
     answers(&anew.0).await;
     replicate(cluster, &anew).await;
     doctor.configure(&beside_the_primary(cluster, &anew));
-    for check in ["lower-case-table-names-differ", "time-zone-differs"] {
+    for check in
+        ["lower-case-table-names-differ", "time-zone-differs", "version-older-than-primary"]
+    {
         is_mended(&doctor, check).await;
     }
     is_mended(&doctor, "replication-receiver").await;
@@ -82,10 +86,10 @@ pub fn start_odd(cluster: &Cluster) -> Alone {
     let wrong = directory.path().join("clock-is-wrong");
     std::fs::write(&wrong, "").expect("a file");
     let options = directory.path().join("a.cnf");
-    // MariaDB has no binary log unless it is told to.
+    // MariaDB has no binary log unless it is told to, and says of its version what it is told.
     let without_log = match cluster.flavour {
         Flavour::MySql => "skip-log-bin\nlog-replica-updates=OFF\n",
-        Flavour::MariaDb => "log-slave-updates=OFF\n",
+        Flavour::MariaDb => "log-slave-updates=OFF\nversion=10.11.1-MariaDB\n",
     };
     let text = format!("[mysqld]\n{without_log}binlog-do-db=app\nbinlog-ignore-db=logs\n");
     std::fs::write(&options, text).expect("a file");
