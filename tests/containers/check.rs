@@ -49,6 +49,7 @@ async fn faults_are_found_and_mended(flavour: Flavour) {
     }
     surroundings::lag(&cluster, &doctor).await;
     surroundings::a_row_is_held(&cluster, &doctor).await;
+    surroundings::a_silent_source(&cluster, &doctor).await;
     surroundings::the_primary_has_a_replicas_number(&cluster, &doctor).await;
     surroundings::too_few_connections(&cluster).await;
     surroundings::closed_doors(&cluster).await;

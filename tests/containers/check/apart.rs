@@ -172,6 +172,21 @@ async fn its_binary_log(cluster: &Cluster, doctor: &Doctor, odd: &Alone) {
     doctor.configure(&alone(odd));
     is_mended(doctor, "binary-log-of-replica").await;
     is_mended(doctor, "replication-filters").await;
+    if is_mysql {
+        without_gtids(doctor, odd).await;
+    }
+}
+
+/// Nobody has any, so that none is at odds with another.
+async fn without_gtids(doctor: &Doctor, odd: &Alone) {
+    let modes = ["ON_PERMISSIVE", "OFF_PERMISSIVE", "OFF"].map(|it| format!("gtid_mode = {it}"));
+    for set in modes.iter().map(String::as_str).chain(["enforce_gtid_consistency = OFF"]) {
+        tell(&odd.0, &[&format!("SET GLOBAL {set}")]).await;
+    }
+    let off = is_found(doctor, "gtid-mode", Some(NAME), "warning").await;
+    tells(&off, "its gtid_mode is OFF, its enforce_gtid_consistency OFF");
+    follow_as(&off, &odd.0).await;
+    is_mended(doctor, "gtid-mode").await;
 }
 
 /// From the beginning: the primary's binary log has everything.

@@ -257,6 +257,26 @@ pub async fn a_row_is_held(cluster: &Cluster, doctor: &Doctor) {
     tell(&primary, &["DROP TABLE app.held"]).await;
 }
 
+/// The source's machine takes the connection, and the source says nothing.
+pub async fn a_silent_source(cluster: &Cluster, doctor: &Doctor) {
+    let primary = cluster.primary().container.clone();
+    let replica = cluster.server("replica1").container.clone();
+    let [stop, start] = match cluster.flavour {
+        Flavour::MySql => ["STOP REPLICA IO_THREAD", "START REPLICA IO_THREAD"],
+        Flavour::MariaDb => ["STOP SLAVE IO_THREAD", "START SLAVE IO_THREAD"],
+    };
+    tell(&replica, &[stop]).await;
+    docker(&["pause", &primary]);
+    tell(&replica, &[start]).await;
+    let connecting = is_found(doctor, "replication-receiver", Some(&replica), "warning").await;
+    tells(&connecting, "its receiver (IO thread) is connecting");
+    assert_eq!(connecting["remedies"][0]["advice"], "look again in a few seconds");
+    let paused = is_found(doctor, "container-not-running", Some(&primary), "error").await;
+    follow(&paused).await;
+    doctor.is_mended("container-not-running", Some(&primary)).await;
+    doctor.is_mended("replication-receiver", Some(&replica)).await;
+}
+
 /// Nothing is lost of what it has written under the number that it had before, which the replica still lacks.
 pub async fn the_primary_has_a_replicas_number(cluster: &Cluster, doctor: &Doctor) {
     let primary = cluster.primary().container.clone();
