@@ -9,6 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use super::fleet::{Fleet, VOLUME};
 use crate::support::Flavour;
 use crate::support::cluster::options;
+use crate::support::docker::docker;
 
 /// Where servers find their certificates.
 const FILES: &str = "/etc/mysql-tls";
@@ -44,11 +45,39 @@ async fn mariadb_with_certificates() {
     over_tls(&fleet, &["replica1"]).await;
 }
 
+/// From 11.4 on each server makes a certificate by itself, which nobody has signed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mariadb_by_its_own_certificates() {
+    let image = "rwproxy-test/mariadb:11.8";
+    for at_once in [true, false] {
+        let mut fleet = Fleet::of_image(Flavour::MariaDb, image, "tls-own");
+        fleet.renew(&["replica1"]).await;
+        if at_once {
+            let done = fleet.setup(&["--yes", "--tls"]).await;
+            assert_eq!(done.code, 0, "{done:?}");
+            is_encrypted(&fleet, &["replica1"]).await;
+            // It makes another one each time that it starts.
+            docker(&["restart", &fleet.container("primary")]);
+            fleet.await_server("primary").await;
+            arrives(&fleet, &["replica1"], "anew").await;
+        } else {
+            let done = fleet.setup(&["--yes"]).await;
+            assert_eq!(done.code, 0, "{done:?}");
+            over_tls(&fleet, &["replica1"]).await;
+        }
+    }
+}
+
 /// What replicates already is told to encrypt.
 pub async fn over_tls(fleet: &Fleet, replicas: &[&str]) {
     plain_login(fleet).await.expect("no encryption is asked for yet");
     let done = fleet.setup(&["--yes", "--tls"]).await;
     assert_eq!(done.code, 0, "{done:?}");
+    is_encrypted(fleet, replicas).await;
+}
+
+/// Nothing comes to replicas but by TLS, and setup leaves it so.
+async fn is_encrypted(fleet: &Fleet, replicas: &[&str]) {
     let states = fleet.states().await;
     for replica in replicas {
         for fact in ["SSL_Allowed", "IO_Running", "SQL_Running"] {
@@ -67,10 +96,17 @@ pub async fn over_tls(fleet: &Fleet, replicas: &[&str]) {
     let again = fleet.setup(&["--yes"]).await;
     assert!(again.code == 0 && again.text.contains("There is nothing to change."), "{again:?}");
     // What is written from now on comes over TLS alone.
-    for statement in ["CREATE DATABASE encrypted", "CREATE TABLE encrypted.t AS SELECT 1 AS id"] {
+    arrives(fleet, replicas, "encrypted").await;
+}
+
+async fn arrives(fleet: &Fleet, replicas: &[&str], schema: &str) {
+    let mut root = fleet.root("primary").await;
+    for statement in
+        [format!("CREATE DATABASE {schema}"), format!("CREATE TABLE {schema}.t AS SELECT 1 AS id")]
+    {
         root.query_drop(statement).await.expect("a write");
     }
-    fleet.alike(&[&["primary"], replicas].concat(), "encrypted.t").await;
+    fleet.alike(&[&["primary"], replicas].concat(), &format!("{schema}.t")).await;
 }
 
 /// The account of replicas, with its password, without encryption.

@@ -81,6 +81,7 @@ impl Ended {
 
 pub struct Fleet {
     flavour: Flavour,
+    image: &'static str,
     name: String,
     network: Network,
     containers: Vec<String>,
@@ -89,11 +90,19 @@ pub struct Fleet {
 
 impl Fleet {
     pub fn new(flavour: Flavour, name: &str) -> Self {
+        let image = match flavour {
+            Flavour::MySql => "rwproxy-test/mysql:9.7",
+            Flavour::MariaDb => IMAGE,
+        };
+        Self::of_image(flavour, image, name)
+    }
+
+    pub fn of_image(flavour: Flavour, image: &'static str, name: &str) -> Self {
         let name = format!("setup-{name}-{}", flavour.name());
         let network = Network::create(&name);
         let name = format!("{}-{name}", run());
         let directory = tempfile::tempdir().expect("a directory");
-        let fleet = Fleet { flavour, name, network, containers: Vec::new(), directory };
+        let fleet = Fleet { flavour, image, name, network, containers: Vec::new(), directory };
         fleet.configure("proxy.toml", "root", "root");
         fleet
     }
@@ -108,10 +117,6 @@ impl Fleet {
     pub fn launch(&mut self, server: &str, role: &str, storage: &[&str], options: &[&str]) {
         let container = self.container(server);
         remove(&container);
-        let image = match self.flavour {
-            Flavour::MySql => "rwproxy-test/mysql:9.7",
-            Flavour::MariaDb => IMAGE,
-        };
         let labels = [
             format!("rwproxy-test={}", self.name),
             format!("rwproxy.cluster={}", self.name),
@@ -125,7 +130,7 @@ impl Fleet {
         for label in &labels {
             arguments.extend(["--label", label]);
         }
-        arguments.push(image);
+        arguments.push(self.image);
         arguments.extend(SMALL);
         if self.flavour == Flavour::MySql {
             arguments.extend(["--mysqlx=OFF", "--innodb-redo-log-capacity=32M"]);
