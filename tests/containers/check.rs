@@ -111,6 +111,9 @@ async fn containers(doctor: &Doctor, container: &str) {
     }
 }
 
+/// It says why it is not well.
+const HEALTH: &str = "test -e /well || { echo no; false; }";
+
 /// Labels, health, and servers that are none, with containers that only sleep.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn containers_that_are_no_servers() {
@@ -133,7 +136,7 @@ async fn containers_that_are_no_servers() {
     let misspelt = start("check-misspelt", &["--label", "rwproxy.wieght=2"]);
     let ill = start(
         "check-ill",
-        &["--health-cmd", "echo no; false", "--health-interval", "1s", "--health-retries", "1"],
+        &["--health-cmd", HEALTH, "--health-interval", "1s", "--health-retries", "1"],
     );
     doctor.is_mended("no-servers", None).await;
     let left_out = doctor.find("container-left-out", Some(&misspelt.name)).await;
@@ -153,6 +156,8 @@ async fn containers_that_are_no_servers() {
     let ignored = doctor.find("container-unhealthy", Some(&ill.name)).await;
     assert_eq!(ignored["severity"], "warning");
     doctor.configure(&here);
+    docker(&["exec", &ill.name, "touch", "/well"]);
+    doctor.is_mended("container-unhealthy", Some(&ill.name)).await;
     drop(ill);
     containers_that_end(&doctor, &[&cluster, &ours]).await;
     let gone = doctor.look().await;

@@ -46,11 +46,13 @@ async fn fallen_back(cluster: &Cluster, doctor: &Doctor, requiring: &Doctor) {
     is_found(doctor, "semi-sync-fallen-back", Some(&primary), "warning").await;
     is_found(requiring, "semi-sync-fallen-back", Some(&primary), "error").await;
     start_receivers(cluster, doctor).await;
-    eventually("it waits again", super::doctor::PATIENCE, async || {
-        let finding = doctor.look().await.finding("semi-sync-fallen-back", Some(&primary));
-        finding.is_none_or(|finding| finding["severity"] == "notice").then_some(())
+    // That it has fallen back is known until it is started anew.
+    let again = eventually("it waits again", super::doctor::PATIENCE, async || {
+        let finding = doctor.look().await.finding("semi-sync-fallen-back", Some(&primary))?;
+        (finding["severity"] == "notice").then_some(finding)
     })
     .await;
+    tells(&again, "it has fallen back ");
     if is_mysql {
         tell(&primary, &["SET PERSIST rpl_semi_sync_source_timeout = 10000"]).await;
     }

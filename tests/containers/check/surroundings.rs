@@ -53,11 +53,19 @@ pub async fn subsets(cluster: &Cluster) {
     assert_eq!(same["remedies"][0]["safe_online"], false, "{same:#}");
     follow_as(&same, &alone.0).await;
     doctor.is_mended("server-id-duplicate", Some("stranger")).await;
+    tell(&alone.0, &["SET GLOBAL read_only = ON"]).await;
+    doctor.is_mended("primary-ambiguous", None).await;
+    tell(&alone.0, &["SET GLOBAL read_only = OFF"]).await;
     doctor.configure(&listed(&[all[0], all[1], stranger]));
     is_found(&doctor, "server-without-source", Some("stranger"), "error").await;
     doctor.is_mended("primary-ambiguous", None).await;
     if cluster.flavour == Flavour::MySql {
         is_found(&doctor, "flavours-mixed", Some("stranger"), "error").await;
+        // One of the same kind in its place, as is advised.
+        doctor.configure(&listed(&[all[0], all[1], ("stranger", &second, "")]));
+        for check in ["flavours-mixed", "server-without-source", "server-unreachable"] {
+            doctor.is_mended(check, Some("stranger")).await;
+        }
     } else {
         // It is the only one that could be the primary.
         doctor.configure(&listed(&[all[1], stranger]));
