@@ -32,8 +32,11 @@ struct Pools {
 
 const SHARED: Pools =
     Pools { settings: "[pool]\nmax_per_backend = 8", narrow: "[pool]\nmax_per_backend = 1" };
-const OWN: Pools =
-    Pools { settings: "[pool]\nmode = \"session\"", narrow: "[pool]\nmode = \"session\"" };
+/// On one thread, which is another runtime than several.
+const OWN: Pools = Pools {
+    settings: "[listen]\nthreads = 1\n[pool]\nmode = \"session\"",
+    narrow: "[pool]\nmode = \"session\"",
+};
 /// The part of the operations that is run with connections of each session's own, too.
 const OWN_SHARE: usize = 4;
 /// Sessions that run directly at once: the primary alone serves them.

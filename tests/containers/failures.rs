@@ -143,7 +143,12 @@ impl Scene {
         }
         cluster.settle().await;
         cluster.log_statements().await;
-        let proxy = Proxy::start(&cluster, "");
+        // One is another runtime than several.
+        let threads = match flavour {
+            Flavour::MySql => "[listen]\nthreads = 2",
+            Flavour::MariaDb => "[listen]\nthreads = 1",
+        };
+        let proxy = Proxy::start(&cluster, threads);
         let tags = Tags::new();
         let traffic = Traffic::start(proxy.app_options(), tags.clone());
         let container = cluster.server(FAILING).container.clone();
