@@ -5,7 +5,7 @@ use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
 use super::alone::{is_found, tells};
-use super::doctor::{Doctor, PATIENCE, follow, tell};
+use super::doctor::{Doctor, PATIENCE, follow, stop_and_start, tell};
 use crate::support::docker::docker;
 use crate::support::{Cluster, Flavour, eventually};
 
@@ -33,13 +33,6 @@ async fn follow_by_setup(doctor: &Doctor, finding: &Value) {
     words.push("--yes");
     let (code, text) = doctor.run(&words).await;
     assert_eq!(code, 0, "{command}: {text}");
-}
-
-fn stop_and_start(cluster: &Cluster) -> [&'static str; 2] {
-    match cluster.flavour {
-        Flavour::MySql => ["STOP REPLICA", "START REPLICA"],
-        Flavour::MariaDb => ["STOP SLAVE", "START SLAVE"],
-    }
 }
 
 /// It has what the primary does not have, and lacks what the primary no longer has.

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::support::cluster::{self, connect, options, try_connect};
 use crate::support::docker::docker;
-use crate::support::{Cluster, eventually};
+use crate::support::{Cluster, Flavour, eventually};
 
 /// Threads of replication need a moment to run, or to fail.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -200,4 +200,12 @@ pub async fn answers(container: &str) {
 pub fn address(container: &str) -> String {
     let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
     docker(&["inspect", "--format", format, container])
+}
+
+/// What stops a replica's threads, and starts them.
+pub fn stop_and_start(cluster: &Cluster) -> [&'static str; 2] {
+    match cluster.flavour {
+        Flavour::MySql => ["STOP REPLICA", "START REPLICA"],
+        Flavour::MariaDb => ["STOP SLAVE", "START SLAVE"],
+    }
 }

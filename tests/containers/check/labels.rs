@@ -3,17 +3,16 @@
 use serde_json::Value;
 
 use super::alone::is_found;
-use super::doctor::{Doctor, answers, follow, tell};
+use super::doctor::{Doctor, answers, follow, stop_and_start, tell};
 use crate::support::docker::docker;
 use crate::support::{Cluster, Flavour};
 
 pub async fn made_anew(cluster: &mut Cluster, doctor: &Doctor) {
     let replica = cluster.server("replica2").container.clone();
-    let (stop, delay, start) = match cluster.flavour {
-        Flavour::MySql => {
-            ("STOP REPLICA", "CHANGE REPLICATION SOURCE TO SOURCE_DELAY = 60", "START REPLICA")
-        }
-        Flavour::MariaDb => ("STOP SLAVE", "CHANGE MASTER TO MASTER_DELAY = 60", "START SLAVE"),
+    let [stop, start] = stop_and_start(cluster);
+    let delay = match cluster.flavour {
+        Flavour::MySql => "CHANGE REPLICATION SOURCE TO SOURCE_DELAY = 60",
+        Flavour::MariaDb => "CHANGE MASTER TO MASTER_DELAY = 60",
     };
     tell(&replica, &[stop, delay, start]).await;
     anew(&replica, &["rwproxy.wieght=2", "rwproxy.role=primary"], "").await;

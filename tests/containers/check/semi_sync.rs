@@ -3,7 +3,7 @@
 use mysql_async::prelude::Queryable;
 
 use super::alone::{is_found, tells};
-use super::doctor::{Doctor, follow, tell};
+use super::doctor::{Doctor, follow, stop_and_start, tell};
 use crate::support::{Cluster, Flavour, eventually};
 
 /// As the doctor of the cluster, and `routing.require_semi_sync`.
@@ -59,12 +59,9 @@ async fn fallen_back(cluster: &Cluster, doctor: &Doctor, requiring: &Doctor) {
 }
 
 async fn stop_receivers(cluster: &Cluster) {
-    let stop = match cluster.flavour {
-        Flavour::MySql => "STOP REPLICA IO_THREAD",
-        Flavour::MariaDb => "STOP SLAVE IO_THREAD",
-    };
+    let [stop, _] = stop_and_start(cluster).map(|both| format!("{both} IO_THREAD"));
     for replica in cluster.replicas() {
-        tell(&replica.container, &[stop]).await;
+        tell(&replica.container, &[&stop]).await;
     }
 }
 

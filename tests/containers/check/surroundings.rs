@@ -3,7 +3,7 @@
 use mysql_async::prelude::Queryable;
 
 use super::alone::{Alone, Listed, is_found, listed, tells};
-use super::doctor::{Doctor, address, answers, follow, follow_as, tell};
+use super::doctor::{Doctor, address, answers, follow, follow_as, stop_and_start, tell};
 use crate::support::cluster::{options, try_connect};
 use crate::support::docker::docker;
 use crate::support::{Cluster, Flavour};
@@ -269,13 +269,10 @@ pub async fn a_row_is_held(cluster: &Cluster, doctor: &Doctor) {
 pub async fn a_silent_source(cluster: &Cluster, doctor: &Doctor) {
     let primary = cluster.primary().container.clone();
     let replica = cluster.server("replica1").container.clone();
-    let [stop, start] = match cluster.flavour {
-        Flavour::MySql => ["STOP REPLICA IO_THREAD", "START REPLICA IO_THREAD"],
-        Flavour::MariaDb => ["STOP SLAVE IO_THREAD", "START SLAVE IO_THREAD"],
-    };
-    tell(&replica, &[stop]).await;
+    let [stop, start] = stop_and_start(cluster).map(|both| format!("{both} IO_THREAD"));
+    tell(&replica, &[&stop]).await;
     docker(&["pause", &primary]);
-    tell(&replica, &[start]).await;
+    tell(&replica, &[&start]).await;
     let connecting = is_found(doctor, "replication-receiver", Some(&replica), "warning").await;
     tells(&connecting, "its receiver (IO thread) is connecting");
     assert_eq!(connecting["remedies"][0]["advice"], "look again in a few seconds");
@@ -289,10 +286,7 @@ pub async fn a_silent_source(cluster: &Cluster, doctor: &Doctor) {
 pub async fn the_primary_has_a_replicas_number(cluster: &Cluster, doctor: &Doctor) {
     let primary = cluster.primary().container.clone();
     let replica = cluster.server("replica1").container.clone();
-    let [stop, start] = match cluster.flavour {
-        Flavour::MySql => ["STOP REPLICA", "START REPLICA"],
-        Flavour::MariaDb => ["STOP SLAVE", "START SLAVE"],
-    };
+    let [stop, start] = stop_and_start(cluster);
     tell(&replica, &[stop]).await;
     let written = ["CREATE TABLE app.numbered (id INT PRIMARY KEY)", "SET GLOBAL server_id = 2"];
     tell(&primary, &written).await;
